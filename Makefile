@@ -1,0 +1,62 @@
+# Environment and everyday commands. All targets share one virtual environment, built from the lock.
+
+STUDY ?= quickstart
+ARCHIVE ?=
+PYTHON ?= python3
+
+SHELL := /bin/sh
+VENV := .venv
+READY := $(VENV)/built
+OUTSIDE := PATH='$(PATH)'
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+# The dissertation's study is config.yaml itself, any other one an overlay on it.
+OVERLAY = $(if $(filter dissertation,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
+LOCAL_ARCHIVE = --config 'data={"source": "archive", "archive": "$(ARCHIVE)"}'
+DATA = $(if $(ARCHIVE),$(LOCAL_ARCHIVE))
+TABLES = $(if $(wildcard results/$(STUDY)/tables/*.csv),results/$(STUDY),results/reference/$(STUDY))
+
+.DEFAULT_GOAL := help
+.PHONY: help study paper figures report publish test lint bench
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@echo 'Settings: STUDY=$(STUDY) (dissertation or a name under workflow/studies), ARCHIVE=$(or $(ARCHIVE),path of a local zip)'
+
+study: $(READY) ## run STUDY on all cores; results go to results/STUDY
+	snakemake --cores all $(OVERLAY) $(DATA)
+
+paper: $(READY) ## run the full dissertation study: a download of 1.2 GB and hours of training
+	$(MAKE) study STUDY=dissertation
+
+figures: $(READY) ## redraw the figures of STUDY from its tables alone
+	python workflow/scripts/redraw_figures.py $(TABLES)
+
+report: $(READY) ## write Snakemake's own report of a finished STUDY
+	snakemake --report results/$(STUDY)/snakemake-report.html $(OVERLAY) $(DATA)
+
+publish: $(READY) ## copy what may be published of STUDY to results/reference/STUDY
+	python workflow/scripts/publish_study.py results/$(STUDY) results/reference/$(STUDY)
+
+bench: $(READY) ## measure the speed of the solvers and of a training step
+	python tests/bench.py
+
+test: lint ## check the code and run the tests
+	python -m pytest
+
+lint: $(READY) ## check style, format and workflow
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	snakemake --lint
+
+# A changed lock makes a new environment, so no package of the old one is left behind.
+$(READY): envs/requirements.txt
+	@$(OUTSIDE) command -v $(PYTHON) > /dev/null || { echo 'make: $(PYTHON) was not found; install Python 3.11 or later, or set PYTHON=...' >&2; exit 1; }
+	@$(OUTSIDE) $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $$($(OUTSIDE) $(PYTHON) --version) is too old; set PYTHON=... to Python 3.11 or later" >&2; exit 1; }
+	$(OUTSIDE) $(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,26 @@
+# Total variation denoising with a regularisation parameter map predicted by a U-Net: the whole study.
+#
+#     snakemake --cores all --use-conda                                                      the dissertation's study
+#     snakemake --cores all --use-conda --configfile workflow/studies/quickstart.yaml        another one, see workflow/studies/
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/denoise.smk"
+include: "workflow/rules/evaluate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.build_report.output,
+        rules.check_study.output,
+        rules.collect_tables.output,
+        FIGURES,

@@ -1,0 +1,41 @@
+"""Markers that skip with a reason, and TVMAP_CI=1, which allows no skip but the GPU's."""
+
+import os
+import shutil
+
+import hypothesis
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+hypothesis.settings.register_profile("tvmap", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("tvmap")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU")
+    if item.get_closest_marker("chromium") and not shutil.which("chromium"):
+        pytest.skip("needs Chromium")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return _fail_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return _fail_if_skipped((yield))
+
+
+def _fail_if_skipped(report):
+    """Turn a skip into a failure under TVMAP_CI=1, unless its reason starts with "needs a GPU"."""
+    if os.environ.get("TVMAP_CI") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith("needs a GPU"):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, which TVMAP_CI=1 does not allow: {reason}"
+    return report

@@ -1,0 +1,145 @@
+"""The schema fits config.yaml and the studies, and every mistake becomes one line that names its key."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tvmap import config
+from tvmap.errors import StudyError
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+STUDIES = sorted((ROOT / "workflow/studies").glob("*.yaml"))
+
+
+def read(path):
+    return yaml.safe_load(path.read_text())
+
+
+def merged(base, overlay):
+    """Deep merge as Snakemake's --configfile does it."""
+    result = copy.deepcopy(base)
+    for key, value in overlay.items():
+        result[key] = merged(result.get(key, {}), value) if isinstance(value, dict) else value
+    return result
+
+
+def leaves(tree, path=()):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def message(overlay, schema=SCHEMA):
+    with pytest.raises(StudyError) as caught:
+        config.check(merged(read(ROOT / "config.yaml"), overlay), schema)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_config_yaml_is_valid():
+    config.check(read(ROOT / "config.yaml"), SCHEMA)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_study_is_valid_and_named_like_its_file(path, tmp_path):
+    study = merged(read(ROOT / "config.yaml"), read(path))
+    source = study["data"]["source"]
+    if source == "archive":
+        (tmp_path / "archive.zip").touch()
+        study["data"]["archive"] = str(tmp_path / "archive.zip")
+    elif source == "folder":
+        study["data"]["folder"] = str(tmp_path)
+    config.check(study, SCHEMA)
+    assert study["study"] == path.stem
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_study_holds_only_what_differs(path):
+    base = dict(leaves(read(ROOT / "config.yaml")))
+    same = [key for key, value in leaves(read(path)) if base.get(key, ...) == value]
+    assert not same
+
+
+def test_schema_lists_the_keys_of_config_yaml_and_describes_them():
+    def compare(schema, tree, path):
+        assert set(schema["properties"]) == set(tree) == set(schema["required"]), path
+        assert schema["additionalProperties"] is False, path
+        for name, entry in schema["properties"].items():
+            assert entry["description"], (*path, name)
+            if "properties" in entry:
+                compare(entry, tree[name], (*path, name))
+
+    compare(read(SCHEMA), read(ROOT / "config.yaml"), ())
+
+
+@pytest.mark.parametrize(
+    ("overlay", "start"),
+    [
+        ({"training": {"epoch": 3}}, "training.epoch is not a known key; did you mean training.epochs?"),
+        ({"epochs": 3}, "epochs is not a known key; did you mean training.epochs?"),
+        ({"grid": {"xyz": 3}}, "grid.xyz is not a known key; known here: maximum, minimum, refine, shards, values"),
+        ({"training": {"epochs": -3}}, "training.epochs: -3 is less than the minimum of 1; passes over"),
+        ({"training": {"epochs": 3.0}}, "training.epochs: 3.0 is not of type 'integer'"),
+        ({"training": {"flips": 1}}, "training.flips: 1 is not of type 'boolean'"),
+        ({"training": {"learning_rate": "1e-4"}}, "training.learning_rate: '1e-4' is not of type 'number'; "),
+        ({"training": {"learning_rate": float("nan")}}, "training.learning_rate: nan is not a finite number"),
+        ({"noise": {"train_level": [0.1, float("inf")]}}, "noise.train_level.1: inf is not a finite number"),
+        ({"training": {"device": "gpu"}}, "training.device: 'gpu' is not one of ['auto', 'cpu', 'cuda']"),
+        ({"solver": {"lipschitz": 8}}, "solver.lipschitz: 8 is not one of [3, 'sqrt13']"),
+        ({"grid": None}, "grid: None is not of type 'object'; the scalar weights"),
+        ({"study": "../up"}, "study: '../up' does not match"),
+        ({"data": {"val_ids": ["a", "b/c"]}}, "data.val_ids.1: 'b/c' does not match"),
+        ({"data": {"val_ids": ["a", "a"]}}, "data.val_ids: ['a', 'a'] has non-unique elements"),
+        ({"data": {"size": 8}}, "data.size: 8 is less than the minimum of 16"),
+        ({"data": {"mendeley": {"url": "ftp://host/file"}}}, "data.mendeley.url: 'ftp://host/file' does not match"),
+        ({"data": {"mendeley": {"sha256": "12"}}}, "data.mendeley.sha256: '12' does not match"),
+        ({"noise": {"protocols": {"a_b": 0.5}}}, "noise.protocols: 'a_b' does not match"),
+        ({"noise": {"protocols": {0.5: 0.5}}}, "noise.protocols.0.5: the key 0.5 is not text; put it in quotes"),
+        ({"noise": {"protocols": {"far": 11}}}, "noise.protocols.far: 11 does not fit; one"),
+        ({"noise": {"protocols": {"no": 0}}}, "noise.protocols.no: 0 does not fit"),
+        ({"noise": {"protocols": {"one": [0.1]}}}, "noise.protocols.one: [0.1] does not fit"),
+        ({"noise": {"protocols": {"back": [0.5, 0.1]}}}, "noise.protocols.back: [0.5, 0.1] is not ordered"),
+        ({"noise": {"train_level": [0.5, 0.1]}}, "noise.train_level: [0.5, 0.1] is not ordered"),
+        ({"grid": {"minimum": 0.8}}, "grid.maximum: 0.8 is not above grid.minimum, 0.8"),
+        ({"training": {"crop": 512}}, "training.crop: 512 is larger than data.size, 256"),
+        (
+            {"training": {"validation_protocol": "fixed"}},
+            "training.validation_protocol: 'fixed' is not in noise.protocols; use one of fixed0.5, uniform",
+        ),
+        ({"report": {"confidence": 1}}, "report.confidence: 1 is greater than or equal to the maximum of 1"),
+        ({"data": {"source": "archive"}}, "data.archive: is not set, but data.source is archive; give it with"),
+        ({"data": {"source": "archive", "archive": "no.zip"}}, "data.archive: there is no file 'no.zip'; give"),
+        ({"data": {"source": "folder", "folder": "no/such"}}, "data.folder: there is no folder 'no/such'; give"),
+    ],
+)
+def test_mistake_is_named(overlay, start):
+    assert message(overlay).startswith(start)
+
+
+def test_missing_key_is_named():
+    broken = read(ROOT / "config.yaml")
+    del broken["training"]["epochs"]
+    with pytest.raises(StudyError, match=r"^training\.epochs is missing"):
+        config.check(broken, SCHEMA)
+
+
+def test_misspelled_key_is_named_before_the_one_it_leaves_missing():
+    broken = read(ROOT / "config.yaml")
+    broken["training"]["epoch"] = broken["training"].pop("epochs")
+    with pytest.raises(StudyError, match=r"^training\.epoch is not a known key"):
+        config.check(broken, SCHEMA)
+
+
+def test_existing_archive_and_folder_are_accepted(tmp_path):
+    (tmp_path / "images.zip").touch()
+    for data in (
+        {"source": "archive", "archive": str(tmp_path / "images.zip")},
+        {"source": "folder", "folder": str(tmp_path)},
+    ):
+        config.check(merged(read(ROOT / "config.yaml"), {"data": data}), SCHEMA)

@@ -1,0 +1,139 @@
+"""One set of versions in the pip lock, the conda environments and the Snakefile; each has what its rules need."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tvmap.fingerprint import local_modules
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
+CONDA_NAMES = {"torch": "pytorch"}
+DISTRIBUTIONS = packages_distributions()
+NEVER_IMPORTED = {"tqdm"}  # pooch finds it for its progress bar
+
+each_environment = pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lock():
+    lines = (ROOT / "envs/requirements.txt").read_text().splitlines()
+    return {normal(line.split("==")[0]): line.split("==")[1] for line in lines if not line.startswith("#")}
+
+
+def conda_pins(path):
+    """{name: version} of a conda environment, without Python and without build strings."""
+    pins = [pin.split("=") for pin in yaml.safe_load(path.read_text())["dependencies"]]
+    return {name: version for name, version, *_ in pins if name != "python"}
+
+
+def direct_dependencies():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = project["dependencies"] + project["optional-dependencies"]["test"]
+    return {normal(name.split("[")[0]) for name in names}
+
+
+def scripts_by_environment():
+    """{environment: scripts} as the rules name them; every rule with a script names an environment."""
+    found = {}
+    for rules in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        for rule in re.split(r"^\s*(?:rule|checkpoint) ", rules.read_text(), flags=re.MULTILINE)[1:]:
+            scripts, environments = (directive_files(rule, name) for name in ("script", "conda"))
+            assert environments or not scripts, f"{rules.name}: {rule.splitlines()[0]} has no conda environment"
+            for environment in environments:
+                found.setdefault((rules.parent / environment).resolve(), set()).update(
+                    (rules.parent / script).resolve() for script in scripts
+                )
+    return found
+
+
+def directive_files(rule, name):
+    """Files that the directive `name` of a rule or a constant in it has in quotes, more than one under a condition."""
+    match = re.search(rf"^( +){name}:(.*(?:\n\1 +.*)*)", rule, flags=re.MULTILINE)
+    text = match[2] if match else ""
+    for constant in re.findall(r"\b[A-Z_]+\b", text):
+        for rules in (ROOT / "workflow/rules").glob("*.smk"):
+            text += "".join(re.findall(rf"^{constant} = (.*(?:\n[ )].*)*)", rules.read_text(), flags=re.MULTILINE))
+    return re.findall(r"""["']([^"']+\.(?:py|yaml))["']""", text)
+
+
+def third_party(script):
+    """Names of the installed packages that a script imports, itself or through the modules beside it."""
+    local = {name.split(".")[0] for name in local_modules(script)}
+    modules = set()
+    for path in local_modules(script).values():
+        for node in imports(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+            modules |= {name.split(".")[0] for name in names}
+    modules -= {*sys.stdlib_module_names, *local}
+    return {normal(DISTRIBUTIONS[module][0]) for module in modules}
+
+
+def imports(node):
+    """Absolute imports in a syntax tree that run, so none below `if TYPE_CHECKING`."""
+    if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level):
+        yield node
+    children = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        children = node.orelse
+    for child in children:
+        yield from imports(child)
+
+
+def test_lock_is_exact_and_sorted_and_holds_every_direct_dependency():
+    lines = [line for line in (ROOT / "envs/requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line) for line in lines)
+    assert lines == sorted(lines, key=str.lower)
+    assert direct_dependencies() <= set(lock())
+
+
+def test_every_import_of_a_script_is_a_direct_dependency():
+    scripts = (ROOT / "workflow/scripts").glob("*.py")
+    assert {name for script in scripts for name in third_party(script)} <= direct_dependencies()
+
+
+@each_environment
+def test_conda_pins_equal_the_lock(path):
+    names = {conda: pip for pip, conda in CONDA_NAMES.items()}
+    pins = conda_pins(path)
+    assert pins == {name: lock()[normal(names.get(name, name))] for name in pins}
+
+
+@each_environment
+def test_conda_takes_one_channel_and_a_python_that_the_package_allows(path):
+    environment = yaml.safe_load(path.read_text())
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"python={project['requires-python'].removeprefix('>=')}" in environment["dependencies"]
+
+
+def test_cuda_environment_differs_from_the_other_in_the_build_only():
+    assert conda_pins(ROOT / "envs/torch-cuda.yaml") == conda_pins(ROOT / "envs/torch.yaml")
+
+
+@each_environment
+def test_conda_environment_holds_what_its_rules_import_and_no_more(path):
+    scripts = scripts_by_environment()[path.with_name(path.name.replace("-cuda", ""))]
+    needed = {CONDA_NAMES.get(name, name) for script in scripts for name in third_party(script)}
+    assert needed <= set(conda_pins(path))
+    assert set(conda_pins(path)) <= needed | NEVER_IMPORTED
+
+
+def test_snakefile_asks_for_the_locked_snakemake():
+    minimum = re.search(r"""min_version\(["']([0-9.]+)["']\)""", (ROOT / "Snakefile").read_text())[1].split(".")
+    assert lock()["snakemake"].split(".")[: len(minimum)] == minimum
+
+
+def test_readme_says_why_for_each_direct_dependency():
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
+    named = {normal(name) for row in rows for name in re.findall(r"[\w.-]+", row.split("|")[1])}
+    assert direct_dependencies() <= named

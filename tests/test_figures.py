@@ -1,0 +1,312 @@
+"""The figures: every script draws from small tables, the same bytes each time, and what it draws is in the tables."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import image
+
+import draw_boxes
+import draw_convolution
+import draw_differences
+import draw_examples
+import draw_grid
+import draw_training
+import redraw_figures
+from tvmap import figures, plotting
+from tvmap.errors import StudyError
+from tvmap.methods import LABELS, METHODS, protocol_label
+
+SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
+CONFIG = {
+    "noise": {"kind": "relative", "protocols": {"fixed0.5": 0.5, "uniform": [0.1, 0.5]}},
+    "solver": {"iterations": 256},
+    "training": {"iterations": 64, "report": "last"},
+    "data": {"size": 16},
+    "network": {"up_bound": 0, "padding": 0},
+}
+WEIGHTS = np.linspace(0, 0.8, 17)
+N_FIGURES = 13
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study's folder with tables of six images, two draws and two protocols, and examples of 16 × 16 pixels."""
+    return write_study(tmp_path_factory.mktemp("study"), n_images=6, draws=(0, 1))
+
+
+def write_study(folder, n_images, draws):
+    generator = np.random.default_rng(0)
+    metrics, grid, choice, examples = [], [], [], []
+    (folder / "tables").mkdir()
+    (folder / "examples").mkdir()
+    for protocol in CONFIG["noise"]["protocols"]:
+        for draw in draws:
+            for number in range(n_images):
+                key = {"protocol": protocol, "draw": draw, "id": f"00{number}"}  # looks like a number, must stay text
+                best = generator.uniform(0.1, 0.3, 2)
+                psnr = 30 - 10 * np.abs(WEIGHTS - best[0]) + generator.normal(0, 0.01, WEIGHTS.size)
+                ssim = 0.8 - 0.3 * np.abs(WEIGHTS - best[1])
+                grid += [
+                    {**key, "weight": w, "psnr": p, "ssim": s} for w, p, s in zip(WEIGHTS, psnr, ssim, strict=True)
+                ]
+                optima = WEIGHTS[psnr.argmax()], WEIGHTS[ssim.argmax()]
+                choice.append({**key, "weight_fixed": WEIGHTS[3], "weight_psnr": optima[0], "weight_ssim": optima[1]})
+                for method, column in zip(METHODS, (0, 3, psnr.argmax(), ssim.argmax(), None), strict=True):
+                    # the map gains 1 dB on every image but the last, which loses 0.5 dB
+                    gain = 1.0 if number < n_images - 1 else -0.5
+                    values = (
+                        (psnr.max() + gain, ssim.max() + gain / 50) if column is None else (psnr[column], ssim[column])
+                    )
+                    metrics.append({**key, "method": method, "psnr": values[0], "ssim": values[1]})
+        arrays = {name: generator.random((3, 16, 16)).astype("f4") for name in ("clean", "noisy", "scalar", "map")}
+        kinds, ids = ["median", "best", "worst"], [f"00{min(number, n_images - 1)}" for number in range(3)]
+        weight_map = 0.1 * generator.random((3, 16, 16)).astype("f4")
+        np.savez(folder / "examples" / f"{protocol}.npz", ids=ids, kinds=kinds, weight_map=weight_map, **arrays)
+        columns = {"noise_level": 0.5, "gain_db": 1.0, "psnr_noisy": 20.0, "psnr_scalar": 30.0, "psnr_map": 31.0}
+        examples += [
+            {"protocol": protocol, "kind": kind, "id": name, **columns, "weight_scalar": 0.07}
+            for kind, name in zip(kinds, ids, strict=True)
+        ]
+    epochs = np.arange(1, 6)
+    history = {"epoch": epochs, "learning_rate": 1e-4, "train_loss": 1 / epochs, "val_loss": 1.5 / epochs}
+    history |= {"val_psnr": [20, 24, 30, 27, 26], "val_ssim": [0.5, np.nan, 0.7, 0.8, 0.8]}
+    times = {"step": ["train", "solve_grid"], "jobs": [1, 4], "seconds": [7200.0, 3.0], "max_rss_mib": [900.0, np.nan]}
+    tables = {"per_image": metrics, "grid": grid, "scalar_choice": choice, "examples": examples}
+    for name, rows in (tables | {"training_history": history, "times": times}).items():
+        pd.DataFrame(rows).to_csv(folder / "tables" / f"{name}.csv", index=False)
+    (folder / "provenance.json").write_text(json.dumps({"config": CONFIG}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(study, tmp_path_factory):
+    output = tmp_path_factory.mktemp("drawn")
+    assert redraw_figures.main(study, output) == list(figures.figures(CONFIG))
+    return output
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return {"png_path": tmp_path / "a.png", "pdf_path": tmp_path / "a.pdf"}
+
+
+def edited(study, tmp_path, name, edit):
+    """Return the path of a copy of the table `name` changed by `edit`."""
+    path = tmp_path / f"{name}.csv"
+    edit(pd.read_csv(study / "tables" / f"{name}.csv", dtype={"id": str})).to_csv(path, index=False)
+    return path
+
+
+def test_every_figure_is_a_png_of_the_stated_width_and_a_pdf(drawn):
+    names = {path.stem if path.suffix == ".png" else path.name.removesuffix(".pdf") for path in drawn.iterdir()}
+    assert len(names) == N_FIGURES and len(list(drawn.iterdir())) == 2 * N_FIGURES
+    for name in names:
+        pixels = image.imread(drawn / f"{name}.png")
+        assert pixels.shape[1] == 200 * plotting.FULL and pixels[..., :3].std() > 0.02
+        pdf = (drawn / f"{name}.pdf").read_bytes()
+        assert pdf.startswith(b"%PDF-") and pdf.rstrip().endswith(b"%%EOF") and b"CreationDate" not in pdf
+
+
+def test_figures_4_to_6_are_drawn_for_every_protocol(drawn):
+    for kind in ("figure4_examples", "figure5_maps", "figure6_grid"):
+        assert sorted(path.name for path in drawn.glob(f"{kind}*.png")) == [
+            f"{kind}_fixed0.5.png",
+            f"{kind}_uniform.png",
+        ]
+
+
+def test_from_tables_alone_without_torch_to_the_same_bytes(study, drawn, tmp_path):
+    """The published copy has no pixels; a new process in which torch cannot be imported draws the rest identically."""
+    copy = tmp_path / "copy"
+    (copy / "tables").mkdir(parents=True)
+    for path in [study / "provenance.json", *(study / "tables").iterdir()]:
+        (copy / path.relative_to(study)).write_bytes(path.read_bytes())
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    for name in ("torch", "skimage", "numba"):
+        (blocked / f"{name}.py").write_text(f"raise ImportError('{name} is not for figures')")
+    environment = os.environ | {"PYTHONPATH": str(blocked)}
+    assert subprocess.run([sys.executable, "-c", "import torch"], env=environment, capture_output=True).returncode == 1
+    command = [sys.executable, SCRIPTS / "redraw_figures.py", copy]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    left_out = [line for line in done.stdout.splitlines() if "left out" in line]
+    assert len(left_out) == 4 and "examples/uniform.npz is not in" in left_out[1]
+    written = sorted((copy / "figures").iterdir())
+    assert len(written) == 2 * (N_FIGURES - 4)
+    for path in written:
+        assert path.read_bytes() == (drawn / path.name).read_bytes(), path.name
+
+
+def test_pixels_give_the_same_bytes_twice(study, drawn, paths):
+    wanted = figures.figures(CONFIG)["figure4_examples_uniform"]
+    draw_examples.main(**{name: study / path for name, path in wanted.inputs.items()}, **paths, **wanted.settings)
+    for suffix in ("png", "pdf"):
+        assert paths[f"{suffix}_path"].read_bytes() == (drawn / f"figure4_examples_uniform.{suffix}").read_bytes()
+
+
+def test_no_folder_ends_in_one_line(tmp_path):
+    command = [sys.executable, SCRIPTS / "redraw_figures.py", tmp_path / "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "provenance.json" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "figure, argument, column",
+    [
+        ("figure4_examples_uniform", "examples_path", "gain_db"),
+        ("figure5_maps_uniform", "examples_path", "weight_scalar"),
+        ("figure6_grid_uniform", "grid_path", "ssim"),
+        ("figure6_grid_uniform", "choice_path", "weight_fixed"),
+        ("figure7_boxes", "metrics_path", "psnr"),
+        ("figure8_differences", "metrics_path", "method"),
+        ("training", "history_path", "learning_rate"),
+        ("times", "times_path", "seconds"),
+    ],
+)
+def test_a_missing_column_names_file_and_column(study, tmp_path, paths, figure, argument, column):
+    wanted = figures.figures(CONFIG)[figure]
+    inputs = {name: study / path for name, path in wanted.inputs.items()}
+    inputs[argument] = edited(study, tmp_path, Path(inputs[argument]).stem, lambda table: table.drop(columns=column))
+    draw = importlib.import_module(wanted.script).main
+    with pytest.raises(StudyError, match=rf"{inputs[argument].name}: column {column} is missing") as error:
+        draw(**inputs, **paths, **wanted.settings)
+    assert "\n" not in str(error.value) and not paths["png_path"].exists()
+
+
+def test_empty_cells_empty_tables_and_unreadable_tables_are_named(study, tmp_path):
+    path = edited(study, tmp_path, "times", lambda table: table.assign(seconds=np.nan))
+    with pytest.raises(StudyError, match="times.csv: column seconds has empty cells"):
+        plotting.read_table(path, ["step", "seconds"])
+    path = edited(study, tmp_path, "times", lambda table: table[:0])
+    with pytest.raises(StudyError, match="times.csv: the table has no row"):
+        plotting.read_table(path, ["step"])
+    path.write_bytes(b"")
+    with pytest.raises(StudyError, match="times.csv: not a readable CSV table"):
+        plotting.read_table(path, ["step"])
+
+
+def test_examples_with_nan_or_of_another_run_are_refused(study, tmp_path, paths):
+    with np.load(study / "examples" / "uniform.npz") as file:
+        arrays = dict(file)
+    changed = {"ids": np.array(["x", "y", "z"]), "map": np.full((3, 16, 16), np.nan)}
+    for name, message in (("ids", "image 000 .median. is not in it"), ("map", "array map holds values")):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, **(arrays | {name: changed[name]}))
+        with pytest.raises(StudyError, match=message):
+            draw_examples.main(study / "tables" / "examples.csv", path, **paths, protocol="uniform", level=0.5)
+
+
+def test_convolution_and_pooling_agree_with_loops():
+    image, kernel = draw_convolution.IMAGE, np.arange(9).reshape(3, 3)  # not symmetric: a flip would show
+    padded = np.pad(image, 1)
+    for row, column in np.ndindex(4, 4):
+        value = sum(kernel[a, b] * padded[row + a, column + b] for a, b in np.ndindex(3, 3))
+        assert draw_convolution.convolve(image, kernel)[row, column] == value
+    for row, column in np.ndindex(2, 2):
+        block = image[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        assert draw_convolution.pool(image)[row, column] == block.max()
+
+
+def test_figure_2_states_the_number_it_shows(paths):
+    texts = [text.get_text() for text in draw_convolution.main(**paths).axes[0].texts]
+    value = draw_convolution.convolve(draw_convolution.IMAGE, draw_convolution.KERNEL)[draw_convolution.WINDOW]
+    sums = [text for text in texts if text.startswith("orange entry")]
+    assert len(sums) == 1 and sums[0].endswith(f"= {value}")
+
+
+def test_figure_3_counts_of_channels_give_the_parameters():
+    """The number printed in the drawing follows from the channels and operations that the drawing shows."""
+    half = len(figures.CHANNELS) // 2
+    n = lambda n_in, n_out, side: n_out * (n_in * side**2 + 1)  # noqa: E731
+    total, last = 0, figures.CHANNELS[0]
+    for here in figures.CHANNELS[1 : half + 1]:
+        total, last = total + n(last, here, 3) + n(here, here, 3), here
+    for here in figures.CHANNELS[half + 1 : -1]:
+        total, last = total + n(last, here, 1) + n(2 * here, here, 3) + n(here, here, 3), here
+    assert total + n(last, figures.CHANNELS[-1], 1) == figures.PARAMETERS
+
+
+def test_figure_4_shows_the_table_and_a_fixed_grey_range(study, paths):
+    wanted = figures.figures(CONFIG)["figure4_examples_uniform"]
+    figure = draw_examples.main(
+        **{name: study / path for name, path in wanted.inputs.items()}, **paths, **wanted.settings
+    )
+    panels = figure.axes[:12]
+    assert [panel.get_xlabel() for panel in panels[1:4]] == ["20.00 dB", "30.00 dB, λ = 0.07", "31.00 dB (+1.00 dB)"]
+    assert [panel.get_ylabel() for panel in panels[::4]] == ["median gain", "best gain", "worst gain"]
+    assert {panel.images[0].get_clim() for panel in panels} == {(0, 1)}
+
+
+def test_figure_6_marks_the_optimum_of_the_table(study, paths):
+    wanted = figures.figures(CONFIG)["figure6_grid_uniform"]
+    figure = draw_grid.main(**{name: study / path for name, path in wanted.inputs.items()}, **paths, **wanted.settings)
+    grid = pd.read_csv(study / "tables" / "grid.csv", dtype={"id": str})
+    grid = grid[(grid["protocol"] == "uniform") & (grid["draw"] == 0) & (grid["id"] == "000")]
+    metrics = pd.read_csv(study / "tables" / "per_image.csv", dtype={"id": str})
+    maps = metrics.query("protocol == 'uniform' and draw == 0 and method == 'map'")
+    for panel, metric, method in zip(figure.axes[:2], ("psnr", "ssim"), METHODS[2:4], strict=True):
+        lines = {line.get_label(): line for line in panel.get_lines()}
+        best = grid.loc[grid[metric].idxmax()]
+        assert lines[LABELS[method]].get_xydata() == pytest.approx(best[["weight", metric]].to_numpy(float)[None])
+        assert lines["map Λ, mean of images"].get_ydata()[0] == pytest.approx(maps[metric].mean())
+        assert lines[LABELS["scalar-fixed"]].get_xdata()[0] == pytest.approx(WEIGHTS[3])
+    assert [panel.get_ylabel() for panel in figure.axes[:2]] == ["PSNR (dB)", "SSIM"]
+
+
+def test_figure_6_refuses_a_choice_that_is_not_on_the_grid(study, tmp_path, paths):
+    wanted = figures.figures(CONFIG)["figure6_grid_uniform"]
+    inputs = {name: study / path for name, path in wanted.inputs.items()}
+    inputs["grid_path"] = edited(study, tmp_path, "grid", lambda table: table[table["weight"] > 0.2])
+    with pytest.raises(StudyError, match="grid.csv: no row of image 000 at weight"):
+        draw_grid.main(**inputs, **paths, **wanted.settings)
+
+
+def test_figure_7_has_every_denoised_method_in_order(study, paths):
+    figure = draw_boxes.main(study / "tables" / "per_image.csv", **paths, protocols=CONFIG["noise"]["protocols"])
+    left = figure.axes[0]
+    assert [text.get_text() for text in left.get_yticklabels()] == [LABELS[method] for method in METHODS[1:]]
+    table = pd.read_csv(study / "tables" / "per_image.csv", dtype={"id": str})
+    table = table[(table["protocol"] == "fixed0.5") & (table["method"] == "map")]
+    points = left.collections[-1].get_offsets()[:, 0]  # draws averaged: one point an image
+    assert sorted(points) == pytest.approx(sorted(table.groupby("id")["psnr"].mean()))
+    assert figure.axes[2].get_xlabel() == "PSNR (dB)" and left.get_title(loc="left") == "noise level 0.5 (n = 6)"
+
+
+def test_figure_8_states_mean_and_share_of_paired_differences(study, paths):
+    figure = draw_differences.main(study / "tables" / "per_image.csv", **paths, protocols=CONFIG["noise"]["protocols"])
+    panels = [panel for part in figure.subfigs for panel in part.axes]
+    assert len(panels) == 8
+    oracle = [panel for panel in panels if panel.get_title() == f"map − {LABELS['scalar-oracle-psnr']}"]
+    assert [panel.texts[0].get_text() for panel in oracle] == ["mean +0.75 dB, 5 of 6 images improved"] * 2
+    for panel in panels:
+        assert sum(bar.get_height() for bar in panel.patches) == 6  # no image falls outside the bins
+        assert min(abs(bar.get_x()) for bar in panel.patches) < 1e-12  # zero is an edge: gains and losses never mix
+
+
+@pytest.mark.parametrize("report, epoch", [("last", 5), ("best", 3)])
+def test_training_marks_the_reported_epoch(study, paths, report, epoch):
+    figure = draw_training.main(study / "tables" / "training_history.csv", **paths, report=report)
+    assert f"epoch {epoch} ({report})" in figure.axes[2].texts[0].get_text()
+    for panel in figure.axes:
+        assert panel.get_lines()[-1].get_xdata()[0] == epoch and panel.get_ylabel()
+    assert list(figure.axes[3].get_lines()[0].get_xdata()) == [1, 3, 4, 5]  # epoch 2 has no SSIM
+
+
+def test_a_study_of_one_image_and_one_draw_is_drawn(tmp_path):
+    folder = write_study(tmp_path, n_images=1, draws=(0,))
+    assert len(redraw_figures.main(folder)) == N_FIGURES
+
+
+def test_protocol_labels():
+    assert protocol_label(0.5) == "noise level 0.5"
+    assert protocol_label([0.1, 0.5]) == "noise level from U[0.1, 0.5]"
+    assert list(plotting.COLOURS) == list(METHODS) == list(LABELS)

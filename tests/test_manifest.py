@@ -1,0 +1,154 @@
+"""The manifest: no patient in two splits, duplicates dropped, the same choice whatever the order."""
+
+import random
+
+import pytest
+
+from tvmap import manifest
+from tvmap.errors import StudyError
+from tvmap.sources import Candidate
+
+COUNTS = {"train": 4, "val": 2, "test": 3}
+
+
+def one(name, split, content=None, patient=None, folder=""):
+    data = (content or folder + name).encode()
+    return Candidate(name, patient or manifest.patient_of(name), split, f"{folder}{split}/{name}.jpeg", lambda: data)
+
+
+def pool():
+    return (
+        [one(f"IM-{n:04d}-0001", "train") for n in range(100, 110)]
+        + [one(f"NORMAL2-IM-{n:04d}-0001", "val") for n in range(200, 204)]
+        + [one(f"IM-{n:04d}-0001-0002", "test") for n in range(5)]
+    )
+
+
+def chosen(rows, split):
+    return [row["id"] for row in rows if row["split"] == split]
+
+
+@pytest.mark.parametrize(
+    ("stem", "patient"),
+    [
+        ("IM-0129-0001", "IM-0129"),
+        ("NORMAL2-IM-0129-0001", "IM-0129"),
+        ("IM-0129-0001-0002", "IM-0129"),
+        ("NORMAL2-IM-1442-0001-0001", "IM-1442"),
+        ("person7_bacteria_24", "person7"),
+        ("person7_virus_9", "person7"),
+        ("person1442_virus_9", "person1442"),
+        ("IM-129-0001", "IM-129-0001"),
+        ("xIM-0129-0001", "xIM-0129-0001"),
+        ("holiday", "holiday"),
+    ],
+)
+def test_patient_of(stem, patient):
+    assert manifest.patient_of(stem) == patient
+
+
+def test_choice_is_sorted_counted_and_independent_of_order():
+    rows = manifest.build(pool(), COUNTS, [], 42)
+    shuffled = pool()
+    random.Random(0).shuffle(shuffled)
+    assert manifest.build(shuffled, COUNTS, [], 42) == rows
+    assert [row["split"] for row in rows] == ["train"] * 4 + ["val"] * 2 + ["test"] * 3
+    for split in manifest.SPLITS:
+        assert chosen(rows, split) == sorted(chosen(rows, split))
+    assert any(manifest.build(pool(), COUNTS, [], seed) != rows for seed in (1, 2, 3))
+
+
+def test_more_candidates_do_not_reshuffle_the_chosen():
+    few = set(chosen(manifest.build(pool(), COUNTS, [], 42), "train"))
+    more = set(chosen(manifest.build(pool(), {**COUNTS, "train": 7}, [], 42), "train"))
+    assert few < more
+
+
+def test_patient_in_two_splits_stays_in_test_then_val(caplog):
+    candidates = pool() + [
+        one("IM-0003-0007", "train"),
+        one("NORMAL2-IM-0003-0001", "val"),
+        one("IM-0201-0001", "train"),
+        one("IM-0201-0002", "test"),
+    ]
+    rows = manifest.build(candidates, {"train": 99, "val": 99, "test": 99}, [], 42)
+    splits = {}
+    for row in rows:
+        splits.setdefault(row["patient"], set()).add(row["split"])
+    assert splits["IM-0003"] == {"test"} and splits["IM-0201"] == {"test"}
+    assert all(len(found) == 1 for found in splits.values())
+    assert len(chosen(rows, "train")) == 10 and len(chosen(rows, "val")) == 3 and len(chosen(rows, "test")) == 6
+    assert "in train, their patient is in another split too: 2 (" in caplog.text
+    assert "in val, their patient is in another split too: 2 (" in caplog.text
+
+
+def test_duplicates_by_name_and_by_content(caplog):
+    candidates = pool() + [
+        one("IM-0100-0001", "train", folder="again/"),  # the same name in a nested copy, other content
+        one("IM-0300-0001", "train", content="train/twin"),
+        one("IM-0301-0001", "test", content="train/twin"),  # the same image under two names, across splits
+    ]
+    rows = manifest.build(candidates, {"train": 99, "val": 99, "test": 99}, [], 42)
+    assert chosen(rows, "train").count("IM-0100-0001") == 1 and len(chosen(rows, "train")) == 10
+    assert "IM-0300-0001" not in chosen(rows, "train") and "IM-0301-0001" in chosen(rows, "test")
+    assert len({row["sha256"] for row in rows}) == len(rows)
+    assert "a name that occurred before: 1" in caplog.text and "same bytes as an earlier image: 1" in caplog.text
+
+
+def test_missing_val_is_filled_from_the_named_ids(caplog):
+    candidates = [one_ for one_ in pool() if one_.split != "val"] + [one("NORMAL2-IM-0102-0002", "train")]
+    rows = manifest.build(candidates, {**COUNTS, "train": 99}, ["IM-0102-0001", "IM-0105-0001", "absent"], 42)
+    assert chosen(rows, "val") == ["IM-0102-0001", "IM-0105-0001"]
+    assert len(chosen(rows, "train")) == 8  # ten, less the two moved; the other image of patient 0102 goes too
+    assert "NORMAL2-IM-0102-0002" not in chosen(rows, "train")
+    assert "1 of 3 not in train: absent" in caplog.text
+
+
+def test_val_ids_are_not_used_where_val_has_images():
+    rows = manifest.build(pool(), {**COUNTS, "train": 99}, ["IM-0102-0001"], 42)
+    assert "IM-0102-0001" in chosen(rows, "train")
+
+
+def test_fewer_than_asked_for_is_said(caplog):
+    rows = manifest.build(pool(), {"train": 200, "val": 2, "test": 3}, [], 42)
+    assert len(chosen(rows, "train")) == 10
+    assert "train: 200 images asked for, 10 available" in caplog.text
+    assert "val: 2 images asked" not in caplog.text
+
+
+@pytest.mark.parametrize("split", manifest.SPLITS)
+def test_empty_split_names_its_key(split):
+    with pytest.raises(StudyError, match=f"data.images.{split}"):
+        manifest.build([candidate for candidate in pool() if candidate.split != split], COUNTS, [], 42)
+
+
+def test_seeded_split_by_patient():
+    candidates = [one(f"IM-{n // 2:04d}-{n % 2:04d}", None) for n in range(40)]
+    rows = manifest.build(candidates, COUNTS, [], 42)
+    assert [len(chosen(rows, split)) for split in manifest.SPLITS] == [4, 2, 3]
+    splits = {}
+    for row in manifest.build(candidates, {"train": 40, "val": 4, "test": 20}, [], 42):
+        splits.setdefault(row["patient"], set()).add(row["split"])
+    assert len(splits) == 20 and all(len(found) == 1 for found in splits.values())
+    assert manifest.build(candidates[::-1], COUNTS, [], 42) == rows
+    assert manifest.build(candidates, COUNTS, [], 43) != rows
+
+
+def test_seeded_split_shrinks_in_proportion():
+    rows = manifest.build([one(f"photo{n}", None) for n in range(31)], {"train": 200, "val": 10, "test": 100}, [], 42)
+    assert [len(chosen(rows, split)) for split in manifest.SPLITS] == [20, 1, 10]
+
+
+def test_written_file_is_read_back_and_has_the_same_bytes_twice(tmp_path):
+    rows = manifest.build(pool(), COUNTS, [], 42)
+    manifest.write(tmp_path / "a.csv", rows)
+    manifest.write(tmp_path / "b.csv", manifest.build(pool()[::-1], COUNTS, [], 42))
+    assert manifest.read(tmp_path / "a.csv") == rows
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert (tmp_path / "a.csv").read_text().splitlines()[0] == "id,patient,split,source_file,bytes,sha256"
+
+
+def test_other_file_is_no_manifest(tmp_path):
+    (tmp_path / "m.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(StudyError, match="m.csv"):
+        manifest.read(tmp_path / "m.csv")

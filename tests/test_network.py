@@ -1,0 +1,103 @@
+"""NET_Θ: the published structure, the output function, any size, safe weights."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tvmap import figures, network
+from tvmap.errors import StudyError
+
+
+def test_the_published_number_of_parameters():
+    model = network.build()
+    assert sum(p.numel() for p in model.parameters()) == 1_796_034 == network.N_PARAMETERS == figures.PARAMETERS
+    assert figures.CHANNELS[1:5] == network.CHANNELS
+
+
+def test_structure_layer_by_layer():
+    """The U-Net written out a second time, upsampling before the 1×1 convolution as in the text."""
+    model = network.build(seed=0).double()
+    u, z = model.unet, torch.rand(1, 1, 32, 48, dtype=torch.float64)
+
+    def double(block, x):
+        for convolution in (block[0], block[2]):
+            x = F.leaky_relu(F.conv2d(x, convolution.weight, convolution.bias, padding=1), 0.01)
+        return x
+
+    skips = [double(u.first, z)]
+    for encoder in u.encoders:
+        skips.append(double(encoder, F.max_pool2d(skips[-1], 2, 2)))
+    y = skips.pop()
+    assert y.shape == (1, 256, 4, 6)
+    for reduction, decoder in zip(u.reductions, u.decoders, strict=True):
+        y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=True)
+        y = F.conv2d(y, reduction.weight, reduction.bias)
+        y = double(decoder, torch.cat([skips.pop(), y], 1))
+    y = F.conv2d(y, u.last.weight, u.last.bias)
+    torch.testing.assert_close(model(z), 0.1 * F.softplus(y[:, :1]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 9), (33, 65), (64, 48)])
+def test_any_size(size):
+    weight = network.build(seed=0)(torch.rand(2, 1, *size))
+    assert weight.shape == (2, 1, *size) and (weight >= 0).all()
+
+
+def test_up_bound_and_padding():
+    z = torch.rand(1, 1, 24, 24)
+    bounded = network.build(up_bound=0.3, seed=0)(z)
+    assert 0 < bounded.min() and bounded.max() < 0.3
+    plain, padded = (network.build(padding=p, seed=0)(z) for p in (0, 4))
+    assert padded.shape == plain.shape and not torch.allclose(plain, padded)
+    model = network.build(seed=0)
+    torch.testing.assert_close(padded, model(F.pad(z, (4, 4, 4, 4), mode="reflect"))[..., 4:-4, 4:-4])
+
+
+def test_initial_weights_belong_to_the_seed():
+    first, again, other = (network.build(seed=s).unet.last.weight for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    before = torch.random.get_rng_state()
+    network.build(seed=3)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_bfloat16_stays_inside_the_network():
+    z = torch.rand(1, 1, 32, 32)
+    exact, rounded = (network.build(precision=p, seed=0)(z) for p in ("float32", "bfloat16"))
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, rtol=0.05, atol=1e-3)
+
+
+def test_weights_come_back_with_their_settings(tmp_path):
+    settings = {"up_bound": 0.2, "padding": 4, "precision": "bfloat16"}
+    model = network.build(**settings, seed=5)
+    network.save_weights(tmp_path / "w.safetensors", model.unet.state_dict(), settings)
+    loaded = network.load_network(tmp_path / "w.safetensors")
+    z = torch.rand(1, 1, 16, 16)
+    assert torch.equal(model.eval()(z), loaded(z)) and not loaded.training
+    content = (tmp_path / "w.safetensors").read_bytes()
+    network.save_weights(tmp_path / "again.safetensors", model.unet.state_dict(), settings)
+    assert (tmp_path / "again.safetensors").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"\x80\x04\x95pickle" * 50])
+def test_what_is_not_weights_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match="w.safetensors: not the weights of this network") as error:
+        network.load_network(path)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    settings = {"up_bound": 0, "padding": 0, "precision": "float32"}
+    network.save_weights(tmp_path / "w.safetensors", {"first.weight": torch.ones(3)}, settings)
+    with pytest.raises(StudyError, match="not the weights"):
+        network.load_network(tmp_path / "w.safetensors")
+
+
+def test_maps_are_predicted_image_by_image():
+    model, z = network.build(seed=0), torch.rand(3, 1, 16, 16)
+    maps = network.predict_maps(model, z)
+    assert torch.equal(maps[1:2], network.predict_maps(model, z[1:2])) and not maps.requires_grad

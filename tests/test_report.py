@@ -1,0 +1,381 @@
+"""The report page: complete, self-contained, true to the tables, with a conclusion that follows the numbers."""
+
+import base64
+import io
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy
+import pandas
+import pytest
+import yaml
+from PIL import Image
+
+import build_report
+from tvmap import page
+from tvmap.errors import StudyError
+from tvmap.methods import METHODS
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "workflow/report/report.html.j2"
+PROTOCOLS = {"fixed0.5": 0.5, "uniform": [0.1, 0.5]}
+FIGURES = (
+    "figure1_architecture",
+    "figure2_convolution",
+    "figure3_unet",
+    "figure7_boxes",
+    "figure8_differences",
+    "training",
+    "times",
+)
+PROTOCOL_FIGURES = ("figure4_examples", "figure5_maps", "figure6_grid")
+
+
+def gain_of(baseline, metric, gain):
+    """Mean gain of the map: `gain` dB over the oracles, a little more over weaker baselines; SSIM a fortieth of it."""
+    return (gain + {"noisy": 9, "scalar-fixed": 0.2}.get(baseline, 0)) / (1 if metric == "psnr" else 40)
+
+
+def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive", draws=2):
+    """Write tables, figures and provenance of a small made-up study; returns the arguments of build_report.main."""
+    random = numpy.random.default_rng(3)
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["noise"]["protocols"] = protocols
+    config["data"] |= {"source": source, "archive": "/home/somebody/secret/images.zip"}
+    for name in ("tables", "figures"):
+        (folder / name).mkdir(parents=True)
+    images = [(p, d, f"IM-{i:04d}", f"{i // 2:04d}") for p in protocols for d in range(draws) for i in range(4)]
+    rows = {
+        "per_image": [
+            {"protocol": p, "draw": d, "id": i, "patient": g, "noise_level": 0.5, "method": m, "weight_mean": 0.07}
+            | {"psnr": 30.0, "ssim": 0.8, "gap": math.nan if m == "noisy" else random.uniform(0, 1)}
+            for p, d, i, g in images
+            for m in METHODS
+        ],
+        "scalar_choice": [
+            {"protocol": p, "draw": d, "id": i, "weight_fixed": 0.07, "weight_psnr": random.uniform(0, 0.1)}
+            | {"weight_ssim": random.uniform(0, 0.1), "psnr_edge": i == "IM-0001", "ssim_edge": False}
+            | {"weight_psnr_fine": 0.071, "psnr_gain_fine": 0.004, "weight_ssim_fine": 0.075, "ssim_gain_fine": 0.0001}
+            for p, d, i, _ in images
+        ],
+        "summary": [
+            {"protocol": p, "method": m, "n": 4 * draws}
+            | {f"psnr_{k}": random.uniform(20, 40) for k in ("mean", "std", "low", "high")}
+            | {f"ssim_{k}": random.uniform(0, 1) for k in ("mean", "std", "low", "high")}
+            for p in protocols
+            for m in METHODS
+        ],
+        "gains": [
+            {"protocol": p, "baseline": b, "metric": m, "n": 4 * draws, "mean": gain_of(b, m, gain)}
+            | {"low": gain_of(b, m, gain - half_width), "high": gain_of(b, m, gain + half_width)}
+            | {"std": random.uniform(0, 1), "win_rate": random.uniform()}
+            for p in protocols
+            for b in METHODS[:-1]
+            for m in ("psnr", "ssim")
+        ],
+        "training_history": [
+            {"epoch": e, "learning_rate": 1e-4, "train_loss": 1e-3, "val_loss": 2e-3, "val_psnr": p, "val_ssim": 0.8}
+            for e, p in ((1, 28.0), (2, 31.234), (3, 30.0))
+        ],
+        "times": [
+            {"step": step, "jobs": 2, "seconds": 4000.5, "max_rss_mib": memory}
+            for step, memory in (("train", 900.0), ("grid", math.nan))
+        ],
+        "examples": [
+            {"protocol": p, "kind": k, "id": "IM-0001", "noise_level": 0.5, "gain_db": gain, "psnr_noisy": 20.0}
+            | {"psnr_scalar": 30.0, "psnr_map": 30.0 + gain, "weight_scalar": 0.07}
+            for p in protocols
+            for k in ("median", "best", "worst")
+        ],
+    }
+    for name, table in rows.items():
+        table = pandas.DataFrame(table)
+        if name == "per_image":
+            table["relative_gap"] = table.gap / 900
+        table.to_csv(folder / f"tables/{name}.csv", index=False)
+    for name in (*FIGURES, *(f"{f}_{p}" for f in PROTOCOL_FIGURES for p in protocols)):
+        Image.new("RGB", (7, 5), (200, len(name), 30)).save(folder / f"figures/{name}.png")
+    provenance = {
+        "study": "small <study>",
+        "config": config,
+        "code_version": "abc",
+        "versions": {"python": "3.11"},
+        "machine": {"cpu": "some CPU", "cores": 2, "platform": "Linux"},
+        "training": {"epochs": 3, "reported": "last", "best_epoch": 2, "seconds": 75.0, "fingerprint": "f" * 64},
+        "seed": 42,
+        "data": {"source": source, "n": {"train": 6, "val": 2, "test": 4}, "manifest_sha256": "0" * 64},
+    }
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    tables = sorted((folder / "tables").glob("*.csv"))
+    return tables, folder / "figures", folder / "provenance.json", TEMPLATE, folder / "report.html"
+
+
+def build(folder, **options):
+    """The page of a made-up study, as text."""
+    arguments = study(folder, **options)
+    build_report.main(*arguments)
+    return arguments[-1].read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Collects start tags with their attributes, the cells of every table by its id, and the visible text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.tables, self.texts, self.open_cell, self.hidden = [], {}, [], False, False
+        self.feed(html)
+        self.text = re.sub(r"\s+", " ", " ".join(self.texts))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "table":
+            self.rows = self.tables[dict(attributes)["id"]] = []
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.open_cell = True
+        elif tag == "style":
+            self.hidden = True
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.open_cell = False
+        elif tag == "style":
+            self.hidden = False
+
+    def handle_data(self, data):
+        if self.open_cell:
+            self.rows[-1][-1] += data
+        if not self.hidden:
+            self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Folder, HTML and parsed page of a study with two protocols."""
+    folder = tmp_path_factory.mktemp("study") / "results"
+    html = build(folder)
+    return folder, html, Reader(html)
+
+
+def numbers(cell):
+    """The numbers in a cell's text."""
+    return [float(text) for text in re.findall(r"[+-]?\d+\.?\d*", cell.replace("−", "-").replace("SSIM", ""))]
+
+
+def test_page_loads_nothing_from_outside(small):
+    _, html, reader = small
+    for tag, attributes in reader.tags:
+        assert tag not in ("script", "iframe", "object", "embed", "audio", "video", "base", "form"), tag
+        for name, value in attributes.items():
+            if name in ("src", "srcset", "poster", "data", "action") or (name == "href" and tag != "a"):
+                assert value.startswith("data:"), (tag, name, value[:80])
+            assert not name.startswith("on"), (tag, name)
+    assert "url(" not in html and "@import" not in html
+
+
+def test_every_figure_is_embedded_as_it_is_and_described(small):
+    folder, _, reader = small
+    pictures = [attributes for tag, attributes in reader.tags if tag == "img"]
+    embedded = [base64.b64decode(picture["src"].removeprefix("data:image/png;base64,")) for picture in pictures]
+    assert sorted(embedded) == sorted(path.read_bytes() for path in (folder / "figures").glob("*.png"))
+    for data, picture in zip(embedded, pictures, strict=True):
+        image = Image.open(io.BytesIO(data))
+        image.load()
+        assert image.format == "PNG" and image.size == (int(picture["width"]), int(picture["height"]))
+        assert len(picture["alt"]) > 30
+
+
+def test_links_and_ids_fit_together(small):
+    _, _, reader = small
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [attributes["href"] for tag, attributes in reader.tags if tag == "a"]
+    assert {target[1:] for target in targets if target.startswith("#")} <= set(ids)
+
+
+def test_table_1_prints_the_table(small):
+    folder, _, reader = small
+    table = pandas.read_csv(folder / "tables/summary.csv")
+    printed = reader.tables["table-1"][1:]
+    assert len(printed) == len(table)
+    for row, cells in zip(table.itertuples(), printed, strict=True):
+        assert cells[0] == row.protocol and int(cells[2]) == row.n
+        for column, metric, digits in ((3, "psnr", 2), (5, "ssim", 3)):
+            expected = [round(getattr(row, f"{metric}_{part}"), digits) for part in ("mean", "std", "low", "high")]
+            assert numbers(cells[column]) + numbers(cells[column + 1]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_gains_are_printed_as_in_the_table(small):
+    folder, _, reader = small
+    table = pandas.read_csv(folder / "tables/gains.csv")
+    printed = reader.tables["table-3"][1:]
+    assert len(printed) == len(table)
+    for row, cells in zip(table.itertuples(), printed, strict=True):
+        digits = {"psnr": 2, "ssim": 3}[row.metric]
+        assert cells[2].startswith(row.metric.upper())
+        assert numbers(cells[4]) == pytest.approx([round(row.mean, digits), round(row.std, digits)], abs=1e-9)
+        assert numbers(cells[5]) == pytest.approx([round(row.low, digits), round(row.high, digits)], abs=1e-9)
+        assert numbers(cells[6]) == pytest.approx([round(100 * row.win_rate, 1)], abs=1e-9)
+
+
+def test_scalars_gaps_training_and_times_are_printed_as_in_the_tables(small):
+    folder, _, reader = small
+    choices = pandas.read_csv(folder / "tables/scalar_choice.csv")
+    for cells in reader.tables["table-6"][1:]:
+        rows = choices[choices.protocol == cells[0]]
+        assert numbers(cells[3]) == pytest.approx([rows.weight_psnr.mean(), rows.weight_psnr.std(ddof=1)], abs=6e-4)
+        assert numbers(cells[5]) == [2, 0]  # one image on the edge in each of two draws
+    per_image = pandas.read_csv(folder / "tables/per_image.csv")
+    printed = reader.tables["table-7"][1:]
+    assert len(printed) == 2 * (len(METHODS) - 1)  # the noisy image is no solution
+    largest = per_image[(per_image.protocol == "fixed0.5") & (per_image.method == "scalar-fixed")].gap.max()
+    assert printed[0][5] == page.scientific(math.sqrt(2 * largest / 256**2))
+    assert [row[1] for row in reader.tables["table-8"][1:]] == ["1", "2", "3"]
+    assert reader.tables["table-9"][1] == ["train", "2", "4000.5", "1 h 06 min", "900"]
+    assert reader.tables["table-9"][2][-1] == "–"
+
+
+def test_published_numbers_stand_beside_ours(small):
+    _, _, reader = small
+    rows = reader.tables["table-4"]
+    assert rows[1][1:] == ["33.43 ± 2.16", "34.73 ± 2.02", "+1.30", "0.87 ± 0.04", "0.90 ± 0.03", "+0.03"]
+    assert rows[2][3] == "+1.50" and rows[2][6] == "+0.037"
+
+
+def test_mathematics_is_mathml_numbered_and_complete(small):
+    _, html, _ = small
+    assert len(re.findall(r"<math\b", html)) > 60
+    assert "\\" not in re.sub(r"<details>.*</details>", "", html, flags=re.DOTALL)  # no LaTeX is left
+    shown = [int(n) for n in re.findall(r'<span class="number">\((\d+)\)</span>', html)]
+    assert shown == list(range(1, len(shown) + 1)) and len(shown) >= 15
+    circulant = re.search(r'id="equation-circulant".*?</span>', html, re.DOTALL)[0]
+    assert circulant.count("<mtable>") == 2 and circulant.count("<mtr>") == 10 and circulant.count("<mtd>") == 50
+
+
+@pytest.mark.parametrize("rows", [r"1&0\\0&1", "1 & 0 \\\\ \n 0 & 1 "])
+def test_blanks_at_the_end_of_a_matrix_row_do_not_matter(rows):
+    assert page.math(rf"\begin{{bmatrix}}{rows}\end{{bmatrix}}").count("<mtr>") == 2
+
+
+def test_names_of_the_study_are_escaped_and_folders_stay_private(small):
+    _, html, _ = small
+    assert "small &lt;study&gt;" in html and "small <study>" not in html
+    assert "images.zip" in html and "secret" not in html
+
+
+@pytest.mark.parametrize(
+    ("gain", "half_width", "headline", "verb"),
+    [
+        (1.5, 0.1, "Yes: the learned map beats", "it gains 1.50 dB"),
+        (-1.5, 0.1, "No: the learned map is worse", "it loses 1.50 dB"),
+        (0.0, 0.1, "Yes, against what can be done in practice", "it cannot be told apart, +0.00 dB"),
+        (0.0, 0.3, "is not shown", "it cannot be told apart, +0.00 dB"),
+        (0.1, math.nan, "is not shown", "it cannot be told apart, +0.10 dB"),
+        (-0.15, 0.04, "But it loses to the best scalar weight", "it loses 0.15 dB"),
+    ],
+)
+def test_answer_and_conclusion_follow_the_intervals(tmp_path, gain, half_width, headline, verb):
+    text = Reader(build(tmp_path / "study", gain=gain, half_width=half_width)).text
+    assert text.count(headline) == 2  # in the answer and in the conclusion
+    assert verb in text
+
+
+def test_protocols_that_disagree_are_said(tmp_path):
+    gains = pandas.read_csv(study(tmp_path / "study")[0][1])
+    gains.loc[gains.protocol == "uniform", ["mean", "low", "high"]] *= -1
+    assert page.headline(gains).startswith("Only in part")
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"), [(2.0, "larger than"), (1.32, "not to be told apart from"), (0.9, "smaller than")]
+)
+def test_gain_is_set_beside_the_published_one_for_x_rays(tmp_path, gain, words):
+    assert f"is {words} the published +1.30 dB" in Reader(build(tmp_path / "study", gain=gain)).text
+
+
+def test_photographs_are_not_called_x_rays(tmp_path):
+    text = Reader(build(tmp_path / "study", source="sample", protocols={"fixed0.3": 0.3}, draws=1)).text
+    assert "only the sign of the gain can be compared" in text and "the published +1.30 dB" not in text
+    assert "4 test images of 2 photographs, 1 independent draw of noise" in text
+    assert "Figure 4." in text and "Figure 4a" not in text and "(chest X-rays)" not in text
+
+
+@pytest.mark.parametrize("name", ["figure3_unet", "figure5_maps_uniform"])
+def test_missing_figure_is_named(tmp_path, name):
+    arguments = study(tmp_path / "study")
+    (arguments[1] / f"{name}.png").unlink()
+    with pytest.raises(StudyError, match=re.escape(f"{name}.png")):
+        build_report.main(*arguments)
+
+
+def test_missing_table_and_a_figure_that_is_none_are_named(tmp_path):
+    arguments = study(tmp_path / "study")
+    with pytest.raises(StudyError, match=r"gains\.csv"):
+        build_report.main([path for path in arguments[0] if path.stem != "gains"], *arguments[1:])
+    (arguments[1] / "times.png").write_bytes(b"no picture")
+    with pytest.raises(StudyError, match=r"times\.png"):
+        build_report.main(*arguments)
+
+
+def test_same_input_gives_the_same_page(small, tmp_path):
+    assert build(tmp_path / "study") == small[1]
+
+
+def test_options_of_the_code_are_described(tmp_path):
+    arguments = study(tmp_path / "study")
+    provenance = json.loads(arguments[2].read_text())
+    provenance["config"]["solver"] |= {"boundary": "neumann", "norm": "isotropic"}
+    provenance["config"]["solver"] |= {"dual_start": "image", "lipschitz": "sqrt13"}
+    provenance["config"]["network"] |= {"up_bound": 0.5, "padding": 4}
+    provenance["config"]["noise"]["kind"] = "absolute"
+    arguments[2].write_text(json.dumps(provenance))
+    build_report.main(*arguments)
+    html = arguments[-1].read_text()
+    for words in ("the Neumann boundary", "onto the disc", "instead of step 3", "with the upper bound", "padded by 4"):
+        assert words in html
+    shown = [int(n) for n in re.findall(r'<span class="number">\((\d+)\)</span>', html)]
+    assert shown == list(range(1, len(shown) + 1))
+
+
+def test_brightness_agrees_with_the_solver():
+    torch = pytest.importorskip("torch")
+    from tvmap.pdhg import pdhg
+
+    z = torch.rand(1, 1, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for iterations in (1, 8, 32):
+        x, _ = pdhg(z, 0.05, iterations=iterations, dual_start="image")
+        assert float(x.mean() / z.mean()) == pytest.approx(page.brightness(iterations), abs=1e-12)
+
+
+@pytest.mark.chromium
+@pytest.mark.parametrize("width", [1440, 500])
+def test_page_in_a_browser(small, tmp_path, width):
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    probe = (
+        "<script>addEventListener('load', () => { const pre = document.createElement('pre'); pre.id = 'probe';"
+        "pre.textContent = JSON.stringify({drawn: [...document.images].map(image => image.naturalWidth),"
+        "overflow: document.documentElement.scrollWidth - innerWidth,"
+        "flat: [...document.querySelectorAll('math')].filter(m => m.getBoundingClientRect().height < 5).length});"
+        "document.body.append(pre); console.log('probe ran') })</script>"
+    )
+    html = re.sub(r'<meta http-equiv="Content-Security-Policy".*?>', "", small[1])  # it would stop the probe
+    copy = tmp_path / "probed.html"
+    copy.write_text(html.replace("</body>", probe + "</body>"), encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += " --disable-component-update --disable-sync --enable-logging=stderr --dump-dom"
+    flags += f" --window-size={width},900 --user-data-dir={tmp_path / 'profile'}"
+    run = subprocess.run([chromium, *flags.split(), copy.as_uri()], capture_output=True, text=True, timeout=120)
+    found = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', run.stdout)[1])
+    assert len(found["drawn"]) == len(FIGURES) + 2 * len(PROTOCOL_FIGURES) and set(found["drawn"]) == {7}
+    assert found["overflow"] <= 0 and found["flat"] == 0
+    messages = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+    assert len(messages) == 1 and "probe ran" in messages[0], messages

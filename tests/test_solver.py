@@ -1,0 +1,126 @@
+"""The fast solver against the reference: iterates, duals and gradients, in float64 for truth."""
+
+import itertools
+
+import pytest
+import torch
+
+from tvmap import pdhg_numba, solver
+from tvmap.errors import StudyError
+from tvmap.operators import BOUNDARIES
+from tvmap.pdhg import DUAL_STARTS, LIPSCHITZ, pdhg
+
+OPTIONS = [
+    {"boundary": b, "dual_start": d, "lipschitz": c}
+    for b, d, c in itertools.product(BOUNDARIES, DUAL_STARTS, LIPSCHITZ)
+]
+SIZES = [(1, 1), (1, 5), (4, 1), (2, 3), (3, 2), (4, 4), (5, 7), (17, 33)]
+ITERATIONS = [0, 1, 3, 4, 5, 37]  # below, at and across the number of iterations under way
+
+
+def problem(batch, size, channels=1, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(batch + 100 * size[0] + size[1])
+    z = torch.rand(batch, 1, *size, dtype=dtype, generator=generator)
+    weight = 0.2 * torch.rand(batch, channels, *size, dtype=dtype, generator=generator)
+    return z.requires_grad_(), weight.requires_grad_()
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("size", SIZES)
+def test_iterates_and_gradients_are_the_reference_s(options, size):
+    for iterations, channels in itertools.product(ITERATIONS, (1, 2)):
+        z, weight = problem(2, size, channels)
+        g = torch.randn(2, 1, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        results = []
+        for method in (pdhg, solver.solve):
+            x, q = method(z, weight, iterations, **options)
+            gradients = torch.autograd.grad((x * g).sum() + 0 * weight.sum(), (z, weight))
+            results.append((x, q, *gradients))
+        for fast, reference in zip(*results[::-1], strict=True):
+            torch.testing.assert_close(fast, reference, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1, 6, 7), (3, 1, 1, 1), (3, 2, 6, 1)])
+def test_gradient_of_a_broadcast_weight(shape):
+    z, _ = problem(3, (6, 7))
+    weight = (0.1 * torch.rand(shape, dtype=torch.float64)).requires_grad_()
+    fast, reference = (torch.autograd.grad(m(z, weight, 12)[0].square().sum(), weight)[0] for m in (solver.solve, pdhg))
+    torch.testing.assert_close(fast, reference, rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_agrees_with_central_differences():
+    z, weight = problem(1, (6, 5))
+    g = torch.randn(1, 1, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+    def loss(z, weight):
+        return (solver.solve(z, weight, 60)[0] * g).sum()
+
+    gradients = torch.autograd.grad(loss(z, weight), (z, weight))
+    step = 1e-7
+    with torch.no_grad():
+        for position, gradient in enumerate(gradients):
+            for index in range(gradient.numel()):
+                pair = []
+                for sign in (1, -1):
+                    arguments = [z.clone(), weight.clone()]
+                    arguments[position].view(-1)[index] += sign * step
+                    pair.append(loss(*arguments))
+                difference = (pair[0] - pair[1]) / (2 * step)
+                torch.testing.assert_close(gradient.view(-1)[index], difference, rtol=1e-5, atol=1e-6)
+
+
+def test_float32_agrees_with_float64_to_rounding():
+    z, weight = problem(1, (40, 24))
+    x, _ = solver.solve(z, weight, 256)
+    x32, _ = solver.solve(z.float(), weight.float(), 256)
+    torch.testing.assert_close(x32.double(), x, rtol=0, atol=2e-6)
+
+
+def test_memory_format_batch_and_threads_do_not_change_a_bit():
+    z, weight = problem(3, (9, 10), dtype=torch.float32)
+    expected, _ = solver.solve(z, weight, 30)
+    channels_last, _ = solver.solve(
+        z.to(memory_format=torch.channels_last), weight.transpose(2, 3).contiguous().transpose(2, 3), 30
+    )
+    one_by_one = torch.cat([solver.solve(z[b : b + 1], weight[b : b + 1], 30)[0] for b in range(3)])
+    assert torch.equal(expected, channels_last) and torch.equal(expected, one_by_one)
+
+
+def test_what_is_stored_for_the_gradient_is_one_byte_a_pixel_and_iteration():
+    z, weight = problem(1, (8, 12))
+    *_, codes = pdhg_numba.forward(z[0, 0].detach().numpy(), weight[0].detach().numpy(), 7, "periodic", "zero", 3, True)
+    assert codes.nbytes == 7 * 8 * 12
+    assert set(codes.ravel() & 3) <= {0, 1, 2} and set(codes.ravel() >> 2) <= {0, 1, 2}
+
+
+def test_isotropic_runs_the_reference_and_says_so(caplog):
+    z, weight = problem(1, (5, 5))
+    solver._said.clear()
+    with caplog.at_level("INFO", logger="tvmap"):
+        for _ in range(2):
+            x, _ = solver.solve(z, weight, 20, norm="isotropic")
+    assert torch.equal(x, pdhg(z, weight, 20, norm="isotropic")[0])
+    assert [record.message for record in caplog.records] == [
+        "no fast solver for the isotropic norm on cpu: the reference runs"
+    ]
+
+
+def test_certified_solution():
+    z, weight = problem(2, (12, 12))
+    solution = solver.solve_certified(z.detach(), weight.detach(), iterations=2000)
+    assert (solution.gap >= -1e-12).all() and (solution.relative_gap < 1e-6).all()
+    zero = solver.solve_certified(z.detach(), 0.0, iterations=5)
+    assert torch.equal(zero.x, z) and (zero.relative_gap == 0).all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_refused(bad):
+    z, weight = (t.detach() for t in problem(1, (4, 4)))
+    z[0, 0, 1, 1] = bad
+    with pytest.raises(StudyError, match="noisy image: 1 values are NaN or infinite"):
+        solver.solve_certified(z, weight)
+    z[0, 0, 1, 1], weight[0, 0, 2, 2] = 0, bad
+    with pytest.raises(StudyError, match="regularisation weight: 1 values"):
+        solver.solve_certified(z, weight)
+    with pytest.raises(StudyError, match="negative"):
+        solver.solve_certified(z, -0.1)

@@ -1,0 +1,201 @@
+"""Training: what is drawn, that it learns, that a killed one ends with the same bits."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from tvmap import network, training
+from tvmap.errors import StudyError
+
+SETTINGS = {
+    "epochs": 3,
+    "batch_size": 2,
+    "learning_rate": 1e-3,
+    "schedule": "one_cycle",
+    "iterations": 8,
+    "precision": "float32",
+    "flips": True,
+    "crop": 12,
+    "validate_every": 1,
+}
+OPTIONS = {
+    "network": {"up_bound": 0, "padding": 0},
+    "solver": {"iterations": 16, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3},
+    "noise_kind": "relative",
+    "noise_level": [0.1, 0.5],
+    "seed": 42,
+    "device": torch.device("cpu"),
+    "fingerprint": "a",
+    "checkpoint_seconds": 0,
+}
+FILES = ("last.safetensors", "best.safetensors", "history.csv")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def pictures(n, size=16):
+    steps = np.linspace(0, 1, size, dtype=np.float32)
+    return np.stack([np.outer(steps, np.roll(steps, 3 * k)) for k in range(n)])
+
+
+def run(folder, images=None, settings=SETTINGS, **changes):
+    folder.mkdir(exist_ok=True)
+    images = pictures(5) if images is None else images
+    clean = torch.from_numpy(pictures(2))[:, None]
+    noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    options = {**OPTIONS, "folder": folder, "checkpoint_path": folder / "checkpoint.pt", **changes}
+    return training.train(images, (clean, noisy), settings, **options)
+
+
+def history(folder):
+    with open(folder / "history.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 8])
+def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, steps):
+    """Three batches an epoch: killed within the first epoch, at its end, in the second, before the last step."""
+    run(tmp_path / "whole")
+    solve, calls = training.solve, []
+
+    def killed_solve(*args, **options):
+        if options["iterations"] == SETTINGS["iterations"]:
+            calls.append(1)
+            if len(calls) > steps:
+                raise Killed
+        return solve(*args, **options)
+
+    monkeypatch.setattr(training, "solve", killed_solve)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed")
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()
+    calls.clear()
+    monkeypatch.setattr(training, "solve", lambda *args, **options: calls.append(1) or solve(*args, **options))
+    run(tmp_path / "killed")
+    resumed_steps = sum(1 for _ in calls) - 2 * (3 - steps // 3)
+    assert resumed_steps == 9 - steps, "the finished steps were not done again"
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert not (tmp_path / "killed" / "checkpoint.pt").exists()
+
+
+def test_same_seed_same_weights_other_seed_others(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(tmp_path / name, seed=seed)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert (tmp_path / "a/last.safetensors").read_bytes() != (tmp_path / "c/last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["foreign", "truncated", "nonsense"])
+def test_a_checkpoint_that_does_not_fit_is_ignored(tmp_path, caplog, damage):
+    run(tmp_path / "whole")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    content = {"fingerprint": "another", "state": {"step": 5}}
+    torch.save(content, folder / "checkpoint.pt")
+    if damage != "foreign":
+        whole = (folder / "checkpoint.pt").read_bytes()
+        (folder / "checkpoint.pt").write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"nonsense")
+    with caplog.at_level("INFO", logger="tvmap"):
+        run(folder)
+    assert "starting anew" in caplog.text
+    assert contents(folder) == contents(tmp_path / "whole")
+
+
+def test_history_and_best(tmp_path):
+    summary = run(tmp_path / "a", settings={**SETTINGS, "epochs": 5, "validate_every": 2})
+    rows = history(tmp_path / "a")
+    assert tuple(rows[0]) == training.HISTORY
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5]
+    assert [bool(row["val_psnr"]) for row in rows] == [False, True, False, True, True]
+    scores = {int(row["epoch"]): float(row["val_psnr"]) for row in rows if row["val_psnr"]}
+    assert summary["best_epoch"] == max(scores, key=scores.get)
+    assert summary["steps"] == 15 and summary["epochs"] == 5
+
+
+def test_best_weights_are_those_of_the_best_epoch(tmp_path):
+    """With a rate that harms, the best epoch is not the last; its weights give its validation score again."""
+    settings = {**SETTINGS, "learning_rate": 0.05, "schedule": "constant", "epochs": 4}
+    summary = run(tmp_path / "a", settings=settings)
+    rows = history(tmp_path / "a")
+    clean = torch.from_numpy(pictures(2))[:, None]
+    noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    for name, row in (("best", rows[summary["best_epoch"] - 1]), ("last", rows[-1])):
+        model = network.load_network(tmp_path / f"a/{name}.safetensors")
+        _, score, _ = training.validate(model, clean, noisy, OPTIONS["solver"])
+        assert score == pytest.approx(float(row["val_psnr"]), abs=1e-9)
+
+
+def test_it_learns(tmp_path):
+    """On one image and level, the trained map must beat the untrained one clearly."""
+    settings = {**SETTINGS, "epochs": 60, "batch_size": 1, "crop": None, "flips": False, "validate_every": 60}
+    images = pictures(1, 24)
+    run(tmp_path / "a", images, settings, noise_level=0.5)
+    losses = [float(row["train_loss"]) for row in history(tmp_path / "a")]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:3])
+
+
+def test_examples_are_drawn_anew_every_epoch_and_by_key():
+    image = pictures(1, 20)[0]
+    options = {"noise_level": [0.1, 0.5], "noise_kind": "relative", "crop": None, "flips": False}
+    clean, first = training.training_example(image, 1, 0, 0, **options)
+    assert np.array_equal(clean, image)
+    assert np.array_equal(first, training.training_example(image, 1, 0, 0, **options)[1])
+    for key in ((2, 0, 0), (1, 1, 0), (1, 0, 1)):
+        assert not np.array_equal(first, training.training_example(image, *key, **options)[1])
+
+
+def test_level_crop_and_flip():
+    image = pictures(1, 40)[0] + np.arange(40, dtype=np.float32)
+    options = {"noise_level": [0.1, 0.5], "noise_kind": "absolute", "crop": None, "flips": False}
+    levels = []
+    for epoch in range(300):
+        clean, noisy = training.training_example(image, 1, epoch, 0, **options)
+        levels.append(np.std(noisy - clean))
+    assert 0.09 < min(levels) < 0.13 and 0.47 < max(levels) < 0.53
+    assert np.mean(levels) == pytest.approx(0.3, abs=0.02)
+    cropped = [
+        training.training_example(image, 1, e, 0, **{**options, "crop": 32, "flips": True})[0] for e in range(200)
+    ]
+    assert {c.shape for c in cropped} == {(32, 32)}
+    assert len({float(abs(c).min()) for c in cropped}) > 30, "crops move"
+    flipped = np.mean([c[0, 0] > c[0, -1] for c in cropped])
+    assert 0.4 < flipped < 0.6
+
+
+def test_relative_noise_is_scaled_by_the_whole_image_whatever_the_crop():
+    image = np.zeros((64, 64), np.float32)
+    image[:, 32:] = 1
+    options = {"noise_level": 0.5, "noise_kind": "relative", "crop": 16, "flips": False}
+    residuals = [np.subtract(*training.training_example(image, 1, e, 0, **options)[::-1]) for e in range(50)]
+    assert np.std(residuals) == pytest.approx(0.5 * np.std(image, ddof=1), rel=0.02)
+
+
+def test_schedule_of_the_rate(tmp_path):
+    for schedule in ("constant", "one_cycle"):
+        run(tmp_path / schedule, settings={**SETTINGS, "schedule": schedule, "epochs": 6})
+    rates = {s: [float(row["learning_rate"]) for row in history(tmp_path / s)] for s in ("constant", "one_cycle")}
+    assert rates["constant"] == [1e-3] * 6
+    assert rates["one_cycle"][-1] < 1e-6 and 9e-4 < max(rates["one_cycle"]) <= 1e-3
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    images = pictures(5)
+    images[2, 3, 3] = np.nan
+    with pytest.raises(StudyError, match="training: the loss is nan in epoch 1"):
+        run(tmp_path / "a", images, {**SETTINGS, "crop": None})

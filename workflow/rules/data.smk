@@ -1,0 +1,110 @@
+# From an archive of images to clean and noisy stacks.
+
+
+rule retrieve_archive:
+    output:
+        f"resources/{config['data']['mendeley']['filename']}",
+    params:
+        url=config["data"]["mendeley"]["url"],
+        n_bytes=config["data"]["mendeley"]["bytes"],
+        sha256=config["data"]["mendeley"]["sha256"],
+    log:
+        "resources/logs/retrieve_archive.log",
+    benchmark:
+        "resources/benchmarks/retrieve_archive.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    retries: 2
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    localrule: True
+    message:
+        "Download {params.url}"
+    script:
+        "../scripts/retrieve_archive.py"
+
+
+rule select_images:
+    input:
+        archive=archive_of_images,
+    output:
+        f"{RESULTS}/manifest.csv",
+    params:
+        source=config["data"]["source"],
+        category=config["data"]["category"],
+        folder=config["data"]["folder"],
+        counts=config["data"]["images"],
+        val_ids=config["data"]["val_ids"],
+        size=config["data"]["size"],
+        seed=config["seed"],
+        code=code_version("select_images"),
+    log:
+        f"{LOGS}/select_images.log",
+    benchmark:
+        f"{BENCHMARKS}/select_images.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Choose the images and split them by patient"
+    script:
+        "../scripts/select_images.py"
+
+
+rule prepare_images:
+    input:
+        archive=archive_of_images,
+        manifest=rules.select_images.output[0],
+    output:
+        f"{RESULTS}/clean/{{split}}.npz",
+    params:
+        source=config["data"]["source"],
+        category=config["data"]["category"],
+        folder=config["data"]["folder"],
+        size=config["data"]["size"],
+        code=code_version("prepare_images"),
+    log:
+        f"{LOGS}/prepare_images/{{split}}.log",
+    benchmark:
+        f"{BENCHMARKS}/prepare_images/{{split}}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    message:
+        "Crop, resize and grey the {wildcards.split} images"
+    script:
+        "../scripts/prepare_images.py"
+
+
+rule add_noise:
+    input:
+        f"{RESULTS}/clean/{{split}}.npz",
+    output:
+        f"{RESULTS}/noisy/{{split}}_{{protocol}}_{{draw}}.npz",
+    params:
+        protocol=protocol_value,
+        kind=config["noise"]["kind"],
+        seed=config["seed"],
+        code=code_version("add_noise"),
+    log:
+        f"{LOGS}/add_noise/{{split}}_{{protocol}}_{{draw}}.log",
+    benchmark:
+        f"{BENCHMARKS}/add_noise/{{split}}_{{protocol}}_{{draw}}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    message:
+        "Add noise to the {wildcards.split} images: protocol {wildcards.protocol}, draw {wildcards.draw}"
+    script:
+        "../scripts/add_noise.py"

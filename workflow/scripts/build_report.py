@@ -1,0 +1,30 @@
+"""The report page of a study, one HTML file, from its tables, figures and provenance."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvmap import page
+from tvmap.logs import log, logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(table_paths, figures_folder, provenance_path, template_path, output_path):
+    """Write the page. `table_paths`: CSV files, known by their names; report.css lies beside the template."""
+    tables = page.read_tables(table_paths)
+    provenance = page.read_provenance(provenance_path)
+    html = page.render(tables, figures_folder, provenance, template_path)
+    Path(output_path).write_text(html, encoding="utf-8")
+    log.info("%s: %.1f MB, opens without a network", output_path, len(html.encode()) / 1e6)
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        main(
+            snakemake.input.tables,
+            snakemake.params.figures,
+            snakemake.input.provenance,
+            snakemake.input.template,
+            snakemake.output[0],
+        )

@@ -1,0 +1,46 @@
+"""Make the clean images of one split from the manifest: cropped, resized, grey, in [0, 1]."""
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvmap import manifest, sources, stacks
+from tvmap.errors import StudyError
+from tvmap.logs import log, logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(source, category, archive_path, folder_path, manifest_path, split, size, output_path):
+    """Write `ids` (n,) and `images` (n, size, size) of `split`; every file must be the one the manifest names."""
+    rows = [row for row in manifest.read(manifest_path) if row["split"] == split]
+    images = []
+    with sources.opened(source, category, archive_path, folder_path, size) as candidates:
+        by_name = {(candidate.source_file, candidate.id): candidate for candidate in candidates}
+        for row in rows:
+            candidate = by_name.get((row["source_file"], row["id"]))
+            data = candidate and candidate.read()
+            if data is None or hashlib.sha256(data).hexdigest() != row["sha256"]:
+                raise StudyError(
+                    f"{row['source_file']}: is missing or no longer the file in {manifest_path}; "
+                    "restore it, or delete the manifest to choose anew"
+                )
+            images.append(candidate.grey(size, data))
+    stacks.save(output_path, ids=np.array([row["id"] for row in rows]), images=np.stack(images))
+    log.info("%s: %d images of %d x %d", split, len(images), size, size)
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        main(
+            snakemake.params.source,
+            snakemake.params.category,
+            snakemake.input.get("archive"),
+            snakemake.params.folder,
+            snakemake.input.manifest,
+            snakemake.wildcards.split,
+            snakemake.params.size,
+            snakemake.output[0],
+        )

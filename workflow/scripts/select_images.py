@@ -1,0 +1,30 @@
+"""Choose the images of a study and write its manifest."""
+
+from typing import TYPE_CHECKING
+
+from tvmap import manifest, sources
+from tvmap.logs import logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(source, category, archive_path, folder_path, counts, val_ids, size, seed, manifest_path):
+    """Write the manifest of `counts` images per split; see `tvmap.sources.opened` and `tvmap.manifest.build`."""
+    with sources.opened(source, category, archive_path, folder_path, size) as candidates:
+        manifest.write(manifest_path, manifest.build(candidates, counts, val_ids, seed))
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        main(
+            snakemake.params.source,
+            snakemake.params.category,
+            snakemake.input.get("archive"),
+            snakemake.params.folder,
+            snakemake.params.counts,
+            snakemake.params.val_ids,
+            snakemake.params.size,
+            snakemake.params.seed,
+            snakemake.output[0],
+        )

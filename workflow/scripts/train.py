@@ -1,0 +1,57 @@
+"""Train NET_Θ on the clean training images; a training that was finished before is taken from the store."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from tvmap import devices, stacks, training
+from tvmap.files import write_atomically
+from tvmap.logs import log, logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+FILES = ("last.safetensors", "best.safetensors", "history.csv", "training.json")
+
+
+def main(clean_train, clean_val, noisy_val, settings, folder, store, device, threads, code_version, checkpoint_seconds):
+    """Write FILES into `folder`. `settings`: keyword arguments of `tvmap.training.train`; `store`: finished trainings."""
+    inputs = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (clean_train, clean_val, noisy_val)]
+    key = json.dumps([settings, inputs, code_version], sort_keys=True)
+    fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
+    kept = Path(store) / fingerprint
+    if not kept.exists():
+        torch.set_num_threads(threads)
+        validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in (clean_val, noisy_val)]
+        images, device = stacks.load(clean_train)["images"], devices.pick(device)
+        log.info("training %s on %s with %d threads", fingerprint, device, torch.get_num_threads())
+        work = Path(store) / f"{fingerprint}.unfinished"
+        work.mkdir(parents=True, exist_ok=True)
+        where = {"folder": work, "checkpoint_path": work / "checkpoint.pt", "fingerprint": fingerprint}
+        where["checkpoint_seconds"] = checkpoint_seconds
+        summary = training.train(images, validation, device=device, **where, **settings)
+        summary |= {"fingerprint": fingerprint, "device": str(device), "threads": torch.get_num_threads()}
+        write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
+        work.rename(kept)
+    else:
+        log.info("training %s was finished before: taken from %s", fingerprint, kept)
+    for name in FILES:
+        shutil.copyfile(kept / name, Path(folder) / name)
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        main(
+            *(snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")),
+            snakemake.params.settings,
+            Path(snakemake.output.history).parent,
+            snakemake.params.store,
+            snakemake.params.device,
+            snakemake.threads,
+            snakemake.params.code,
+            snakemake.params.checkpoint_seconds,
+        )

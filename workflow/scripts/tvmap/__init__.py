@@ -1,0 +1,18 @@
+"""Total variation denoising with a learned regularisation parameter map.
+
+The problem, for a noisy image z and a regularisation weight Λ ≥ 0 (a scalar λ or a map Λ of the image's size):
+
+    x̂ = argmin_x ½‖x − z‖² + ‖Λ∘∇x‖₁                                                        (16)
+
+Where to find what (equation numbers are the dissertation's):
+
+    operators     ∇ (5)-(7), ∇ᵀ, the dual projection            network    NET_Θ and Λ_Θ, section 2.4 and 3
+    pdhg          Algorithm 1, objective, primal-dual gap       training   the loss, the schedule, resuming
+    pdhg_numba    the same iterations and their gradient, fast  noise      z = x + noise, keyed by image
+    solver        picks one of the two                          grid       the 81-point search for λ
+
+Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
+norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13.
+
+This file imports nothing, so that Snakemake can read `config` and `fingerprint` without the numerical libraries.
+"""

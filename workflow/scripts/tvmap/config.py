@@ -1,0 +1,123 @@
+"""Check of a study's configuration: every mistake in one line that names the key."""
+
+import difflib
+import math
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from .errors import StudyError
+
+# JSON takes 5.0 for an integer, Python's range() does not.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)
+
+
+def check(config, schema_path):
+    """Raise a StudyError that names the first key of `config` that does not fit.
+
+    Args:
+        config: the merged configuration, as nested dictionaries.
+        schema_path: JSON schema (draft 2020-12) as YAML, whose descriptions become part of the messages.
+
+    Raises:
+        StudyError: an unknown or missing key, a value of the wrong type or out of range, NaN or infinity, or values
+            that contradict each other.
+    """
+    _check_plain(config, ())
+    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    errors = sorted(_Validator(schema).iter_errors(config), key=_rank)
+    if errors:
+        raise StudyError(_message(errors[0], schema))
+    _check_together(config)
+
+
+def _check_plain(value, path):
+    """Reject what a JSON schema lets pass: names that are no text, numbers that are not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise StudyError(f"{_dotted(path)}: {value} is not a finite number; give a finite one")
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            if not isinstance(name, str):
+                raise StudyError(f"{_dotted((*path, name))}: the key {name!r} is not text; put it in quotes")
+            _check_plain(entry, (*path, name))
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            _check_plain(entry, (*path, index))
+
+
+def _rank(error):
+    """A misspelled key comes first: it explains a key that is missing."""
+    return error.validator != "additionalProperties", [str(part) for part in error.absolute_path], error.message
+
+
+def _message(error, schema):
+    path = tuple(error.absolute_path)
+    if error.validator == "additionalProperties":
+        name = min(set(error.instance) - set(error.schema["properties"]))
+        return f"{_dotted((*path, name))} is not a known key; {_suggestion((*path, name), schema)}"
+    if error.validator == "required":
+        name = next(name for name in error.validator_value if name not in error.instance)
+        return f"{_dotted((*path, name))} is missing; copy it from config.yaml"
+    description = schema["title"]
+    for part in path:
+        schema = _child(schema, part)
+        description = schema.get("description", description)
+    wrong = f"{error.instance!r} does not fit" if error.validator == "anyOf" else error.message
+    return f"{_dotted(path)}: {wrong}; {description}"
+
+
+def _child(schema, part):
+    """Schema of the key or list entry `part` below an object or list with `schema`."""
+    if part in schema.get("properties", {}):
+        return schema["properties"][part]
+    child = schema.get("items" if isinstance(part, int) else "additionalProperties", {})
+    return child if isinstance(child, dict) else {}
+
+
+def _suggestion(path, schema):
+    """The known key that was probably meant: similar at the same place, or of the same name elsewhere."""
+    known = list(_keys(schema, ()))
+    siblings = {key[-1]: key for key in known if key[:-1] == path[:-1]}
+    similar = difflib.get_close_matches(path[-1], siblings, n=1)
+    meant = [siblings[name] for name in similar] or [key for key in known if key[-1] == path[-1]]
+    if meant:
+        return f"did you mean {_dotted(meant[0])}?"
+    return f"known here: {', '.join(sorted(siblings))}"
+
+
+def _keys(schema, path):
+    for name, entry in schema.get("properties", {}).items():
+        yield (*path, name)
+        yield from _keys(entry, (*path, name))
+
+
+def _dotted(path):
+    return ".".join(str(part) for part in path)
+
+
+def _check_together(config):
+    data, noise, training, grid = (config[name] for name in ("data", "noise", "training", "grid"))
+    levels = {f"noise.protocols.{name}": level for name, level in noise["protocols"].items()}
+    for key, level in {**levels, "noise.train_level": noise["train_level"]}.items():
+        if isinstance(level, list) and level[0] > level[1]:
+            raise StudyError(f"{key}: {level} is not ordered; write [low, high]")
+    if grid["maximum"] <= grid["minimum"]:
+        raise StudyError(f"grid.maximum: {grid['maximum']} is not above grid.minimum, {grid['minimum']}; raise it")
+    if training["crop"] is not None and training["crop"] > data["size"]:
+        raise StudyError(f"training.crop: {training['crop']} is larger than data.size, {data['size']}; lower it")
+    if training["validation_protocol"] not in noise["protocols"]:
+        names = ", ".join(noise["protocols"])
+        name = training["validation_protocol"]
+        raise StudyError(f"training.validation_protocol: {name!r} is not in noise.protocols; use one of {names}")
+    for source, exists in {"archive": Path.is_file, "folder": Path.is_dir}.items():
+        if data["source"] == source:
+            hint = f"give it with --config data='{{{source}: PATH}}'"
+            if data[source] is None:
+                raise StudyError(f"data.{source}: is not set, but data.source is {source}; {hint}")
+            if not exists(Path(data[source])):
+                kind = "file" if source == "archive" else "folder"
+                raise StudyError(f"data.{source}: there is no {kind} {data[source]!r}; {hint}")

@@ -1,0 +1,166 @@
+"""Download of one large file: resumed where it broke off, with its size and checksum checked."""
+
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import pooch
+import requests
+
+from .errors import StudyError
+from .logs import log
+
+ATTEMPTS = 5  # in a row without a single new byte
+CHUNK_BYTES = 2**16  # at most this much is lost when a connection breaks
+
+
+def fetch(url, path, n_bytes, sha256, pause=1.0):
+    """Download `url` to `path`; an unfinished file stays at `<path>.part`, from which the next call goes on.
+
+    Args:
+        url: http or https address.
+        path: the finished file; it appears there only when size and checksum are right.
+        n_bytes: expected size, or None.
+        sha256: expected checksum; None where none is published: then the one of the first download is recorded in
+            `<path>.sha256` and every later download is checked against it.
+        pause: seconds before the second attempt, doubled before each further one.
+
+    Raises:
+        StudyError: server not reached, file not there, wrong size or checksum, disk not writable.
+    """
+    path = Path(path)
+    part, record = Path(f"{path}.part"), Path(f"{path}.sha256")
+    known, key = sha256, "config data.mendeley.sha256"
+    if known is None and record.exists():
+        known, key = record.read_text(encoding="ascii", errors="replace").strip() or None, str(record)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            os.replace(path, part)  # a file that is there already has to pass the same checks
+        if part.exists() and n_bytes is not None and part.stat().st_size >= n_bytes:
+            if part.stat().st_size > n_bytes or (known and _sha256(part) != known.lower()):
+                log.warning("%s: is not the file asked for, downloading anew", part)
+                part.unlink()
+        if n_bytes is None or not part.exists() or part.stat().st_size < n_bytes:
+            _transfer(url, part, n_bytes, pause)
+        if n_bytes is not None and part.stat().st_size != n_bytes:
+            raise StudyError(
+                f"config data.mendeley.bytes: {url} gave {part.stat().st_size} bytes instead of {n_bytes}; run again "
+                "if the transfer broke off, else correct the url or, if this is the file you want, the size"
+            )
+        found = _sha256(part)
+        if known and found != known.lower():
+            raise StudyError(
+                f"{key}: {part} has the sha256 {found} instead of {known}; run again to download it anew, or correct "
+                "the checksum if this is the file you want"
+            )
+        if known is None:
+            log.info("%s: sha256 %s is recorded; later downloads are checked against it", path.name, found)
+            record.write_text(found + "\n", encoding="ascii")
+        os.replace(part, path)
+    except OSError as error:
+        name = error.filename or path
+        raise StudyError(f"{name}: cannot be written ({error.strerror}); check space and rights") from None
+    log.info("%s: %d bytes, sha256 %s", path.name, path.stat().st_size, found)
+
+
+def _transfer(url, part, n_bytes, pause):
+    """Fetch what is missing in `part`, again and again while the connection fails."""
+    failures = 0
+    while True:
+        offset = part.stat().st_size if part.exists() else 0
+        try:
+            with open(part, "ab") as file:
+                _request(url, file, offset, n_bytes)
+            return
+        except requests.RequestException as error:
+            status = None if error.response is None else error.response.status_code
+            if status == 416 and offset:  # nothing beyond what is here: the part belongs to another file
+                part.unlink()
+            elif status is not None and status < 500 and status != 429:
+                raise StudyError(
+                    f"{url}: {_short(error)}; correct config data.mendeley.url, or "
+                    "fetch the file by hand and set data.source: archive and data.archive"
+                ) from None
+            reason = error
+        failures = 1 if part.exists() and part.stat().st_size > offset else failures + 1
+        if failures >= ATTEMPTS:
+            raise StudyError(
+                f"{url}: cannot be downloaded ({_short(reason)}); check the network and run again to go on where it "
+                "stopped, or fetch the file by hand and set data.source: archive and data.archive"
+            )
+        log.warning("%s: %s; trying again", url, _short(reason))
+        time.sleep(pause * 2 ** (failures - 1))
+
+
+def _request(url, file, offset, n_bytes):
+    """Append the bytes from `offset` on to `file`; the whole file replaces it if the server does not resume."""
+    progress = sys.stderr.isatty() or _Tenths(n_bytes)
+    responses = []
+
+    def check(response, **_):
+        responses.append(response)
+        if response.status_code == 206:
+            first, total = response.headers.get("Content-Range", "").removeprefix("bytes ").split("-")[0], None
+            if first != str(offset):
+                raise requests.ConnectionError(f"the server sent another range than the one from byte {offset}")
+            total = response.headers["Content-Range"].rpartition("/")[2]
+            log.info("going on at byte %d", offset)
+        elif response.status_code == 200:
+            file.truncate(0)
+            total = response.headers.get("Content-Length", "")
+        else:
+            return
+        if n_bytes is not None and total.isdigit() and int(total) != n_bytes:
+            raise StudyError(
+                f"config data.mendeley.bytes: {url} has {total} bytes instead of {n_bytes}; correct the url or, "
+                "if this is the file you want, the size"
+            )
+        if progress is not True:
+            progress.done = offset if response.status_code == 206 else 0
+
+    headers = {"Accept-Encoding": "identity"}  # a compressed transfer could not be resumed by byte
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    downloader = pooch.HTTPDownloader(
+        progressbar=progress, chunk_size=CHUNK_BYTES, headers=headers, hooks={"response": check}
+    )
+    try:
+        downloader(url, file, None)
+    finally:
+        for response in responses:  # pooch leaves the connection of a failed transfer open
+            response.close()
+
+
+class _Tenths:
+    """Progress as one log line per 10 %, for logs and terminals without cursor; stands in for a tqdm bar in pooch."""
+
+    def __init__(self, n_bytes):
+        self.n_bytes, self.done, self.total = n_bytes, 0, 0  # total: what pooch expects of this one transfer
+
+    def update(self, count):
+        size = self.n_bytes or self.total
+        before, self.done = self.done, min(self.done + count, size)
+        if size and self.done * 10 // size > before * 10 // size:
+            log.info("%d %% of %.1f MB", self.done * 10 // size * 10, size / 1e6)
+
+    def reset(self):
+        """Called by pooch at the end, before it adds the total once more."""
+        self.update = lambda count: None
+
+    def close(self):
+        pass
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _short(error):
+    """Name the reason of a requests error in a few words; its own text nests the representations of its causes."""
+    if error.response is not None:
+        return f"the server answers {error.response.status_code} {error.response.reason}"
+    return f"{type(error).__name__}: {str(error).rpartition(': ')[2]}".split("', ")[0].split('"))')[0]

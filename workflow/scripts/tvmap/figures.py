@@ -1,0 +1,69 @@
+"""The list of figures: which script draws each, from which files and with which settings of the study.
+
+The workflow and `redraw_figures.py` both read this list, so names and inputs are stated once.
+"""
+
+from dataclasses import dataclass
+
+CHANNELS = (1, 32, 64, 128, 256, 128, 64, 32, 2)  # NET_Θ, input to output
+PARAMETERS = 1_796_034
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: its script, its input files (argument name → path in the study's folder) and its settings."""
+
+    script: str
+    inputs: dict
+    settings: dict
+
+
+_EXAMPLES = {"examples_path": "tables/examples.csv", "pixels_path": "examples/{protocol}.npz"}
+_GRID = {
+    "grid_path": "tables/grid.csv",
+    "examples_path": "tables/examples.csv",
+    "choice_path": "tables/scalar_choice.csv",
+    "metrics_path": "tables/per_image.csv",
+}
+_METRICS = {"metrics_path": "tables/per_image.csv"}
+_TEMPLATES = {  # name: (script, inputs, names of the settings it is given)
+    "figure1_architecture": ("draw_architecture", {}, ("noise_kind", "iterations", "training_iterations")),
+    "figure2_convolution": ("draw_convolution", {}, ()),
+    "figure3_unet": ("draw_unet", {}, ("channels", "size", "parameters", "up_bound", "padding")),
+    "figure4_examples_{protocol}": ("draw_examples", _EXAMPLES, ("protocol", "level")),
+    "figure5_maps_{protocol}": ("draw_maps", _EXAMPLES, ("protocol", "level")),
+    "figure6_grid_{protocol}": ("draw_grid", _GRID, ("protocol", "level")),
+    "figure7_boxes": ("draw_boxes", _METRICS, ("protocols",)),
+    "figure8_differences": ("draw_differences", _METRICS, ("protocols",)),
+    "training": ("draw_training", {"history_path": "tables/training_history.csv"}, ("report",)),
+    "times": ("draw_times", {"times_path": "tables/times.csv"}, ()),
+}
+
+
+def figures(config):
+    """Return {figure name: Figure} of the study with this `config` (the whole of config.yaml as a dict).
+
+    A name with `{protocol}` stands for one figure per noise protocol of `config`.
+    """
+    common = {
+        "noise_kind": config["noise"]["kind"],
+        "iterations": config["solver"]["iterations"],
+        "training_iterations": config["training"]["iterations"],
+        "channels": CHANNELS,
+        "size": config["data"]["size"],
+        "parameters": PARAMETERS,
+        "up_bound": config["network"]["up_bound"],
+        "padding": config["network"]["padding"],
+        "protocols": config["noise"]["protocols"],
+        "report": config["training"]["report"],
+    }
+    found = {}
+    for template, (script, inputs, names) in _TEMPLATES.items():
+        for protocol, level in config["noise"]["protocols"].items() if "{protocol}" in template else [("", None)]:
+            values = {**common, "protocol": protocol, "level": level}
+            found[template.format(protocol=protocol)] = Figure(
+                script,
+                {argument: path.format(protocol=protocol) for argument, path in inputs.items()},
+                {name: values[name] for name in names},
+            )
+    return found

@@ -1,0 +1,96 @@
+"""Grey square images from image files: centre crop, resize, 8-bit grey, scaled to [0, 1]."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from .errors import StudyError
+
+# Only formats that Pillow decodes itself: no file may start another program (as EPS does).
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
+
+
+def read_grey(source, name, size):
+    """Read an image as the studies use it: centre square, bicubic `size` x `size`, grey 8-bit, divided by 255.
+
+    Args:
+        source: path of an image file, or its bytes.
+        name: how messages call the file.
+        size: side of the result in pixels.
+
+    Returns:
+        Array (size, size), float32 in [0, 1]. An orientation tag (EXIF) is not applied: pixels stay as stored.
+
+    Raises:
+        StudyError: not an image, damaged, more pixels than Pillow holds for safe (89 million), or all pixels equal.
+    """
+    picture = _open(source, name)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = picture.crop((left, top, left + side, top + side))
+    return _unit(square.resize((size, size), Image.Resampling.BICUBIC).convert("L"), name)
+
+
+def read_tiles(source, name, size):
+    """Cut at most four tiles of `size` x `size` that do not overlap from the centre of a photograph.
+
+    A photograph whose short side is longer than two tiles is reduced (bicubic) to two tiles first, so that the tiles
+    show most of it; no photograph is ever enlarged.
+
+    Returns:
+        Array (n, size, size), float32 in [0, 1], row by row, n in 0, 1, 2, 4. Errors as in `read_grey`.
+    """
+    picture = _open(source, name)
+    scale = min(1.0, 2 * size / min(picture.size))
+    if scale < 1:
+        picture = picture.resize([round(scale * side) for side in picture.size], Image.Resampling.BICUBIC)
+    grey = _unit(picture.convert("L"), name)
+    rows, columns = (min(2, side // size) for side in grey.shape)
+    top, left = (grey.shape[0] - rows * size) // 2, (grey.shape[1] - columns * size) // 2
+    block = grey[top : top + rows * size, left : left + columns * size]
+    return block.reshape(rows, size, columns, size).swapaxes(1, 2).reshape(rows * columns, size, size)
+
+
+def _open(source, name):
+    """Decode the whole file; the result has mode L or RGB."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+            picture.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise StudyError(
+            f"{name}: declares more than {Image.MAX_IMAGE_PIXELS:,} pixels; leave it out or save a smaller copy"
+        ) from None
+    except Exception as error:  # damaged files raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
+        raise StudyError(
+            f"{name}: cannot be read as an image, it is damaged or of another kind ({_one_line(error)}); "
+            "replace it or leave it out"
+        ) from None
+    if picture.mode.startswith("I"):
+        return _from_16_bit(picture, name)
+    if picture.mode == "F":
+        raise StudyError(f"{name}: has floating-point pixels of unknown range; save it with 8 or 16 bits")
+    # Pillow resizes palettes and two-level images by nearest neighbour whatever filter is asked for: convert before.
+    return picture if picture.mode in ("L", "RGB") else picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
+
+
+def _from_16_bit(picture, name):
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip at 255."""
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise StudyError(f"{name}: has pixels outside 0 to 65535; save it with 8 or 16 bits")
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+
+
+def _unit(picture, name):
+    pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)
+    if pixels.min() == pixels.max():
+        raise StudyError(f"{name}: all its pixels are equal, nothing can be measured on it; leave it out")
+    return pixels
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__

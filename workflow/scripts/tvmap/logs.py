@@ -1,0 +1,34 @@
+"""Logging of a script: to its log file and to the terminal, an error a user can mend in one line."""
+
+import contextlib
+import logging
+import sys
+
+from .errors import StudyError
+
+log = logging.getLogger("tvmap")
+
+
+@contextlib.contextmanager
+def logged_to(path):
+    """Send the log of the block to the file `path` and to stderr.
+
+    A `StudyError` ends the process with one line and exit status 1; any other exception leaves its traceback in the file.
+    """
+    handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield log
+    except StudyError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("unexpected error")
+        raise
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,166 @@
+"""The manifest: which images a study uses and in which split, no patient in two of them."""
+
+import csv
+import hashlib
+import re
+
+from .errors import StudyError
+from .logs import log
+
+SPLITS = ("train", "val", "test")
+COLUMNS = ("id", "patient", "split", "source_file", "bytes", "sha256")
+
+# Of two splits that claim an image or a patient the first here keeps it: test images are the scarce ones.
+PRIORITY = {"test": 0, "val": 1, "train": 2}
+XRAY = re.compile(r"(?:NORMAL2-)?(IM-[0-9]{4})-[0-9]{4}(?:-[0-9]{4})?|(person[0-9]+)_(?:bacteria|virus)_[0-9]+")
+
+
+def patient_of(stem):
+    """Return the patient of an image name without suffix.
+
+    `IM-0129-0001` and `NORMAL2-IM-0129-0001-0002` give IM-0129 (the number alone decides: whether the prefix means
+    another patient is not known), `person7_virus_12` gives person7, any other name is its own patient.
+    """
+    match = XRAY.fullmatch(stem)
+    return (match[1] or match[2]) if match else stem
+
+
+def build(candidates, counts, val_ids, seed):
+    """Choose the images of a study; the result does not depend on the order of the candidates.
+
+    Args:
+        candidates: list of `sources.Candidate`.
+        counts: images wanted, {"train": n, "val": n, "test": n}; fewer available is a warning in the log.
+        val_ids: ids moved from train to val where the source gives splits but no val image.
+        seed: of the choice, and of the split by patient where the source gives no splits.
+
+    Returns:
+        Rows (dicts with the keys COLUMNS) sorted by split in the order train, val, test, then by id.
+
+    Raises:
+        StudyError: a split is left without any image.
+    """
+    if any(candidate.split is None for candidate in candidates):
+        split = _seeded_split(candidates, counts, seed)
+        pool = [(split[candidate.patient], candidate) for candidate in candidates]
+    else:
+        pool = _with_val([(candidate.split, candidate) for candidate in candidates], val_ids)
+    pool.sort(key=lambda entry: (PRIORITY[entry[0]], entry[1].source_file, entry[1].id))
+    pool = _first_of_each(pool, lambda candidate: candidate.id, "a name that occurred before")
+    digests, sizes = {}, {}
+    for _, candidate in pool:
+        data = candidate.read()
+        digests[candidate.id] = hashlib.sha256(data).hexdigest()
+        sizes[candidate.id] = len(data)
+    pool = _first_of_each(
+        pool, lambda candidate: (digests[candidate.id], candidate.tile), "the same bytes as an earlier image"
+    )
+    pool = _patients_apart(pool)
+
+    rows = []
+    for split in SPLITS:
+        available = [candidate for name, candidate in pool if name == split]
+        if not available:
+            raise StudyError(
+                f"config data.images.{split}: the source has no image for {split}; "
+                + ("name train images in data.val_ids or add images" if split == "val" else "add images to the source")
+            )
+        if len(available) < counts[split]:
+            log.warning("%s: %d images asked for, %d available", split, counts[split], len(available))
+        chosen = sorted(available, key=lambda candidate: _keyed(seed, candidate.id))[: counts[split]]
+        for candidate in sorted(chosen, key=lambda candidate: candidate.id):
+            rows.append(
+                {
+                    "id": candidate.id,
+                    "patient": candidate.patient,
+                    "split": split,
+                    "source_file": candidate.source_file,
+                    "bytes": sizes[candidate.id],
+                    "sha256": digests[candidate.id],
+                }
+            )
+        log.info("%s: %d of %d images", split, len(chosen), len(available))
+    return rows
+
+
+def write(path, rows):
+    """Write the rows of `build` as CSV."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read(path):
+    """Read the rows of a manifest; every value is a string but `bytes`, an int."""
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise StudyError(f"{path}: is no manifest with the columns {','.join(COLUMNS)}; delete it and run again")
+        return [{**row, "bytes": int(row["bytes"])} for row in reader]
+
+
+def _keyed(seed, name):
+    """Random order that depends on seed and name alone, not on the order or number of the others."""
+    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+
+def _seeded_split(candidates, counts, seed):
+    """Deal patients to test, then val, then train; where images are too few the splits shrink in proportion."""
+    patients = {}
+    for candidate in candidates:
+        patients.setdefault(candidate.patient, set()).add(candidate.id)
+    share = min(1.0, sum(map(len, patients.values())) / sum(counts.values()))
+    wanted = {name: max(1, round(share * counts[name])) for name in ("test", "val")}
+    dealt = dict.fromkeys(wanted, 0)
+    split = {}
+    for patient in sorted(patients, key=lambda patient: _keyed(seed, patient)):
+        split[patient] = next((name for name in wanted if dealt[name] < wanted[name]), "train")
+        if split[patient] != "train":
+            dealt[split[patient]] += len(patients[patient])
+    return split
+
+
+def _with_val(pool, val_ids):
+    """Where no image is in val, move the named ones there from train."""
+    if any(split == "val" for split, _ in pool):
+        return pool
+    ids = {candidate.id for split, candidate in pool if split == "train"}
+    if missing := sorted(set(val_ids) - ids):
+        log.warning("config data.val_ids: %d of %d not in train: %s", len(missing), len(val_ids), " ".join(missing))
+    log.info("the source has no val images: %d named in config data.val_ids leave train", len(ids & set(val_ids)))
+    return [("val" if split == "train" and candidate.id in val_ids else split, candidate) for split, candidate in pool]
+
+
+def _first_of_each(pool, key, reason):
+    """Keep the first entry of every key."""
+    seen, kept, dropped = set(), [], []
+    for split, candidate in pool:
+        if key(candidate) in seen:
+            dropped.append(candidate.source_file)
+        else:
+            seen.add(key(candidate))
+            kept.append((split, candidate))
+    _say_dropped(dropped, reason)
+    return kept
+
+
+def _patients_apart(pool):
+    """Drop images whose patient is in a split of higher priority."""
+    best = {}
+    for split, candidate in pool:
+        best[candidate.patient] = min(PRIORITY[split], best.get(candidate.patient, PRIORITY[split]))
+    for loser in ("train", "val"):
+        dropped = [
+            candidate.source_file
+            for split, candidate in pool
+            if split == loser and best[candidate.patient] < PRIORITY[split]
+        ]
+        _say_dropped(dropped, f"in {loser}, their patient is in another split too")
+    return [entry for entry in pool if best[entry[1].patient] == PRIORITY[entry[0]]]
+
+
+def _say_dropped(names, reason):
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        log.warning("left out, %s: %d (%s%s)", reason, len(names), ", ".join(names[:5]), more)

@@ -1,0 +1,112 @@
+"""NET_Θ: the U-Net that maps a noisy image to the regularisation parameter map Λ_Θ (dissertation, sections 2.4 and 3)."""
+
+import json
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+from torch.nn import functional as F
+
+from .errors import StudyError
+from .files import write_atomically
+
+CHANNELS = (32, 64, 128, 256)
+N_PARAMETERS = 1_796_034
+NEGATIVE_SLOPE = 0.01
+
+
+def _double_convolution(n_in, n_out):
+    """Two 3×3 convolutions, zero padding 1, each followed by a leaky ReLU."""
+    activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, padding=1), activation, nn.Conv2d(n_out, n_out, 3, padding=1), activation
+    )
+
+
+class UNet(nn.Module):
+    """1-32-64-128-256-128-64-32-2, (B, 1, H, W) → (B, 2, H, W), any H and W; 1,796,034 parameters.
+
+    Encoder: 2×2 max pooling, double convolution. Decoder: linear upsampling ×2 (corners aligned), 1×1 convolution C → C/2,
+    concatenation with the skip connection, double convolution. Last: 1×1 convolution 32 → 2.
+    """
+
+    def __init__(self):
+        super().__init__()
+        pairs = list(zip(CHANNELS, CHANNELS[1:], strict=False))
+        self.first = _double_convolution(1, CHANNELS[0])
+        self.encoders = nn.ModuleList(_double_convolution(a, b) for a, b in pairs)
+        self.reductions = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(pairs))
+        self.decoders = nn.ModuleList(_double_convolution(b, a) for a, b in reversed(pairs))
+        self.last = nn.Conv2d(CHANNELS[0], 2, 1)
+
+    def forward(self, x):
+        skips = [self.first(x)]
+        for encoder in self.encoders:
+            # Rounded up, so that sizes not divisible by 8 work too; for the others it is the plain halving.
+            skips.append(encoder(F.max_pool2d(skips[-1], 2, ceil_mode=True)))
+        y = skips.pop()
+        for reduction, decoder in zip(self.reductions, self.decoders, strict=True):
+            skip = skips.pop()
+            # A 1×1 convolution and an interpolation commute; before it, the convolution costs a quarter.
+            y = F.interpolate(reduction(y), size=skip.shape[-2:], mode="bilinear", align_corners=True)
+            y = decoder(torch.cat([skip, y], dim=1))
+        return self.last(y)
+
+
+class MapNetwork(nn.Module):
+    """NET_Θ with its output function: Λ_Θ = 0.1·softplus(channel 0) for up_bound 0, up_bound·sigmoid(channel 0) above.
+
+    `padding`: reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32.
+    The second channel belongs to a time direction that a still image does not have; it is kept for the published count.
+    """
+
+    def __init__(self, up_bound=0.0, padding=0, bfloat16=False):
+        super().__init__()
+        self.unet = UNet()
+        self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
+
+    def forward(self, z):
+        """z (B, 1, H, W) → Λ (B, 1, H, W), ≥ 0."""
+        d = self.padding
+        y = F.pad(z, (d, d, d, d), mode="reflect") if d else z
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
+            y = self.unet(y.to(memory_format=torch.channels_last))
+        y = y[:, :1, d : d + z.shape[-2], d : d + z.shape[-1]].to(z.dtype)
+        return self.up_bound * torch.sigmoid(y) if self.up_bound > 0 else 0.1 * F.softplus(y)
+
+
+def build(up_bound=0.0, padding=0, precision="float32", seed=None):
+    """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`."""
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        network = MapNetwork(up_bound, padding, precision == "bfloat16")
+    return network.to(memory_format=torch.channels_last)
+
+
+def save_weights(path, state, settings):
+    """Write the U-Net's `state` dict as safetensors, `settings` (a dict) as JSON beside the tensors, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    write_atomically(path, save(tensors, metadata={"settings": json.dumps(settings, sort_keys=True)}))
+
+
+def load_network(path):
+    """The `MapNetwork` whose weights and settings are in `path`, in evaluation mode. No code in the file is run."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            settings = json.loads(file.metadata()["settings"])
+        network = build(**settings)
+        network.unet.load_state_dict(load_file(path))
+    except (safetensors.SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(
+            f"{path}: not the weights of this network ({reason}); train again or give another file"
+        ) from error
+    return network.eval()
+
+
+def predict_maps(network, z):
+    """Λ_Θ of every image of z (B, 1, H, W), one at a time, without gradients: the batch does not change the result."""
+    with torch.inference_mode():
+        return torch.cat([network(image[None]) for image in z])

@@ -1,0 +1,37 @@
+"""Noise: z = x + level·std(x)·n (relative, the published code's) or z = x + level·n (absolute), n standard normal.
+
+The noise of validation and test images is keyed by (seed, draw, image id): order, number of workers and machine do not
+matter, and the level only scales it. std(x) is that image's own (unbiased) standard deviation; z is not clamped.
+"""
+
+import hashlib
+
+import numpy as np
+
+KINDS = ("relative", "absolute")
+
+
+def generator(*key):
+    """A random generator that depends on the parts of `key` alone (counter-based, keyed by their SHA-256)."""
+    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], np.uint64)))
+
+
+def noise_std(image, noise_level, kind="relative"):
+    """Standard deviation of the noise in image units: noise_level·std(image), or noise_level itself."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {KINDS}, not {kind!r}")
+    return float(noise_level * np.std(image, ddof=1, dtype=np.float64) if kind == "relative" else noise_level)
+
+
+def keyed_level(protocol, seed, draw, image_id):
+    """The noise level of one image: `protocol` itself if a number, drawn from U[low, high] if a pair."""
+    if isinstance(protocol, (int, float)):
+        return float(protocol)
+    return float(generator(seed, draw, image_id, "level").uniform(*protocol))
+
+
+def keyed_noise(image, noise_level, seed, draw, image_id, kind="relative"):
+    """The noisy version z of `image` (float32, (H, W)) for this key."""
+    n = generator(seed, draw, image_id).standard_normal(image.shape)
+    return (image + noise_std(image, noise_level, kind) * n).astype(np.float32)

@@ -1,0 +1,418 @@
+"""The report page: equations as MathML, figures as data URIs, tables and sentences made from the study's numbers."""
+
+import base64
+import copy
+import json
+import re
+import struct
+from pathlib import Path
+
+import jinja2
+import pandas
+import yaml
+from jinja2.ext import Extension
+from latex2mathml.converter import convert
+from markupsafe import Markup
+
+from .errors import StudyError
+from .figures import PARAMETERS
+from .methods import LABELS, ORACLES, protocol_label
+
+METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
+PUBLISHED_GAIN = 1.30  # dB, Table 1 of the dissertation: 34.73 - 33.43
+X_RAYS = ("mendeley", "archive")
+TABLES = ("summary", "gains", "per_image", "scalar_choice", "training_history", "times", "examples")
+
+
+# Repairs of latex2mathml's output: Greek capitals upright, function names without the blanks of an operator, bars and
+# slashes tight, a minus after a bracket, comma or equals sign a sign.
+_REPAIRS = (
+    (r' xmlns="[^"]*"', ""),
+    (r"<mi>(&#x0039[0-9A-F];|&#x003A[0-9A];)</mi>", r'<mi mathvariant="normal">\1</mi>'),
+    (r"<mo>([a-zA-Z]{2,})</mo>", r"<mi>\1</mi>"),
+    (r'<mo(?: stretchy="false")?>(&#x0007C;|&#x0002F;)</mo>', r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>'),
+    (r"((?:[(\[]|&#x00028;|&#x0002C;|&#x0003D;)</mo>)<mo>&#x02212;</mo>", r'\1<mo form="prefix">&#x02212;</mo>'),
+)
+
+
+def math(latex, display="inline"):
+    """LaTeX as MathML."""
+    latex = re.sub(r"\s*\\\\\s*", r"\\\\", latex.strip())  # blanks around a row's end would break the row
+    mathml = convert(latex, display=display)
+    for pattern, replacement in _REPAIRS:
+        mathml = re.sub(pattern, replacement, mathml)
+    return Markup(mathml)
+
+
+class Equations(Extension):
+    r"""Turns `\( latex \)` and numbered `\[name| latex \]` of a template into MathML and `\ref{name}` into a link."""
+
+    def preprocess(self, source, name, filename=None):
+        """Convert before Jinja reads the source: nothing needs escaping, and no data is ever converted."""
+        numbers = {}
+
+        def numbered(match):
+            number = numbers.setdefault(match[1], len(numbers) + 1)  # branches of an {% if %} share a name
+            parts = "".join(math(part, "block") for part in match[2].split(r"\qquad"))  # may wrap on a narrow screen
+            label = f'role="group" aria-label="Equation {number}" tabindex="0"'
+            return (
+                f'<div class="equation" id="equation-{match[1]}"><div {label}>{parts}</div>'
+                f'<span class="number">({number})</span></div>'
+            )
+
+        source = re.sub(r"\\\[(\w+)\|(.*?)\\\]", numbered, source, flags=re.DOTALL)
+        source = re.sub(r"\\\((.*?)\\\)", lambda match: math(match[1]), source, flags=re.DOTALL)
+        return re.sub(r"\\ref\{(\w+)\}", lambda m: f'<a href="#equation-{m[1]}">({numbers[m[1]]})</a>', source)
+
+
+def picture(path):
+    """A PNG file as attributes of <img>: its data URI, width and height in pixels."""
+    path = Path(path)
+    if not path.is_file():
+        raise StudyError(f"{path}: the figure is missing; run the study's figures first, then the report")
+    data = path.read_bytes()
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise StudyError(f"{path}: not a PNG file; delete it and draw the figures again")
+    width, height = struct.unpack(">II", data[16:24])
+    uri = "data:image/png;base64," + base64.b64encode(data).decode()
+    return Markup(f'src="{uri}" width="{width}" height="{height}"')
+
+
+def brightness(iterations, step=1 / 3):
+    """Mean brightness of x_T over that of z if p₀ = z: Algorithm 1 on the mean, which ∇ᵀq does not change."""
+    x = x_bar = p = 1.0
+    for _ in range(iterations):
+        p = (p + step * (x_bar - 1)) / (1 + step)
+        x_old, x = x, x - step * p
+        x_bar = 2 * x - x_old
+    return x
+
+
+def number(value, digits=2, sign=False):
+    """A number for print: fixed decimals, a real minus sign, an en dash for a missing one."""
+    if pandas.isna(value):
+        return "–"
+    text = f"{value:{'+' if sign else ''}.{digits}f}".replace("inf", "∞")
+    return text.replace("-", "−")
+
+
+def scientific(value):
+    """A number as a power of ten, 1.2 × 10⁻⁵, an en dash for a missing one."""
+    if pandas.isna(value):
+        return "–"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.replace('-', '−')} × 10" + str(int(exponent)).translate(
+        str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    )
+
+
+def duration(seconds):
+    """Seconds in the two largest units."""
+    hours, minutes = int(seconds) // 3600, int(seconds) % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {int(seconds) % 60:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def mean_std(mean, std, digits):
+    """mean ± standard deviation."""
+    return f"{number(mean, digits)} ± {number(std, digits)}"
+
+
+def interval(low, high, digits, sign=False):
+    """[low, high], both ends on one side of a line break."""
+    return f"[{number(low, digits, sign)}, {number(high, digits, sign)}]".replace(" ", "\u00a0")
+
+
+def verdict(low, high):
+    """What an interval of a gain says: "better", "worse", or "undecided" if it holds 0 or is missing."""
+    return "better" if low > 0 else "worse" if high < 0 else "undecided"
+
+
+def summary_table(summary):
+    """Table 1: one row a protocol and method."""
+    return [
+        [
+            row.protocol,
+            LABELS[row.method],
+            str(row.n),
+            mean_std(row.psnr_mean, row.psnr_std, 2),
+            interval(row.psnr_low, row.psnr_high, 2),
+            mean_std(row.ssim_mean, row.ssim_std, 3),
+            interval(row.ssim_low, row.ssim_high, 3),
+        ]
+        for row in summary.itertuples()
+    ]
+
+
+def gains_table(gains):
+    """Paired differences of map and baseline: one row a protocol, baseline and metric."""
+    rows = []
+    for row in gains.itertuples():
+        name, digits, unit = METRICS[row.metric]
+        rows.append(
+            [
+                row.protocol,
+                LABELS[row.baseline],
+                name + (" (dB)" if unit else ""),
+                str(row.n),
+                f"{number(row.mean, digits, sign=True)} ± {number(row.std, digits)}",
+                interval(row.low, row.high, digits, sign=True),
+                f"{number(100 * row.win_rate, 1)} %",
+            ]
+        )
+    return rows
+
+
+def choices_table(choices):
+    """The scalar weights, the optima on the grid's edge and the cost of the grid's step: one row a protocol."""
+    return [
+        [
+            protocol,
+            str(len(rows)),
+            number(rows.weight_fixed.iloc[0], 3),
+            mean_std(rows.weight_psnr.mean(), rows.weight_psnr.std(), 3),
+            mean_std(rows.weight_ssim.mean(), rows.weight_ssim.std(), 3),
+            f"{int(rows.psnr_edge.sum())} / {int(rows.ssim_edge.sum())}",
+            f"{number(rows.psnr_gain_fine.mean(), 4)} / {number(rows.psnr_gain_fine.max(), 4)}",
+            f"{number(rows.ssim_gain_fine.mean(), 5)} / {number(rows.ssim_gain_fine.max(), 5)}",
+        ]
+        for protocol, rows in choices.groupby("protocol", sort=False)
+    ]
+
+
+def gaps_table(per_image, pixels):
+    """Primal-dual gaps: one row a protocol and method that solves; the last column is √(2 max gap / pixels)."""
+    solved = per_image.dropna(subset="gap")
+    return [
+        [
+            protocol,
+            LABELS[method],
+            str(len(rows)),
+            scientific(rows.relative_gap.median()),
+            scientific(rows.relative_gap.max()),
+            scientific((2 * max(rows.gap.max(), 0) / pixels) ** 0.5),
+        ]
+        for (protocol, method), rows in solved.groupby(["protocol", "method"], sort=False)
+    ]
+
+
+def examples_table(examples):
+    """The images of Figure 4."""
+    return [
+        [
+            row.protocol,
+            row.kind,
+            str(row.id),
+            number(row.noise_level, 3),
+            number(row.psnr_noisy),
+            number(row.weight_scalar, 3),
+            number(row.psnr_scalar),
+            number(row.psnr_map),
+            number(row.gain_db, sign=True),
+        ]
+        for row in examples.itertuples()
+    ]
+
+
+def history_table(history):
+    """First, best (highest validation PSNR) and last epoch of the training."""
+    picked = {"first": history.iloc[0], "best": history.loc[history.val_psnr.idxmax()], "last": history.iloc[-1]}
+    return [
+        [
+            name,
+            str(int(row.epoch)),
+            scientific(row.learning_rate),
+            scientific(row.train_loss),
+            scientific(row.val_loss),
+            number(row.val_psnr),
+            number(row.val_ssim, 3),
+        ]
+        for name, row in picked.items()
+    ]
+
+
+def times_table(times):
+    """Time and memory of the steps."""
+    return [
+        [row.step, str(row.jobs), number(row.seconds, 1), duration(row.seconds), number(row.max_rss_mib, 0)]
+        for row in times.itertuples()
+    ]
+
+
+def published_table(summary, gains):
+    """The dissertation's Table 1 beside this study's oracle and map, SSIM against the SSIM oracle."""
+    rows = [["Dissertation, Table 1", "33.43 ± 2.16", "34.73 ± 2.02", "+1.30", "0.87 ± 0.04", "0.90 ± 0.03", "+0.03"]]
+    for protocol, part in summary.groupby("protocol", sort=False):
+        part = part.set_index("method")
+        row = [f"This study, {protocol}"]
+        for metric, (_, digits, _) in METRICS.items():
+            for method in (ORACLES[metric], "map"):
+                row.append(mean_std(part.loc[method, f"{metric}_mean"], part.loc[method, f"{metric}_std"], digits))
+            row.append(number(find_gain(gains, protocol, ORACLES[metric], metric).mean, digits, sign=True))
+        rows.append(row)
+    return rows
+
+
+def find_gain(gains, protocol, baseline, metric):
+    """The one row of the gains table for this comparison."""
+    rows = gains[(gains.protocol == protocol) & (gains.baseline == baseline) & (gains.metric == metric)]
+    if len(rows) != 1:
+        raise StudyError(
+            f"tables/gains.csv: {len(rows)} rows for {protocol}, {baseline}, {metric} instead of 1; "
+            "delete it and run the study again"
+        )
+    return next(rows.itertuples())
+
+
+def compare(row, confidence):
+    """One comparison in words: "gains 1.55 dB (95 % interval +1.50 to +1.60)"."""
+    _, digits, unit = METRICS[row.metric]
+    found = verdict(row.low, row.high)
+    limits = f"({100 * confidence:g} % interval {number(row.low, digits, True)} to {number(row.high, digits, True)})"
+    if found == "undecided":
+        return f"cannot be told apart, {number(row.mean, digits, True)}{unit} {limits}"
+    return f"{'gains' if found == 'better' else 'loses'} {number(abs(row.mean), digits)}{unit} {limits}"
+
+
+def headline(gains):
+    """The answer in one sentence, chosen by the signs of the intervals over all protocols and both metrics."""
+    pairs = [(protocol, metric) for protocol in gains.protocol.unique() for metric in METRICS]
+    fixed_rows = [find_gain(gains, protocol, "scalar-fixed", metric) for protocol, metric in pairs]
+    oracle_rows = [find_gain(gains, protocol, ORACLES[metric], metric) for protocol, metric in pairs]
+    fixed, oracle = ({verdict(row.low, row.high) for row in rows} for rows in (fixed_rows, oracle_rows))
+    if fixed == oracle == {"better"}:
+        return (
+            "Yes: the learned map beats one scalar weight chosen in advance, and also the best scalar weight "
+            "of each image, which can be found only with the clean image."
+        )
+    if fixed == {"better"}:
+        rest = "loses to" if oracle == {"worse"} else "does not beat in every comparison"
+        return (
+            "Yes, against what can be done in practice: the learned map beats one scalar weight chosen in advance. "
+            f"But it {rest} the best scalar weight of each image, which can be found only with the clean image."
+        )
+    if fixed == {"worse"}:
+        return "No: the learned map is worse than one scalar weight chosen in advance on validation images."
+    if "better" not in fixed:
+        return "No: a gain of the learned map over one scalar weight chosen in advance is not shown."
+    return (
+        "Only in part: whether the learned map beats one scalar weight chosen in advance depends on noise and metric."
+    )
+
+
+def conclusions(gains, confidence):
+    """For each protocol and metric one sentence against the fixed weight and the oracle of that metric."""
+    sentences = []
+    for protocol in gains.protocol.unique():
+        for metric, (name, _, _) in METRICS.items():
+            fixed = compare(find_gain(gains, protocol, "scalar-fixed", metric), confidence)
+            oracle = compare(find_gain(gains, protocol, ORACLES[metric], metric), confidence)
+            sentence = f"against the fixed scalar weight the map {fixed}; against the {name} oracle it {oracle}."
+            sentences.append((f"{protocol}, {name}", sentence))
+    return sentences
+
+
+def against_published(gains, source):
+    """How the gain over the PSNR oracle stands to the published one, by the interval."""
+    if source not in X_RAYS:
+        return [
+            "The published numbers are from chest X-rays, this study's images are others: "
+            "only the sign of the gain can be compared."
+        ]
+    sentences = []
+    for protocol in gains.protocol.unique():
+        row = find_gain(gains, protocol, ORACLES["psnr"], "psnr")
+        side = {"better": "larger than", "worse": "smaller than", "undecided": "not to be told apart from"}[
+            verdict(row.low - PUBLISHED_GAIN, row.high - PUBLISHED_GAIN)
+        ]
+        sentences.append(
+            f"Under {protocol} the gain over the PSNR oracle, {number(row.mean, sign=True)} dB, is {side} "
+            f"the published {number(PUBLISHED_GAIN, sign=True)} dB."
+        )
+    return sentences
+
+
+def without_folders(config):
+    """The config with paths of the user's machine cut down to names."""
+    config = copy.deepcopy(config)
+    for key in ("archive", "folder"):
+        if config["data"].get(key):
+            config["data"][key] = Path(config["data"][key]).name
+    return config
+
+
+def read_tables(paths):
+    """The study's CSV tables by name; one that is missing is named."""
+    tables = {Path(path).stem: Path(path) for path in paths}
+    for name in TABLES:
+        if name not in tables or not tables[name].is_file():
+            raise StudyError(f"tables/{name}.csv: missing, but the report needs it; run the study again")
+    return {name: pandas.read_csv(tables[name], dtype={"id": str, "patient": str}) for name in TABLES}
+
+
+def render(tables, figures_folder, provenance, template_path):
+    """The whole page as HTML. `tables`: name → data frame, `provenance`: the content of provenance.json."""
+    config, per_image = provenance["config"], tables["per_image"]
+    gains, summary, choices = tables["gains"], tables["summary"], tables["scalar_choice"]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(template_path).parent),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[Equations],
+    )
+    environment.filters.update(number=number, scientific=scientific, duration=duration)
+    names = list(summary.protocol.unique())
+    missing = [name for name in names if name not in config["noise"]["protocols"]]
+    if missing:
+        raise StudyError(
+            f"tables/summary.csv: protocol {missing[0]} is not in noise.protocols; delete the table and run again"
+        )
+    return environment.get_template(Path(template_path).name).render(
+        config=config,
+        parameters=PARAMETERS,
+        brightness=brightness,
+        config_text=yaml.safe_dump(without_folders(config), sort_keys=False, allow_unicode=True),
+        provenance=provenance,
+        x_rays=provenance["data"]["source"] in X_RAYS,
+        protocols=[
+            {
+                "name": name,
+                "suffix": chr(ord("a") + position) if len(names) > 1 else "",
+                "words": protocol_label(config["noise"]["protocols"][name]),
+                "images": per_image[per_image.protocol == name].id.nunique(),
+                "patients": per_image[per_image.protocol == name].patient.nunique(),
+                "draws": per_image[per_image.protocol == name].draw.nunique(),
+                "map": summary[(summary.protocol == name) & (summary.method == "map")].iloc[0],
+                "fixed": compare(find_gain(gains, name, "scalar-fixed", "psnr"), config["report"]["confidence"]),
+                "oracle": compare(find_gain(gains, name, ORACLES["psnr"], "psnr"), config["report"]["confidence"]),
+            }
+            for position, name in enumerate(names)
+        ],
+        headline=headline(gains),
+        conclusions=conclusions(gains, config["report"]["confidence"]),
+        against_published=against_published(gains, provenance["data"]["source"]),
+        edges={"psnr": int(choices.psnr_edge.sum()), "ssim": int(choices.ssim_edge.sum()), "n": len(choices)},
+        fine=choices[["psnr_gain_fine", "ssim_gain_fine"]].agg(["mean", "max"]),
+        worst_gap=per_image.relative_gap.max(),
+        seconds=tables["times"].seconds.sum(),
+        summary_table=summary_table(summary),
+        gains_table=gains_table(gains),
+        choices_table=choices_table(choices),
+        gaps_table=gaps_table(per_image, config["data"]["size"] ** 2),
+        examples_table=examples_table(tables["examples"]),
+        history_table=history_table(tables["training_history"]),
+        times_table=times_table(tables["times"]),
+        published_table=published_table(summary, gains),
+        picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
+    )
+
+
+def read_provenance(path):
+    """The content of provenance.json."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: cannot be read ({error}); run the study again") from error

@@ -1,0 +1,162 @@
+"""Style of every figure, and the reading and saving that all figure scripts share."""
+
+import warnings
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from .errors import StudyError
+
+FULL, COLUMN = 7.0, 3.5  # widths in inches of a page and of one of two columns
+TEXT, SMALL = 8, 7  # font sizes in points
+DARK, GREY, LIGHT = "#262626", "#6e6e6e", "#d9d9d9"
+# one colour a method, told apart by readers with any common colour-vision deficiency
+COLOURS = {
+    "noisy": "#949494",
+    "scalar-fixed": "#0173b2",
+    "scalar-oracle-psnr": "#de8f05",
+    "scalar-oracle-ssim": "#cc78bc",
+    "map": "#029e73",
+}
+
+matplotlib.use("Agg")
+sns.set_theme(
+    style="ticks",
+    rc={
+        "font.family": "DejaVu Sans",  # comes with matplotlib, so text is the same on every machine
+        "font.size": TEXT,
+        "axes.titlesize": TEXT,
+        "axes.labelsize": TEXT,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "legend.fontsize": SMALL,
+        "legend.frameon": False,
+        "axes.linewidth": 0.6,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.minor.width": 0.4,
+        "ytick.minor.width": 0.4,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "xtick.minor.size": 2,
+        "ytick.minor.size": 2,
+        "xtick.major.pad": 2.5,
+        "ytick.major.pad": 2.5,
+        "axes.labelpad": 3,
+        "lines.linewidth": 1.2,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "pdf.fonttype": 42,
+        "svg.hashsalt": "tvmap",
+    },
+)
+
+
+def panels(rows, columns, height, width=FULL, **options):
+    """Return a figure of `width` × `height` inches and its (rows, columns) array of axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def canvas(width, height, units):
+    """Return a figure and one empty axes over all of it, `units` wide, with equal scales, for drawings.
+
+    The axes run from (0, 0) at the lower left to (units, units · height / width) at the upper right.
+    """
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, units), ylim=(0, units * height / width), aspect="equal")
+    axes.axis("off")
+    return figure, axes
+
+
+def arrow(axes, *points, colour=DARK, linestyle="-"):
+    """Draw a line through `points` of a drawing that ends in an arrow head."""
+    axes.plot(*zip(*points, strict=True), color=colour, linestyle=linestyle, linewidth=1.1, solid_capstyle="butt")
+    end, before = np.array(points[-1]), np.array(points[-2])
+    start = end - 0.5 * (end - before) / np.linalg.norm(end - before)
+    head = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 7}
+    axes.annotate("", end, start, arrowprops=head)
+
+
+def save(figure, png_path, pdf_path):
+    """Write `figure` as PNG (200 dpi) and PDF; the same figure gives the same bytes: no date, no program name."""
+    figure.savefig(png_path, dpi=200, metadata={"Software": None})
+    figure.savefig(pdf_path, dpi=200, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+
+
+def read_table(path, columns, may_be_empty=()):
+    """Return the CSV table at `path`, restricted to `columns`; identifiers stay text.
+
+    Raises:
+        StudyError: no such file, a missing column, no row, or a missing number outside the columns `may_be_empty`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StudyError(f"{path}: no such table; run the study first, or give a folder that has it")
+    try:
+        table = pd.read_csv(path, dtype={"id": str, "protocol": str, "method": str, "kind": str, "step": str})
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
+        raise StudyError(f"{path}: not a readable CSV table ({error}); delete it and run the study again") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise StudyError(f"{path}: column {', '.join(missing)} is missing; delete the file and run the study again")
+    table = table[list(columns)]
+    if table.empty:
+        raise StudyError(f"{path}: the table has no row; delete the file and run the study again")
+    for column in columns:
+        if column not in may_be_empty and table[column].isna().any():
+            raise StudyError(f"{path}: column {column} has empty cells; delete the file and run the study again")
+    return table
+
+
+def of_protocol(table, protocol, path):
+    """Return the rows of `table` (read from `path`) of `protocol`, or raise `StudyError` if there is none."""
+    rows = table[table["protocol"] == protocol]
+    if rows.empty:
+        raise StudyError(f"{path}: no row of protocol {protocol}; check noise.protocols in the study's config")
+    return rows
+
+
+def read_examples(path):
+    """Return the arrays of an examples file (ids, kinds, clean, noisy, scalar, map, weight_map) as a dict.
+
+    Raises:
+        StudyError: no such file, an array is missing, or a value is not finite.
+    """
+    names = ("ids", "kinds", "clean", "noisy", "scalar", "map", "weight_map")
+    if not Path(path).is_file():
+        raise StudyError(f"{path}: no such file; it holds the pixels of the example images and is made by the study")
+    with np.load(path) as file:
+        missing = [name for name in names if name not in file]
+        if missing:
+            raise StudyError(f"{path}: array {', '.join(missing)} is missing; delete the file and run the study again")
+        arrays = {name: file[name] for name in names}
+    for name in names[2:]:
+        if not np.isfinite(arrays[name]).all():
+            raise StudyError(f"{path}: array {name} holds values that are not finite; denoise the images again")
+    return arrays
+
+
+def example_row(examples, protocol, path, kind="median"):
+    """Return the row (a Series) of `protocol` and `kind` in the table of examples read from `path`."""
+    rows = examples[(examples["protocol"] == protocol) & (examples["kind"] == kind)]
+    if rows.empty:
+        raise StudyError(f"{path}: no {kind} example of protocol {protocol}; delete the file and run the study again")
+    return rows.iloc[0]
+
+
+def jitter(count, width):
+    """Return `count` offsets in [-width, width] that spread points evenly (golden-ratio sequence, no randomness)."""
+    return width * (2 * np.modf(np.arange(1, count + 1) * 0.6180339887498949)[0] - 1)
+
+
+def quiet_boxplot(**arguments):
+    """Call `seaborn.boxplot` without the deprecation warnings it raises inside matplotlib."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sns.boxplot(**arguments)

@@ -1,0 +1,114 @@
+"""One function for every solver: `solve` runs the fastest one that can do what is asked, the same for λ and Λ."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+
+from .errors import StudyError
+from .pdhg import as_weight, objective, pdhg, primal_dual_gap
+
+log = logging.getLogger("tvmap")
+_said = set()
+
+
+class Solution(NamedTuple):
+    """x_T and q_T with the certificate of x_T: primal value and primal-dual gap, one float64 number an image."""
+
+    x: torch.Tensor
+    q: torch.Tensor
+    primal: torch.Tensor
+    gap: torch.Tensor
+
+    @property
+    def relative_gap(self):
+        """gap / primal value; 0 where both vanish (λ = 0)."""
+        return self.gap / self.primal.clamp_min(torch.finfo(torch.float64).tiny)
+
+
+class _NumbaPDHG(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
+        from . import pdhg_numba
+
+        keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        maps = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
+        images = z.detach().numpy()
+
+        def one(b):
+            return pdhg_numba.forward(images[b, 0], maps[b], iterations, boundary, dual_start, lipschitz, keep_codes)
+
+        x, q, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
+        ctx.weight_shape, ctx.options = weight.shape, (boundary, dual_start, lipschitz)
+        q = torch.stack([torch.from_numpy(a) for a in q])
+        ctx.mark_non_differentiable(q)
+        return torch.stack([torch.from_numpy(a) for a in x])[:, None], q
+
+    @staticmethod
+    def backward(ctx, grad_x, _):
+        from . import pdhg_numba
+
+        gradients = grad_x.contiguous().numpy()
+
+        def one(b):
+            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *ctx.options)
+
+        grad_z, grad_weight = zip(*_threaded(one, len(gradients)), strict=True)
+        grad_weight = torch.stack([torch.from_numpy(a) for a in grad_weight])
+        return (
+            torch.stack([torch.from_numpy(a) for a in grad_z])[:, None],
+            _sum_to(grad_weight, ctx.weight_shape),
+            *[None] * 4,
+        )
+
+
+def _sum_to(gradient, shape):
+    """Transpose of broadcasting a weight of `shape` to (B, 2, H, W)."""
+    summed = [i for i, (n, m) in enumerate(zip(shape, gradient.shape, strict=True)) if n == 1 < m]
+    return gradient.sum(summed, keepdim=True) if summed else gradient
+
+
+def _threaded(function, n):
+    """[function(0), …, function(n − 1)] over torch's number of threads; the compiled solver releases the global lock."""
+    if n == 1:
+        return [function(0)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(function, range(n)))
+
+
+def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
+    """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
+
+    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, the reference `pdhg` for what
+    that cannot do (isotropic norm, other devices), and says so once.
+    """
+    weight = as_weight(weight, z)
+    if norm == "anisotropic" and z.device.type == "cpu":
+        # Row pieces of the compiled solver are contiguous whatever the memory format of the network's output.
+        z, weight = z.contiguous(), weight.contiguous()
+        return _NumbaPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
+    if (norm, z.device.type) not in _said:
+        _said.add((norm, z.device.type))
+        log.info("no fast solver for the %s norm on %s: the reference runs", norm, z.device.type)
+    return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz)
+
+
+def solve_certified(z, weight, **options):
+    """`solve` without gradients, with the primal value and the primal-dual gap; bad values are a `StudyError`."""
+    with torch.inference_mode():
+        weight = as_weight(weight, z)
+        check_finite(z, "noisy image")
+        check_finite(weight, "regularisation weight")
+        if (weight < 0).any():
+            raise StudyError("regularisation weight: negative values; λ and Λ must be ≥ 0")
+        x, q = solve(z, weight, **options)
+        fixed = {name: options[name] for name in ("boundary", "norm") if name in options}
+        return Solution(x, q, objective(x, z, weight, **fixed), primal_dual_gap(x, q, z, weight, **fixed))
+
+
+def check_finite(tensor, name):
+    """A `StudyError` that says how many values of `tensor` are NaN or infinite, if any."""
+    bad = (~torch.isfinite(tensor)).sum().item()
+    if bad:
+        raise StudyError(f"{name}: {bad} values are NaN or infinite; check the image and the noise settings")

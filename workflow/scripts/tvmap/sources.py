@@ -1,0 +1,184 @@
+"""Where images come from: an archive of chest X-rays, a folder, or the photographs inside scikit-image."""
+
+import contextlib
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from . import images
+from .errors import StudyError
+from .logs import log
+from .manifest import SPLITS, patient_of
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
+MEMBER_BYTES = 64 * 2**20  # the largest X-ray of the archive has 3 MiB; more in one member is a damaged or hostile file
+
+# Photographs inside scikit-image's wheel, by split: (file, scene). Scenes take the part of patients, so the stereo
+# pair stays together. Terms as scikit-image's documentation of each image states them. Left out: drawings, scans of
+# text, silhouettes, a phase image (cell) and what is smaller than a tile.
+PHOTOGRAPHS = {
+    "train": [
+        ("brick.png", "brick"),  # CC0, CC0Textures
+        ("clock_motion.png", "clock_motion"),  # public domain, Stefan van der Walt
+        ("coins.png", "coins"),  # no known restrictions, Brooklyn Museum
+        ("grass.png", "grass"),  # CC0, linolafett on DeviantArt
+        ("gravel.png", "gravel"),  # CC0, CC0Textures
+        ("hubble_deep_field.jpg", "hubble_deep_field"),  # public domain, NASA
+        ("ihc.png", "ihc"),  # no known restrictions, Center for Microscopy and Molecular Imaging
+        ("moon.png", "moon"),  # no source or terms stated
+        ("motorcycle_left.png", "motorcycle"),  # Middlebury stereo data set 2014, no terms stated
+        ("motorcycle_right.png", "motorcycle"),  # its stereo partner
+    ],
+    "val": [
+        ("astronaut.png", "astronaut"),  # public domain, NASA
+        ("rocket.jpg", "rocket"),  # public domain, SpaceX
+    ],
+    "test": [
+        ("camera.png", "camera"),  # CC0, Lav Varshney
+        ("chelsea.png", "chelsea"),  # CC0, Stefan van der Walt
+        ("coffee.png", "coffee"),  # CC0, Rachel Michetti
+        ("retina.jpg", "retina"),  # CC0, Mikael Häggström
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One image a source offers; `split` is None where the source gives none, `tile` the number of a cut tile."""
+
+    id: str
+    patient: str
+    split: str | None
+    source_file: str
+    read: Callable[[], bytes]
+    tile: int | None = None
+
+    def grey(self, size, data=None):
+        """Return the image as (size, size) float32 in [0, 1], from `data` where the bytes have been read already."""
+        data = self.read() if data is None else data
+        if self.tile is None:
+            return images.read_grey(data, self.source_file, size)
+        return images.read_tiles(data, self.source_file, size)[self.tile]
+
+
+@contextlib.contextmanager
+def opened(source, category, archive_path, folder_path, size):
+    """Give the list of `Candidate`s of a source; they can be read inside the `with` block only.
+
+    Args:
+        source: mendeley | archive (both read the zip `archive_path`), folder (`folder_path`) or sample.
+        category: folder of the archive whose images are used, such as NORMAL.
+        archive_path: path of the zip, or None.
+        folder_path: path of the folder, or None.
+        size: side of the images; decides how many tiles a photograph of `sample` gives.
+
+    Raises:
+        StudyError: the source cannot be had, or holds no such image. It is never replaced by another one.
+    """
+    if source == "sample":
+        yield _photographs(size)
+    elif source == "folder":
+        yield _folder(folder_path)
+    elif source in ("mendeley", "archive"):
+        if not archive_path or not Path(archive_path).is_file():
+            raise StudyError(f"config data.archive: there is no file {archive_path!r}; give the path of the zip")
+        try:
+            archive = zipfile.ZipFile(archive_path)
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise StudyError(f"{archive_path}: is no readable zip archive ({error}); fetch it again") from None
+        with archive:
+            yield _members(archive, category)
+    else:
+        raise StudyError(f"config data.source: {source!r} is none of mendeley, archive, folder, sample")
+
+
+def _members(archive, category):
+    """Images at .../<split>/<category>/<name> in the zip, however deep; nothing is ever extracted to the disk."""
+    candidates = []
+    for member in archive.infolist():
+        path = PurePosixPath(member.filename)
+        if _is_image(path) and len(path.parts) >= 3 and path.parts[-2] == category and path.parts[-3] in SPLITS:
+            candidates.append(
+                Candidate(
+                    path.stem, patient_of(path.stem), path.parts[-3], member.filename, _member_reader(archive, member)
+                )
+            )
+    if not candidates:
+        raise StudyError(
+            f"{archive.filename}: has no images in train/{category}, val/{category} or test/{category}; "
+            "check config data.archive and data.category"
+        )
+    return candidates
+
+
+def _member_reader(archive, member):
+    def read():
+        if member.file_size > MEMBER_BYTES:
+            raise StudyError(
+                f"{archive.filename}: {member.filename} unpacks to {member.file_size} bytes, more than the "
+                f"{MEMBER_BYTES} a photograph may have; check where the archive comes from"
+            )
+        try:
+            with archive.open(member) as file:
+                return file.read(MEMBER_BYTES + 1)  # bounded even if the header lies about the size; checks the CRC
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+            raise StudyError(
+                f"{archive.filename}: {member.filename} cannot be unpacked ({error}); fetch the archive again"
+            ) from None
+
+    return read
+
+
+def _folder(folder_path):
+    """Every image below the folder; subfolders train, val and test are the splits where there are any."""
+    if not folder_path or not Path(folder_path).is_dir():
+        raise StudyError(f"config data.folder: there is no folder {folder_path!r}; give the path of your images")
+    root = Path(folder_path)
+    candidates = []
+    for path in sorted(root.rglob("*")):
+        inside = PurePosixPath(path.relative_to(root).as_posix())
+        if _is_image(inside) and path.is_file():
+            split = next((part for part in inside.parts[:-1] if part in SPLITS), None)
+            candidates.append(Candidate(path.stem, patient_of(path.stem), split, str(inside), _file_reader(path)))
+    if not candidates:
+        raise StudyError(f"config data.folder: {folder_path} holds no image ({' '.join(sorted(SUFFIXES))})")
+    with_split = [candidate for candidate in candidates if candidate.split]
+    if with_split and len(with_split) < len(candidates):
+        outside = len(candidates) - len(with_split)
+        log.warning("%s: %d images outside train, val and test are left out", folder_path, outside)
+    return with_split or candidates
+
+
+def _file_reader(path):
+    def read():
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StudyError(f"{path}: cannot be read ({error.strerror}); mend it or leave it out") from None
+
+    return read
+
+
+def _photographs(size):
+    """Tiles of the photographs in scikit-image's installed files; nothing is fetched from the network."""
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    candidates = []
+    for split, photographs in PHOTOGRAPHS.items():
+        for name, scene in photographs:
+            read = _file_reader(folder / name)
+            count = len(images.read_tiles(read(), name, size))
+            if not count:
+                log.warning("%s: is smaller than a tile of %d x %d and left out", name, size, size)
+            for tile in range(count):
+                candidates.append(Candidate(f"{Path(name).stem}-{tile}", scene, split, name, read, tile))
+    return candidates
+
+
+def _is_image(path):
+    """Tell an image by its suffix; hidden files and the extra files of macOS archives are none."""
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden and "__MACOSX" not in path.parts

@@ -1,0 +1,25 @@
+"""Stacks of arrays in one .npz file: images, weights, anything that goes by image id."""
+
+import io
+import zipfile
+
+import numpy as np
+
+from .errors import StudyError
+from .files import write_atomically
+
+
+def save(path, **arrays):
+    """Write named arrays to `path`, atomically and with the same bytes for the same arrays."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path):
+    """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+        raise StudyError(f"{path}: not a readable array file ({error}); delete it and run again") from error
