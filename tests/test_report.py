@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 import build_report
-from tvmap import page
+from tvmap import page, tables
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -236,7 +236,7 @@ def test_scalars_gaps_training_and_times_are_printed_as_in_the_tables(small):
     printed = reader.tables["table-7"][1:]
     assert len(printed) == 2 * (len(METHODS) - 1)  # the noisy image is no solution
     largest = per_image[(per_image.protocol == "fixed0.5") & (per_image.method == "scalar-fixed")].gap.max()
-    assert printed[0][5] == page.scientific(math.sqrt(2 * largest / 256**2))
+    assert printed[0][5] == tables.scientific(math.sqrt(2 * largest / 256**2))
     assert [row[1] for row in reader.tables["table-8"][1:]] == ["1", "2", "3"]
     assert reader.tables["table-9"][1] == ["train", "2", "4000.5", "1 h 06 min", "900"]
     assert reader.tables["table-9"][2][-1] == "–"

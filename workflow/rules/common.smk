@@ -33,8 +33,11 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 PROTOCOLS = list(config["noise"]["protocols"])
 DRAWS = list(range(config["noise"]["draws"]))
-SCALARS = [method for method in tvmap.methods.METHODS if method != "map"]
+METHODS = list(tvmap.methods.METHODS)
+SCALARS = [method for method in METHODS if method != "map"]
 FIGURES_OF_STUDY = tvmap.figures.figures(config)
+TEMPLATE = "workflow/report/report.html.j2"
+STYLE = "workflow/report/report.css"
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_STUDY, format=["png", "pdf"])
 
 
@@ -49,14 +52,37 @@ TRAINING = {
     "seed": config["seed"],
 }
 TRAINING_GPUS = 0 if config["training"]["device"] == "cpu" else 1
-TRAINING_ENVIRONMENT = "../../envs/torch-cuda.yaml" if config["training"]["device"] == "cuda" else "../../envs/torch.yaml"
+TRAINING_ENVIRONMENT = (
+    "../../envs/torch-cuda.yaml" if config["training"]["device"] == "cuda" else "../../envs/torch.yaml"
+)
+
+
+# The steps whose cost the report shows; a figure or a table is not among them.
+_ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
+_SHARDS = [f"{k}-of-{config['grid']['shards']}" for k in range(1, config["grid"]["shards"] + 1)]
+BENCHMARKED = [
+    f"{BENCHMARKS}/select_images.tsv",
+    *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=["train", "val", "test"]),
+    *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
+    f"{BENCHMARKS}/train.tsv",
+    *expand(
+        f"{BENCHMARKS}/search_grid/{{split}}_{{round}}_{{shard}}.tsv",
+        split=["val", "test"],
+        round=_ROUNDS,
+        shard=_SHARDS,
+    ),
+    *expand(f"{BENCHMARKS}/refine_grid/{{round}}.tsv", round=_ROUNDS),
+    *expand(f"{BENCHMARKS}/predict_maps/{{round}}.tsv", round=_ROUNDS),
+    *expand(f"{BENCHMARKS}/denoise_images/{{round}}_{{method}}.tsv", round=_ROUNDS, method=METHODS),
+    *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_ROUNDS),
+]
 
 
 wildcard_constraints:
     split="train|val|test",
     protocol="|".join(map(re.escape, PROTOCOLS)),
     draw=r"\d+",
-    method="|".join(tvmap.methods.METHODS),
+    method="|".join(METHODS),
     figure="|".join(map(re.escape, FIGURES_OF_STUDY)),
 
 
@@ -79,6 +105,11 @@ def protocol_value(wildcards):
     return config["noise"]["protocols"][wildcards.protocol]
 
 
+def shards_of_grid(wildcards):
+    pattern = f"{RESULTS}/grid/shards/{wildcards.split}_{wildcards.protocol}_{wildcards.draw}_{{scatteritem}}.csv"
+    return gather.shard(pattern)
+
+
 def figure_inputs(wildcards):
     inputs = FIGURES_OF_STUDY[wildcards.figure].inputs
     return {name: f"{RESULTS}/{path}" for name, path in inputs.items()}
@@ -86,6 +117,10 @@ def figure_inputs(wildcards):
 
 def figure_code(wildcards):
     return code_version(FIGURES_OF_STUDY[wildcards.figure].script) + code_version("draw_figure")
+
+
+def figure_script(wildcards):
+    return FIGURES_OF_STUDY[wildcards.figure].script
 
 
 def figure_settings(wildcards):

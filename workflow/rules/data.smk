@@ -4,22 +4,22 @@
 rule retrieve_archive:
     output:
         f"resources/{config['data']['mendeley']['filename']}",
-    params:
-        url=config["data"]["mendeley"]["url"],
-        n_bytes=config["data"]["mendeley"]["bytes"],
-        sha256=config["data"]["mendeley"]["sha256"],
     log:
         "resources/logs/retrieve_archive.log",
     benchmark:
         "resources/benchmarks/retrieve_archive.tsv"
+    retries: 2
+    localrule: True
     conda:
         "../../envs/data.yaml"
     threads: 1
-    retries: 2
     resources:
         mem_mb=1000,
         runtime=240,
-    localrule: True
+    params:
+        url=config["data"]["mendeley"]["url"],
+        n_bytes=config["data"]["mendeley"]["bytes"],
+        sha256=config["data"]["mendeley"]["sha256"],
     message:
         "Download {params.url}"
     script:
@@ -31,15 +31,6 @@ rule select_images:
         archive=archive_of_images,
     output:
         f"{RESULTS}/manifest.csv",
-    params:
-        source=config["data"]["source"],
-        category=config["data"]["category"],
-        folder=config["data"]["folder"],
-        counts=config["data"]["images"],
-        val_ids=config["data"]["val_ids"],
-        size=config["data"]["size"],
-        seed=config["seed"],
-        code=code_version("select_images"),
     log:
         f"{LOGS}/select_images.log",
     benchmark:
@@ -50,6 +41,15 @@ rule select_images:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        source=config["data"]["source"],
+        category=config["data"]["category"],
+        folder=config["data"]["folder"],
+        counts=config["data"]["images"],
+        val_ids=config["data"]["val_ids"],
+        size=config["data"]["size"],
+        seed=config["seed"],
+        code=code_version("select_images"),
     message:
         "Choose the images and split them by patient"
     script:
@@ -62,12 +62,6 @@ rule prepare_images:
         manifest=rules.select_images.output[0],
     output:
         f"{RESULTS}/clean/{{split}}.npz",
-    params:
-        source=config["data"]["source"],
-        category=config["data"]["category"],
-        folder=config["data"]["folder"],
-        size=config["data"]["size"],
-        code=code_version("prepare_images"),
     log:
         f"{LOGS}/prepare_images/{{split}}.log",
     benchmark:
@@ -78,6 +72,12 @@ rule prepare_images:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        source=config["data"]["source"],
+        category=config["data"]["category"],
+        folder=config["data"]["folder"],
+        size=config["data"]["size"],
+        code=code_version("prepare_images"),
     message:
         "Crop, resize and grey the {wildcards.split} images"
     script:
@@ -89,11 +89,6 @@ rule add_noise:
         f"{RESULTS}/clean/{{split}}.npz",
     output:
         f"{RESULTS}/noisy/{{split}}_{{protocol}}_{{draw}}.npz",
-    params:
-        protocol=protocol_value,
-        kind=config["noise"]["kind"],
-        seed=config["seed"],
-        code=code_version("add_noise"),
     log:
         f"{LOGS}/add_noise/{{split}}_{{protocol}}_{{draw}}.log",
     benchmark:
@@ -104,6 +99,11 @@ rule add_noise:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        protocol=protocol_value,
+        kind=config["noise"]["kind"],
+        seed=config["seed"],
+        code=code_version("add_noise"),
     message:
         "Add noise to the {wildcards.split} images: protocol {wildcards.protocol}, draw {wildcards.draw}"
     script:

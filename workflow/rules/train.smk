@@ -11,12 +11,6 @@ rule train:
         best=f"{RESULTS}/model/best.safetensors",
         history=f"{RESULTS}/model/history.csv",
         summary=f"{RESULTS}/model/training.json",
-    params:
-        settings=TRAINING,
-        device=config["training"]["device"],
-        checkpoint_seconds=config["training"]["checkpoint_seconds"],
-        store=f"{RESULTS}/trained",
-        code=code_version("train"),
     log:
         f"{LOGS}/train.log",
     benchmark:
@@ -28,6 +22,12 @@ rule train:
         mem_mb=8000,
         runtime=2880,
         gpu=TRAINING_GPUS,
+    params:
+        settings=TRAINING,
+        device=config["training"]["device"],
+        checkpoint_seconds=config["training"]["checkpoint_seconds"],
+        store=f"{RESULTS}/trained",
+        code=code_version("train"),
     message:
         "Train NET_Θ for {params.settings[settings][epochs]} epochs"
     script:

@@ -17,8 +17,21 @@ from markupsafe import Markup
 from .errors import StudyError
 from .figures import PARAMETERS
 from .methods import LABELS, ORACLES, protocol_label
+from .tables import (
+    METRICS,
+    choices_head,
+    choices_table,
+    duration,
+    gains_head,
+    gains_table,
+    interval,
+    mean_std,
+    number,
+    scientific,
+    summary_head,
+    summary_table,
+)
 
-METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
 PUBLISHED_GAIN = 1.30  # dB, Table 1 of the dissertation: 34.73 - 33.43
 X_RAYS = ("mendeley", "archive")
 TABLES = ("summary", "gains", "per_image", "scalar_choice", "training_history", "times", "examples")
@@ -88,97 +101,9 @@ def brightness(iterations, step=1 / 3):
     return x
 
 
-def number(value, digits=2, sign=False):
-    """A number for print: fixed decimals, a real minus sign, an en dash for a missing one."""
-    if pandas.isna(value):
-        return "–"
-    text = f"{value:{'+' if sign else ''}.{digits}f}".replace("inf", "∞")
-    return text.replace("-", "−")
-
-
-def scientific(value):
-    """A number as a power of ten, 1.2 × 10⁻⁵, an en dash for a missing one."""
-    if pandas.isna(value):
-        return "–"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa.replace('-', '−')} × 10" + str(int(exponent)).translate(
-        str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    )
-
-
-def duration(seconds):
-    """Seconds in the two largest units."""
-    hours, minutes = int(seconds) // 3600, int(seconds) % 3600 // 60
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {int(seconds) % 60:02d} s" if minutes else f"{seconds:.1f} s"
-
-
-def mean_std(mean, std, digits):
-    """mean ± standard deviation."""
-    return f"{number(mean, digits)} ± {number(std, digits)}"
-
-
-def interval(low, high, digits, sign=False):
-    """[low, high], both ends on one side of a line break."""
-    return f"[{number(low, digits, sign)}, {number(high, digits, sign)}]".replace(" ", "\u00a0")
-
-
 def verdict(low, high):
     """What an interval of a gain says: "better", "worse", or "undecided" if it holds 0 or is missing."""
     return "better" if low > 0 else "worse" if high < 0 else "undecided"
-
-
-def summary_table(summary):
-    """Table 1: one row a protocol and method."""
-    return [
-        [
-            row.protocol,
-            LABELS[row.method],
-            str(row.n),
-            mean_std(row.psnr_mean, row.psnr_std, 2),
-            interval(row.psnr_low, row.psnr_high, 2),
-            mean_std(row.ssim_mean, row.ssim_std, 3),
-            interval(row.ssim_low, row.ssim_high, 3),
-        ]
-        for row in summary.itertuples()
-    ]
-
-
-def gains_table(gains):
-    """Paired differences of map and baseline: one row a protocol, baseline and metric."""
-    rows = []
-    for row in gains.itertuples():
-        name, digits, unit = METRICS[row.metric]
-        rows.append(
-            [
-                row.protocol,
-                LABELS[row.baseline],
-                name + (" (dB)" if unit else ""),
-                str(row.n),
-                f"{number(row.mean, digits, sign=True)} ± {number(row.std, digits)}",
-                interval(row.low, row.high, digits, sign=True),
-                f"{number(100 * row.win_rate, 1)} %",
-            ]
-        )
-    return rows
-
-
-def choices_table(choices):
-    """The scalar weights, the optima on the grid's edge and the cost of the grid's step: one row a protocol."""
-    return [
-        [
-            protocol,
-            str(len(rows)),
-            number(rows.weight_fixed.iloc[0], 3),
-            mean_std(rows.weight_psnr.mean(), rows.weight_psnr.std(), 3),
-            mean_std(rows.weight_ssim.mean(), rows.weight_ssim.std(), 3),
-            f"{int(rows.psnr_edge.sum())} / {int(rows.ssim_edge.sum())}",
-            f"{number(rows.psnr_gain_fine.mean(), 4)} / {number(rows.psnr_gain_fine.max(), 4)}",
-            f"{number(rows.ssim_gain_fine.mean(), 5)} / {number(rows.ssim_gain_fine.max(), 5)}",
-        ]
-        for protocol, rows in choices.groupby("protocol", sort=False)
-    ]
 
 
 def gaps_table(per_image, pixels):
@@ -398,6 +323,9 @@ def render(tables, figures_folder, provenance, template_path):
         fine=choices[["psnr_gain_fine", "ssim_gain_fine"]].agg(["mean", "max"]),
         worst_gap=per_image.relative_gap.max(),
         seconds=tables["times"].seconds.sum(),
+        summary_head=summary_head(100 * config["report"]["confidence"]),
+        gains_head=gains_head(100 * config["report"]["confidence"]),
+        choices_head=choices_head(),
         summary_table=summary_table(summary),
         gains_table=gains_table(gains),
         choices_table=choices_table(choices),

@@ -1,0 +1,249 @@
+# Measurements, tables, figures, checks and the report.
+
+
+rule measure_images:
+    input:
+        clean=f"{RESULTS}/clean/test.npz",
+        noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
+        manifest=rules.select_images.output[0],
+        weights=expand(f"{RESULTS}/weights/test_{{{{protocol}}}}_{{{{draw}}}}_{{method}}.npz", method=METHODS),
+        denoised=expand(f"{RESULTS}/denoised/test_{{{{protocol}}}}_{{{{draw}}}}_{{method}}.npz", method=METHODS),
+    output:
+        f"{RESULTS}/metrics/test_{{protocol}}_{{draw}}.csv",
+    log:
+        f"{LOGS}/measure_images/{{protocol}}_{{draw}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_images/{{protocol}}_{{draw}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        methods=METHODS,
+        code=code_version("measure_images"),
+    message:
+        "Measure the denoised images: {wildcards.protocol}, draw {wildcards.draw}"
+    script:
+        "../scripts/measure_images.py"
+
+
+rule collect_tables:
+    input:
+        metrics=expand(rules.measure_images.output[0], protocol=PROTOCOLS, draw=DRAWS),
+        choices=expand(rules.choose_scalars.output.choice, protocol=PROTOCOLS, draw=DRAWS),
+        grids=expand(f"{RESULTS}/grid/test_{{protocol}}_{{draw}}.csv", protocol=PROTOCOLS, draw=DRAWS),
+        history=rules.train.output.history,
+    output:
+        per_image=report(f"{RESULTS}/tables/per_image.csv", category="Tables", caption="../report/table_per_image.rst"),
+        summary=report(f"{RESULTS}/tables/summary.csv", category="Tables", caption="../report/table_summary.rst"),
+        gains=report(f"{RESULTS}/tables/gains.csv", category="Tables", caption="../report/table_gains.rst"),
+        choice=report(
+            f"{RESULTS}/tables/scalar_choice.csv", category="Tables", caption="../report/table_scalar_choice.rst"
+        ),
+        history=report(
+            f"{RESULTS}/tables/training_history.csv", category="Tables", caption="../report/table_training_history.rst"
+        ),
+        grid=f"{RESULTS}/tables/grid.csv",
+        markdown=expand(f"{RESULTS}/tables/{{table}}.md", table=["summary", "gains", "scalar_choice"]),
+    log:
+        f"{LOGS}/collect_tables.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_tables.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        protocols=PROTOCOLS,
+        draws=DRAWS,
+        report=config["report"],
+        seed=config["seed"],
+        code=code_version("collect_tables"),
+    message:
+        "Collect the tables"
+    script:
+        "../scripts/collect_tables.py"
+
+
+rule pick_examples:
+    input:
+        per_image=rules.collect_tables.output.per_image,
+        clean=f"{RESULTS}/clean/test.npz",
+        noisy=expand(f"{RESULTS}/noisy/test_{{protocol}}_0.npz", protocol=PROTOCOLS),
+        scalar=expand(f"{RESULTS}/denoised/test_{{protocol}}_0_scalar-oracle-psnr.npz", protocol=PROTOCOLS),
+        map=expand(f"{RESULTS}/denoised/test_{{protocol}}_0_map.npz", protocol=PROTOCOLS),
+        weights=expand(f"{RESULTS}/weights/test_{{protocol}}_0_map.npz", protocol=PROTOCOLS),
+    output:
+        table=report(f"{RESULTS}/tables/examples.csv", category="Tables", caption="../report/table_examples.rst"),
+        pixels=expand(f"{RESULTS}/examples/{{protocol}}.npz", protocol=PROTOCOLS),
+    log:
+        f"{LOGS}/pick_examples.log",
+    benchmark:
+        f"{BENCHMARKS}/pick_examples.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        protocols=PROTOCOLS,
+        code=code_version("pick_examples"),
+    message:
+        "Pick the images of median, best and worst gain"
+    script:
+        "../scripts/pick_examples.py"
+
+
+rule collect_times:
+    input:
+        benchmarks=BENCHMARKED,
+        after=expand(rules.measure_images.output[0], protocol=PROTOCOLS, draw=DRAWS),
+        training=rules.train.output.summary,
+    output:
+        report(f"{RESULTS}/tables/times.csv", category="Tables", caption="../report/table_times.rst"),
+    log:
+        f"{LOGS}/collect_times.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_times.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_version("collect_times"),
+    message:
+        "Collect time and memory of the steps"
+    script:
+        "../scripts/collect_times.py"
+
+
+rule write_provenance:
+    input:
+        manifest=rules.select_images.output[0],
+        training=rules.train.output.summary,
+    output:
+        f"{RESULTS}/provenance.json",
+    log:
+        f"{LOGS}/write_provenance.log",
+    benchmark:
+        f"{BENCHMARKS}/write_provenance.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=config,
+        code=code_version("train"),
+    message:
+        "Write down configuration, code, versions and machine"
+    script:
+        "../scripts/write_provenance.py"
+
+
+rule draw_figure:
+    input:
+        unpack(figure_inputs),
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{figure}}.png",
+            category="Figures",
+            caption="../report/figure.rst",
+            labels={"figure": "{figure}"},
+        ),
+        pdf=f"{RESULTS}/figures/{{figure}}.pdf",
+    log:
+        f"{LOGS}/draw_figure/{{figure}}.log",
+    benchmark:
+        f"{BENCHMARKS}/draw_figure/{{figure}}.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        script=figure_script,
+        settings=figure_settings,
+        code=figure_code,
+    message:
+        "Draw {wildcards.figure}"
+    script:
+        "../scripts/draw_figure.py"
+
+
+rule check_study:
+    input:
+        rules.select_images.output[0],
+        rules.collect_tables.output.per_image,
+        rules.collect_tables.output.grid,
+        rules.collect_tables.output.choice,
+    output:
+        f"{RESULTS}/checks/checks.csv",
+    log:
+        f"{LOGS}/check_study.log",
+    benchmark:
+        f"{BENCHMARKS}/check_study.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        expected={
+            "n_values": config["grid"]["values"],
+            "n_protocols": len(PROTOCOLS),
+            "n_draws": len(DRAWS),
+            "iterations": config["solver"]["iterations"],
+        },
+        code=code_version("check_study"),
+    message:
+        "Check the study from inside"
+    script:
+        "../scripts/check_study.py"
+
+
+rule build_report:
+    input:
+        tables=[
+            rules.collect_tables.output.per_image,
+            rules.collect_tables.output.summary,
+            rules.collect_tables.output.gains,
+            rules.collect_tables.output.choice,
+            rules.collect_tables.output.history,
+            rules.pick_examples.output.table,
+            rules.collect_times.output[0],
+        ],
+        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES_OF_STUDY),
+        provenance=rules.write_provenance.output[0],
+        checks=rules.check_study.output[0],
+        template=TEMPLATE,
+        style=STYLE,
+    output:
+        report(f"{RESULTS}/report.html", category="Report", caption="../report/report.rst"),
+    log:
+        f"{LOGS}/build_report.log",
+    benchmark:
+        f"{BENCHMARKS}/build_report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        figures=f"{RESULTS}/figures",
+        code=code_version("build_report"),
+    message:
+        "Build the report page {output}"
+    script:
+        "../scripts/build_report.py"

@@ -1,0 +1,51 @@
+"""Choose λ three ways from the grids: one for the protocol on validation, and per image by PSNR and by SSIM (oracles)."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from tvmap import grid, stacks
+from tvmap.logs import log, logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, weight_paths):
+    """Write the choices (one row a test image) and `weight_paths`: {method: file with ids and weight (n,)}."""
+    val = pd.concat([pd.read_csv(path) for path in val_grid_paths]).groupby("weight")["psnr"].mean()
+    best, on_edge = grid.best_index(val.to_numpy())
+    fixed = val.index[best]
+    log.info("λ fixed on validation: %g (%.3f dB)", fixed, val.iloc[best])
+    if on_edge:
+        log.warning("grid: the λ fixed on validation, %g, lies on the edge; widen grid.minimum or grid.maximum", fixed)
+    ids = stacks.load(noisy_path)["ids"]
+    curves = pd.read_csv(test_grid_path, dtype={"id": str}).groupby("id", sort=False)
+    fine = pd.read_csv(fine_path, dtype={"id": str}).set_index("id")
+    rows = []
+    for image_id in ids:
+        curve, finest, row = curves.get_group(image_id), fine.loc[image_id], {"id": image_id, "weight_fixed": fixed}
+        for metric in ("psnr", "ssim"):
+            best, row[f"{metric}_edge"] = grid.best_index(curve[metric].to_numpy())
+            row[f"weight_{metric}"] = curve["weight"].iloc[best]
+            row[f"weight_{metric}_fine"] = finest[f"weight_{metric}"]
+            row[f"{metric}_gain_fine"] = finest[metric] - curve[metric].iloc[best]
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    for metric in ("psnr", "ssim"):
+        if table[f"{metric}_edge"].any():
+            names = ", ".join(table["id"][table[f"{metric}_edge"]])
+            log.warning("grid: the best λ by %s lies on the grid's edge for %s", metric.upper(), names)
+    table.to_csv(choice_path, index=False)
+    columns = {"scalar-fixed": "weight_fixed", "scalar-oracle-psnr": "weight_psnr", "scalar-oracle-ssim": "weight_ssim"}
+    for method, path in weight_paths.items():
+        weight = table[columns[method]].to_numpy() if method in columns else np.zeros(len(table))  # λ = 0: x̂ = z
+        stacks.save(path, ids=ids, weight=weight.astype(np.float64))
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        arguments = snakemake.input.val_grids, snakemake.input.test_grid, snakemake.input.fine, snakemake.input.noisy
+        weights = dict(zip(snakemake.params.methods, snakemake.output[:-1], strict=True))
+        main(*arguments, snakemake.output.choice, weights)

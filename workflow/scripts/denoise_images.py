@@ -1,0 +1,38 @@
+"""Denoise the noisy images with their regularisation weights, scalars and maps alike, each with its certificate."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from tvmap import stacks
+from tvmap.errors import StudyError
+from tvmap.logs import log, logged_to
+from tvmap.solver import solve_certified
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(noisy_path, weight_path, output_path, solver, threads):
+    """Write ids, images (n, H, W), and of each its primal value and primal-dual gap (n,)."""
+    torch.set_num_threads(threads)
+    noisy, weights = stacks.load(noisy_path), stacks.load(weight_path)
+    if not np.array_equal(noisy["ids"], weights["ids"]):
+        raise StudyError(f"{weight_path}: its images are not those of {noisy_path}; delete it and run again")
+    z = torch.from_numpy(noisy["images"])[:, None]
+    solution = solve_certified(z, torch.from_numpy(weights["weight"]).to(z.dtype), **solver)
+    numbers = {"gap": solution.gap.numpy(), "primal": solution.primal.numpy()}
+    stacks.save(output_path, ids=noisy["ids"], images=solution.x[:, 0].numpy(), **numbers)
+    log.info("%d images, largest relative primal-dual gap %.2g", len(z), solution.relative_gap.max())
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        main(
+            snakemake.input.noisy,
+            snakemake.input.weight,
+            snakemake.output[0],
+            snakemake.params.solver,
+            snakemake.threads,
+        )

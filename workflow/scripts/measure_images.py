@@ -1,0 +1,46 @@
+"""Measure the denoised images of every method against the clean ones: one row an image and method."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tvmap import metrics, stacks
+from tvmap.errors import StudyError
+from tvmap.logs import log, logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(clean_path, noisy_path, manifest_path, weight_paths, denoised_paths, output_path, protocol, draw):
+    """`weight_paths`, `denoised_paths`: {method: file}. Data range 1, Gaussian SSIM window, no clamping."""
+    clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
+    patients = pd.read_csv(manifest_path, dtype=str).set_index("id")["patient"]
+    x = torch.from_numpy(clean["images"])[:, None]
+    tables = []
+    for method, path in denoised_paths.items():
+        denoised, weight = stacks.load(path), stacks.load(weight_paths[method])["weight"]
+        for other in (noisy, denoised):
+            if not np.array_equal(clean["ids"], other["ids"]):
+                raise StudyError(f"{path}: its images are not those of {clean_path}; delete it and run again")
+        y = torch.from_numpy(denoised["images"])[:, None]
+        columns = {"protocol": protocol, "draw": draw, "id": clean["ids"], "patient": patients[clean["ids"]].to_numpy()}
+        columns |= {"noise_level": noisy["levels"], "method": method}
+        columns |= {"weight_mean": weight.reshape(len(weight), -1).mean(axis=1, dtype=np.float64)}
+        columns |= {name: getattr(metrics, name)(x, y, data_range=1).numpy() for name in ("psnr", "ssim")}
+        relative = denoised["gap"] / np.maximum(denoised["primal"], np.finfo(np.float64).tiny)
+        tables.append(pd.DataFrame({**columns, "gap": denoised["gap"], "relative_gap": relative}))
+        log.info("%s: %.2f dB, SSIM %.4f", method, tables[-1]["psnr"].mean(), tables[-1]["ssim"].mean())
+    pd.concat(tables).to_csv(output_path, index=False)
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        weights, denoised = (
+            dict(zip(snakemake.params.methods, snakemake.input[name], strict=True)) for name in ("weights", "denoised")
+        )
+        arguments = [snakemake.input[name] for name in ("clean", "noisy", "manifest")]
+        key = snakemake.wildcards.protocol, int(snakemake.wildcards.draw)
+        main(*arguments, weights, denoised, snakemake.output[0], *key)

@@ -1,0 +1,37 @@
+"""Score a finer grid around each image's best λ of the grid, to say what the grid's step costs."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from tvmap import grid, stacks
+from tvmap.logs import logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(clean_path, noisy_path, grid_path, output_path, factor, solver, threads):
+    """One row an image: best λ and score by PSNR and by SSIM among the λ between the neighbours of the grid's best."""
+    torch.set_num_threads(threads)
+    clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
+    curves = pd.read_csv(grid_path, dtype={"id": str}).groupby("id", sort=False)
+    rows = []
+    for image_id, x, z in zip(clean["ids"], clean["images"], noisy["images"], strict=True):
+        curve = curves.get_group(image_id)
+        row = {"id": image_id}
+        for position, metric in enumerate(("psnr", "ssim")):
+            best, _ = grid.best_index(curve[metric].to_numpy())
+            values = grid.finer_values(curve["weight"].to_numpy(), best, factor)
+            scores = grid.score(x, z, values, solver)[position]
+            finest, _ = grid.best_index(scores)
+            row |= {f"weight_{metric}": values[finest], metric: scores[finest]}
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(output_path, index=False)
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        arguments = [snakemake.input[name] for name in ("clean", "noisy", "grid")]
+        main(*arguments, snakemake.output[0], snakemake.params.factor, snakemake.params.solver, snakemake.threads)

@@ -1,0 +1,36 @@
+"""Score every scalar λ of the grid on one shard of the images: PSNR and SSIM of each solution."""
+
+import csv
+from typing import TYPE_CHECKING
+
+import torch
+
+from tvmap import grid, stacks
+from tvmap.logs import log, logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+COLUMNS = ("id", "weight", "psnr", "ssim")
+
+
+def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, threads):
+    """Shard `shard` of 1 … `n_shards` takes every n_shards-th image; `values`: the λ of the grid."""
+    torch.set_num_threads(threads)
+    clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
+    indices = range(shard - 1, len(clean["ids"]), n_shards)
+    with open(output_path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for index in indices:
+            psnr, ssim = grid.score(clean["images"][index], noisy["images"][index], values, solver)
+            writer.writerows(zip([clean["ids"][index]] * len(values), values, psnr, ssim, strict=True))
+    log.info("shard %d of %d: %d images, %d weights each", shard, n_shards, len(indices), len(values))
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
+        values = grid.grid_values(**snakemake.params.values).tolist()
+        arguments = snakemake.input.clean, snakemake.input.noisy, snakemake.output[0], values
+        main(*arguments, snakemake.params.solver, shard, n_shards, snakemake.threads)
