@@ -14,6 +14,7 @@ SETTINGS = {
     "batch_size": 2,
     "learning_rate": 1e-3,
     "schedule": "one_cycle",
+    "clip_gradient": None,
     "iterations": 8,
     "precision": "float32",
     "flips": True,
@@ -128,22 +129,38 @@ def test_history_and_best(tmp_path):
     assert summary["steps"] == 15 and summary["epochs"] == 5
 
 
-def test_best_weights_are_those_of_the_best_epoch(tmp_path):
-    """With a rate that harms, the best epoch is not the last; its weights give its validation score again."""
-    settings = {**SETTINGS, "learning_rate": 0.05, "schedule": "constant", "epochs": 4}
-    summary = run(tmp_path / "a", settings=settings)
-    rows = history(tmp_path / "a")
+def test_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
+    """Scores 1, 3, 2 dB are put in place of the real ones: kept must be the weights of the second epoch and of the last."""
+    seen = []
+
+    def scored(model, *_):
+        seen.append({name: tensor.clone() for name, tensor in model.unet.state_dict().items()})
+        return 0.1, (1.0, 3.0, 2.0)[len(seen) - 1], 0.5
+
+    monkeypatch.setattr(training, "validate", scored)
+    assert run(tmp_path / "a")["best_epoch"] == 2
+    for name, epoch in (("best", 2), ("last", 3)):
+        kept = network.load_network(tmp_path / f"a/{name}.safetensors").unet.state_dict()
+        assert all(torch.equal(kept[key], tensor) for key, tensor in seen[epoch - 1].items())
+    assert not torch.equal(seen[1]["last.weight"], seen[2]["last.weight"])
+
+
+def test_validation_scores_the_denoised_images(tmp_path):
+    run(tmp_path / "a")
     clean = torch.from_numpy(pictures(2))[:, None]
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    for name, row in (("best", rows[summary["best_epoch"] - 1]), ("last", rows[-1])):
-        model = network.load_network(tmp_path / f"a/{name}.safetensors")
-        _, score, _ = training.validate(model, clean, noisy, OPTIONS["solver"])
-        assert score == pytest.approx(float(row["val_psnr"]), abs=1e-9)
+    model = network.load_network(tmp_path / "a/last.safetensors")
+    denoised, _ = training.solve(noisy, model(noisy).detach(), **OPTIONS["solver"])
+    mse = (denoised - clean).square().mean((1, 2, 3))
+    row = history(tmp_path / "a")[-1]
+    assert float(row["val_loss"]) == pytest.approx(mse.mean().item(), rel=1e-5)
+    assert float(row["val_psnr"]) == pytest.approx((-10 * torch.log10(mse)).mean().item(), rel=1e-6)
 
 
 def test_it_learns(tmp_path):
     """On one image and level, the trained map must beat the untrained one clearly."""
     settings = {**SETTINGS, "epochs": 60, "batch_size": 1, "crop": None, "flips": False, "validate_every": 60}
+    settings["learning_rate"] = 3e-4
     images = pictures(1, 24)
     run(tmp_path / "a", images, settings, noise_level=0.5)
     losses = [float(row["train_loss"]) for row in history(tmp_path / "a")]
@@ -199,3 +216,35 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
     images[2, 3, 3] = np.nan
     with pytest.raises(StudyError, match="training: the loss is nan in epoch 1"):
         run(tmp_path / "a", images, {**SETTINGS, "crop": None})
+
+
+def test_clipping_scales_large_gradients_down(tmp_path, monkeypatch):
+    norms = []
+    step = torch.optim.Adam.step
+
+    def watched(self, *args, **options):
+        gradients = [p.grad for group in self.param_groups for p in group["params"]]
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+        return step(self, *args, **options)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    run(tmp_path / "free")
+    free, norms[:] = list(norms), []
+    limit = float(np.median(free))
+    run(tmp_path / "clipped", settings={**SETTINGS, "clip_gradient": limit})
+    assert max(free) > limit * 1.01
+    assert max(norms) <= limit * 1.0001 and norms[0] == pytest.approx(min(free[0], limit), rel=1e-4)
+
+
+def test_a_map_that_collapsed_ends_the_training(tmp_path, monkeypatch):
+    """Far below 0 softplus has no slope left: no gradient leads back, and the user must be told, not left with a noisy image."""
+    build = training.build
+
+    def collapsed(*args, **options):
+        model = build(*args, **options)
+        model.unet.last.bias.data[:] = -1e4
+        return model
+
+    monkeypatch.setattr(training, "build", collapsed)
+    with pytest.raises(StudyError, match="collapsed to 0 in epoch 1.*clip_gradient"):
+        run(tmp_path / "a")

@@ -16,7 +16,9 @@ LARGEST_GAP, UP_TO = 1e-3, 0.1  # relative primal-dual gap of the scalar solutio
 TEXT = {"id": str, "patient": str}
 
 
-def main(manifest_path, per_image_path, grid_path, choice_path, output_path, n_values, n_protocols, n_draws, iterations):
+def main(
+    manifest_path, per_image_path, grid_path, choice_path, output_path, n_values, n_protocols, n_draws, iterations
+):
     """Write one row a check: its name, whether it holds, and the number behind it."""
     manifest, per_image, choice = (pd.read_csv(p, dtype=TEXT) for p in (manifest_path, per_image_path, choice_path))
     grid = pd.read_csv(grid_path, dtype=TEXT)
@@ -34,7 +36,11 @@ def main(manifest_path, per_image_path, grid_path, choice_path, output_path, n_v
         ("the grid covers every test image", len(rows_per_image) == rounds * len(tests), len(rows_per_image)),
         ("every method on every test image", len(per_image) == rounds * len(tests) * len(METHODS), len(per_image)),
         ("all numbers are finite", bool(np.isfinite(numbers).all(axis=None)), int((~np.isfinite(numbers)).sum().sum())),
-        ("no negative gap beyond rounding", bool((numbers["relative_gap"] > -1e-6).all()), numbers["relative_gap"].min()),
+        (
+            "no negative gap beyond rounding",
+            bool((numbers["relative_gap"] > -1e-6).all()),
+            numbers["relative_gap"].min(),
+        ),
         (f"optima on the grid's edge: {edges}", True, edges),
     ]
     if iterations >= 256:  # with fewer steps the gap is larger, which the report shows

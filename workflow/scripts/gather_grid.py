@@ -18,7 +18,9 @@ def main(shard_paths, noisy_path, output_path, n_values):
     rows = pd.concat([pd.read_csv(path, dtype={"id": str}) for path in shard_paths])
     counts = rows.groupby("id")["weight"].nunique()
     if set(counts.index) != set(ids) or len(rows) != len(ids) * n_values or not (counts == n_values).all():
-        raise StudyError(f"{shard_paths[0]} and the other shards: {len(rows)} rows, not {n_values} an image; delete them")
+        raise StudyError(
+            f"{shard_paths[0]} and the other shards: {len(rows)} rows, not {n_values} an image; delete them"
+        )
     if rows.isna().any(axis=None):
         raise StudyError(f"{shard_paths[0]} and the other shards: a value is missing; delete them and run again")
     rows["position"] = rows["id"].map({image_id: position for position, image_id in enumerate(ids)})

@@ -115,6 +115,7 @@ def train(
     validation = [tensor.to(device) for tensor in validation]
     epochs, batch_size = settings["epochs"], settings["batch_size"]
     n_batches = math.ceil(len(images) / batch_size)
+    network_parameters = list(model.parameters())
     optimiser, schedule = _optimiser(model, settings, epochs * n_batches)
     train_solver = {**solver, "iterations": settings["iterations"]}
     example = {
@@ -145,6 +146,8 @@ def train(
         loss = F.mse_loss(denoised, clean)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if settings["clip_gradient"] is not None:
+            torch.nn.utils.clip_grad_norm_(network_parameters, settings["clip_gradient"])
         optimiser.step()
         learning_rate = schedule.get_last_lr()[0]
         schedule.step()
@@ -155,6 +158,11 @@ def train(
             row = [epoch + 1, learning_rate, state["loss"] / len(images), None, None, None]
             if not math.isfinite(row[2]):
                 raise StudyError(f"training: the loss is {row[2]} in epoch {epoch + 1}; lower training.learning_rate")
+            if torch.nn.utils.get_total_norm([p.grad for p in network_parameters]) == 0:
+                raise StudyError(
+                    f"training: the map has collapsed to 0 in epoch {epoch + 1}, from where no gradient leads back; "
+                    "set training.clip_gradient or lower training.learning_rate"
+                )
             if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == epochs:
                 row[3:] = validate(model, *validation, solver)
                 if row[4] > max((r[4] for r in state["history"] if r[4] is not None), default=-math.inf):
