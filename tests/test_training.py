@@ -130,7 +130,7 @@ def test_history_and_best(tmp_path):
 
 
 def test_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
-    """Scores 1, 3, 2 dB are put in place of the real ones: kept must be the weights of the second epoch and of the last."""
+    """Scores 1, 3, 2 dB in place of the real ones: kept must be the weights of the second epoch and of the last."""
     seen = []
 
     def scored(model, *_):
@@ -237,7 +237,7 @@ def test_clipping_scales_large_gradients_down(tmp_path, monkeypatch):
 
 
 def test_a_map_that_collapsed_ends_the_training(tmp_path, monkeypatch):
-    """Far below 0 softplus has no slope left: no gradient leads back, and the user must be told, not left with a noisy image."""
+    """Far below 0 softplus has no slope left: the user must be told, not left with the noisy image."""
     build = training.build
 
     def collapsed(*args, **options):

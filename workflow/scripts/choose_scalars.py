@@ -1,4 +1,4 @@
-"""Choose λ three ways from the grids: one for the protocol on validation, and per image by PSNR and by SSIM (oracles)."""
+"""Choose λ three ways from the grids: one a protocol on validation, and per image by PSNR and by SSIM (oracles)."""
 
 from typing import TYPE_CHECKING
 

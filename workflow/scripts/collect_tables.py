@@ -18,7 +18,7 @@ TEXT = {"id": str, "patient": str}
 
 
 def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols, draws, report, seed):
-    """`…_paths`: one file for each protocol and draw, in this order; `report`: confidence and bootstrap of the config."""
+    """`…_paths`: a file for each protocol and draw, in this order; `report`: confidence and bootstrap of the config."""
     keys = [{"protocol": protocol, "draw": draw} for protocol in protocols for draw in draws]
     per_image = pd.concat([pd.read_csv(path, dtype=TEXT) for path in metric_paths])
     if not per_image[["psnr", "ssim", "gap"]].notna().all(axis=None):

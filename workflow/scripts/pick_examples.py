@@ -1,4 +1,4 @@
-"""Pick the images of median, best and worst gain of each protocol, by rule, and put their pixels together for the figures."""
+"""Pick the images of median, best and worst gain of each protocol, by rule, and gather their pixels for the figures."""
 
 from typing import TYPE_CHECKING
 

@@ -19,7 +19,7 @@ FILES = ("last.safetensors", "best.safetensors", "history.csv", "training.json")
 
 
 def main(clean_train, clean_val, noisy_val, settings, folder, store, device, threads, code_version, checkpoint_seconds):
-    """Write FILES into `folder`. `settings`: keyword arguments of `tvmap.training.train`; `store`: finished trainings."""
+    """Write FILES into `folder`. `settings`: arguments of `tvmap.training.train`; `store`: finished trainings."""
     inputs = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (clean_train, clean_val, noisy_val)]
     key = json.dumps([settings, inputs, code_version], sort_keys=True)
     fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ def finer_values(grid, best, factor):
 
 
 def score(clean, noisy, weights, solver):
-    """(PSNR, SSIM), each (len(weights),), of one image's solutions: clean, noisy (H, W) arrays; data range 1, no clamping."""
+    """(PSNR, SSIM), each (len(weights),), of one image's solutions; clean, noisy: (H, W); data range 1, no clamping."""
     x, z = (torch.from_numpy(image)[None, None] for image in (clean, noisy))
     reference = local_statistics(x)
     scores = np.empty((2, len(weights)))

@@ -1,4 +1,4 @@
-"""Uncertainty of a mean over images: a bootstrap that resamples patients, because images of one patient are not independent."""
+"""Uncertainty of a mean over images: a bootstrap of whole patients, whose images are not independent."""
 
 import numpy as np
 

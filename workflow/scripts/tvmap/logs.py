@@ -13,7 +13,8 @@ log = logging.getLogger("tvmap")
 def logged_to(path):
     """Send the log of the block to the file `path` and to stderr.
 
-    A `StudyError` ends the process with one line and exit status 1; any other exception leaves its traceback in the file.
+    A `StudyError` ends the process with one line and exit status 1; any other exception leaves its traceback in the
+    file.
     """
     handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
     for handler in handlers:

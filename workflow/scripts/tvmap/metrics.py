@@ -1,4 +1,4 @@
-"""PSNR and SSIM, one number an image, nothing clamped; the reference is the first argument, `data_range` has no default."""
+"""PSNR and SSIM, one number an image, nothing clamped; the reference comes first, `data_range` has no default."""
 
 import torch
 
@@ -33,13 +33,13 @@ def _filter(x, taps):
 
 
 def local_statistics(reference, window="gaussian"):
-    """What SSIM needs of the reference alone: (float64 image, local mean, local mean of squares); reuse it over many images."""
+    """What SSIM needs of the reference alone, for reuse: (float64 image, local mean, local mean of squares)."""
     reference, taps = reference.double(), _window(window)
     return reference, _filter(reference, taps), _filter(reference.square(), taps)
 
 
 def ssim(reference, image, *, data_range, window="gaussian"):
-    """Mean structural similarity (Wang et al. 2004), K₁ = 0.01, K₂ = 0.03, one number an image, for tensors (B, 1, H, W).
+    """Mean structural similarity (Wang et al. 2004), K₁ = 0.01, K₂ = 0.03, one number an image, of (B, 1, H, W).
 
     `reference` may be the result of `local_statistics`. Variances as in scikit-image: population ones for the Gaussian
     window, sample ones (n/(n − 1)) for the uniform. In float64: E[x²] − E[x]² loses too much in float32.

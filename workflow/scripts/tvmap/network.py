@@ -1,4 +1,4 @@
-"""NET_Θ: the U-Net that maps a noisy image to the regularisation parameter map Λ_Θ (dissertation, sections 2.4 and 3)."""
+"""NET_Θ: the U-Net that maps a noisy image to the regularisation parameter map Λ_Θ (dissertation, sections 2.4, 3)."""
 
 import json
 
@@ -27,8 +27,8 @@ def _double_convolution(n_in, n_out):
 class UNet(nn.Module):
     """1-32-64-128-256-128-64-32-2, (B, 1, H, W) → (B, 2, H, W), any H and W; 1,796,034 parameters.
 
-    Encoder: 2×2 max pooling, double convolution. Decoder: linear upsampling ×2 (corners aligned), 1×1 convolution C → C/2,
-    concatenation with the skip connection, double convolution. Last: 1×1 convolution 32 → 2.
+    Encoder: 2×2 max pooling, double convolution. Decoder: linear upsampling ×2 (corners aligned), 1×1 convolution
+    C → C/2, concatenation with the skip connection, double convolution. Last: 1×1 convolution 32 → 2.
     """
 
     def __init__(self):
@@ -41,6 +41,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(CHANNELS[0], 2, 1)
 
     def forward(self, x):
+        """x (B, 1, H, W) → (B, 2, H, W)."""
         skips = [self.first(x)]
         for encoder in self.encoders:
             # Rounded up, so that sizes not divisible by 8 work too; for the others it is the plain halving.

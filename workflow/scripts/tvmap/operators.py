@@ -1,6 +1,6 @@
 """Finite differences, their adjoint and the projection of the dual variable.
 
-Images are tensors (B, 1, H, W); gradients are (B, 2, H, W) with the vertical difference in channel 0, the horizontal in 1.
+Images are tensors (B, 1, H, W); gradients are (B, 2, H, W), the vertical difference in channel 0, the horizontal in 1.
 """
 
 import torch
@@ -46,8 +46,8 @@ def gradient_adjoint(q, boundary="periodic"):
 def project_dual(q, weight, norm="anisotropic"):
     """Projection onto {q : ‖q‖_* ≤ Λ}, clip_Λ of Algorithm 1. `weight` (B, 1 or 2, H, W) or broadcastable.
 
-    anisotropic: every entry to [−Λ, Λ] (the text's [0, Λ] is a slip); isotropic: the pair (q_v, q_h) of a pixel to the disc
-    of radius Λ, q·Λ / max(Λ, |q|).
+    anisotropic: every entry to [−Λ, Λ] (the text's [0, Λ] is a slip); isotropic: the pair (q_v, q_h) of a pixel to
+    the disc of radius Λ, q·Λ / max(Λ, |q|).
     """
     if norm == "anisotropic":
         return torch.minimum(torch.maximum(q, -weight), weight)

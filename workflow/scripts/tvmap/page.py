@@ -24,7 +24,6 @@ from .tables import (
     duration,
     gains_head,
     gains_table,
-    interval,
     mean_std,
     number,
     scientific,

@@ -1,14 +1,14 @@
 """PDHG and its exact gradient on a CPU: the iterations of `pdhg` with the anisotropic norm, compiled by numba.
 
-Why a second solver: an iteration of `pdhg` goes over whole images a dozen times, this one once, and autograd would store
-every iterate, this one stores two bits an entry of q.
+Why a second solver: an iteration of `pdhg` goes over whole images a dozen times, this one once, and autograd would
+store every iterate, this one stores two bits an entry of q.
 
-Layout. All variables of a row lie next to one another: state[row, field, PAD + column]. PAD floats at both ends keep the
-columns aligned with the machine's vectors (unaligned, everything takes twice as long) and hold the ghost columns.
+Layout. All variables of a row lie next to one another: state[row, field, PAD + column]. PAD entries at both ends keep
+the columns aligned with the machine's vectors (unaligned, it takes twice as long) and hold the ghost columns.
 
-Sweep. One iteration goes over the rows once, in place. Row i needs x̄ of the rows i and i+1 before their update and q_v of
-the rows i−1 and i after it. It starts with q_v of the row above the first; then every row finds what it needs, around the
-edge too:
+Sweep. One iteration goes over the rows once, in place. Row i needs x̄ of the rows i and i+1 before their update and
+q_v of the rows i−1 and i after it. It starts with q_v of the row above the first; then every row finds what it needs,
+around the edge too:
 
     q_v[s−1] from x̄[s−1], x̄[s];   then for i = s, s+1, …:  q_v[i] from x̄[i], x̄[i+1];  q_h[i];  p[i], x[i], x̄[i]
 
@@ -18,9 +18,9 @@ after iteration k and runs two rows behind it. The iterates are the same as one 
 Boundaries. The neighbour past the last row or column is the first one (periodic) or the last itself (neumann: the
 difference is 0, so q stays 0 there and its adjoint needs no case of its own).
 
-Gradient. With fixed steps only the projection is not linear, and its derivative follows from where it ends: at −Λ, inside
-or at Λ. The forward sweep stores that, one byte a pixel and iteration (bits 0-1 vertical, bits 2-3 horizontal; 1 at Λ,
-2 at −Λ); the backward sweep runs the transposed linear recurrence in reverse, in the same order of rows.
+Gradient. With fixed steps only the projection is not linear, and its derivative follows from where it ends: at −Λ,
+inside or at Λ. The forward sweep stores that, one byte a pixel and iteration (bits 0-1 vertical, bits 2-3 horizontal;
+1 at Λ, 2 at −Λ); the backward sweep runs the transposed linear recurrence in reverse, in the same order of rows.
 """
 
 import functools
@@ -86,7 +86,7 @@ def _primal(s, i, above, tau, sigma, shrink):
 
 @_compiled
 def _forward(s, codes, iterations, tau, sigma, shrink, periodic):
-    """All iterations of Algorithm 1 on the state s; `codes` (iterations, rows, columns) uint8, or None to store nothing."""
+    """All iterations of Algorithm 1 on the state s; `codes`: (iterations, rows, columns) uint8, or None for none."""
     rows, last = s.shape[0], s.shape[2] - PAD - 1
     for first in range(0, iterations, IN_FLIGHT):
         under_way = min(IN_FLIGHT, iterations - first)
@@ -109,7 +109,7 @@ def _forward(s, codes, iterations, tau, sigma, shrink, periodic):
 
 @_compiled
 def _transposed_vertical(s, codes, k, i, below, tau, zero):
-    """Transpose of x ← x − τ∇ᵀq, then of the projection of q_v: where it stopped q, the derivative goes to ±Λ. Row i."""
+    """Transpose of x ← x − τ∇ᵀq, then of the projection of q_v: where that stopped q, the slope goes to ±Λ. Row i."""
     for j in range(s.shape[2] - 2 * PAD):
         g = s[i, GQV, j + PAD] - tau * (s[below, ABAR, j + PAD] - s[i, ABAR, j + PAD])
         at_upper, at_lower = codes[k, i, j] & np.uint8(1) != 0, codes[k, i, j] & np.uint8(2) != 0
@@ -169,7 +169,7 @@ def _backward(s, codes, tau, sigma, shrink, periodic):
 
 
 def _state(shape, fields, dtype):
-    """Zeros (rows, fields, columns + 2 PAD), aligned to a cache line (each field too if columns is a multiple of PAD)."""
+    """Zeros (rows, fields, columns + 2 PAD) on a cache line; so is each field if columns is a multiple of PAD."""
     rows, columns = shape
     size = rows * fields * (columns + 2 * PAD)
     memory = np.zeros(size + PAD, dtype)

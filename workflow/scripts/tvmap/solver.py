@@ -70,7 +70,7 @@ def _sum_to(gradient, shape):
 
 
 def _threaded(function, n):
-    """[function(0), …, function(n − 1)] over torch's number of threads; the compiled solver releases the global lock."""
+    """[function(0), …, function(n − 1)] over torch's threads: the compiled solver releases the global lock."""
     if n == 1:
         return [function(0)]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -80,8 +80,8 @@ def _threaded(function, n):
 def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
-    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, the reference `pdhg` for what
-    that cannot do (isotropic norm, other devices), and says so once.
+    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, the reference `pdhg` for
+    what that cannot do (isotropic norm, other devices), and says so once.
     """
     weight = as_weight(weight, z)
     if norm == "anisotropic" and z.device.type == "cpu":

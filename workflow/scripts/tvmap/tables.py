@@ -7,10 +7,10 @@ from .methods import LABELS
 METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
 
 NOTE = (
-    "PSNR in dB and SSIM with data range 1, images not clamped; SSIM with a Gaussian window of 11 × 11 pixels (standard "
-    "deviation 1.5). ± is the standard deviation over the test images (ddof = 1), n the number of pairs of image and noise "
-    "draw. Brackets: {percent:g} % bootstrap interval of the mean, {resamples} resamples of whole patients. “Oracle”: λ "
-    "chosen for each image with the help of its clean image."
+    "PSNR in dB and SSIM with data range 1, images not clamped; SSIM with a Gaussian window of 11 × 11 pixels "
+    "(standard deviation 1.5). ± is the standard deviation over the test images (ddof = 1), n the number of pairs of "
+    "image and noise draw. Brackets: {percent:g} % bootstrap interval of the mean, {resamples} resamples of whole "
+    "patients. “Oracle”: λ chosen for each image with the help of its clean image."
 )
 
 

@@ -25,7 +25,7 @@ HISTORY = ("epoch", "learning_rate", "train_loss", "val_loss", "val_psnr", "val_
 
 
 def training_example(image, seed, epoch, index, *, noise_level, noise_kind, crop, flips):
-    """(clean, noisy) of training image `index` in `epoch`: noise, its level, crop and flip drawn anew, float32 (h, w)."""
+    """(clean, noisy), float32 (h, w), of training image `index` in `epoch`: noise, level, crop and flip drawn anew."""
     random = generator(seed, "training", epoch, index)
     level = random.uniform(*noise_level) if isinstance(noise_level, (list, tuple)) else noise_level
     height, width = (min(crop or side, side) for side in image.shape)
@@ -69,7 +69,7 @@ def _optimiser(network, settings, n_steps):
 
 
 def _resume(path, fingerprint):
-    """The checkpoint at `path` if it belongs to this training, else None; a damaged or foreign one is said and ignored."""
+    """The checkpoint at `path` if it belongs to this training, else None; a damaged or foreign one is ignored."""
     if not Path(path).exists():
         return None
     try:

@@ -1,0 +1,143 @@
+"""What may be published and what must not be, and that the published copy is enough to draw the figures again."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from smoke import ENVIRONMENT, RESULTS, copy, finished
+
+import publish_study
+from tvmap.errors import StudyError
+
+pytestmark = pytest.mark.timeout(600)
+
+WITHOUT_TORCH = (
+    "import sys; sys.modules['torch'] = None; sys.path.insert(0, 'workflow/scripts'); import redraw_figures;"
+    "redraw_figures.main(*sys.argv[1:])"
+)
+
+
+@pytest.fixture
+def study(tmp_path_factory):
+    """Folder results/smoke of a copy of the finished study."""
+    return copy(tmp_path_factory) / RESULTS
+
+
+def published(study, source="sample"):
+    """Publish `study` as if its images came from `source`; returns the names of the files."""
+    path = study / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["data"]["source"] = provenance["config"]["data"]["source"] = source
+    path.write_text(json.dumps(provenance))
+    target = study.parent / "reference/smoke"
+    publish_study.main(study, target)
+    return {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+
+
+def pixels(names):
+    return {name for name in names if name.startswith(("figures/figure4", "figures/figure5"))}
+
+
+def test_sample_is_published_with_the_pixels_of_its_photographs(study):
+    names = published(study)
+    assert pixels(names) == {
+        f"figures/{figure}_{protocol}.{ending}"
+        for figure in ("figure4_examples", "figure5_maps")
+        for protocol in ("fixed0.5", "uniform")
+        for ending in ("png", "pdf")
+    }
+    assert {f"tables/{path.name}" for path in (study / "tables").iterdir()} <= names
+    assert {"manifest.csv", "provenance.json", "checks/checks.csv", "model/history.csv"} <= names
+    target = study.parent / "reference/smoke"
+    assert all((target / name).read_bytes() == (study / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize("source", ["archive", "mendeley", "folder"])
+def test_pixels_of_other_images_are_never_published(study, source):
+    free = published(study, "sample")
+    names = published(study, source)
+    assert names == free - pixels(free) and pixels(free)
+    assert {name.rpartition(".")[2] for name in names} == {"csv", "md", "json", "png", "pdf", "safetensors"}
+    assert not {name for name in names if name.startswith(("examples/", "clean/", "noisy/", "denoised/", "weights/"))}
+
+
+@pytest.mark.parametrize("reported", ["last", "best"])
+def test_only_the_reported_weights_are_published(study, reported):
+    path = study / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["training"]["reported"] = reported
+    path.write_text(json.dumps(provenance))
+    names = published(study)
+    assert [name for name in sorted(names) if name.endswith(".safetensors")] == [f"model/{reported}.safetensors"]
+
+
+@pytest.mark.parametrize("source", ["sample", "archive"])
+def test_a_file_that_nobody_named_is_not_copied(study, source):
+    before = published(study, source)
+    photograph = next((study / "figures").glob("figure4*.png"))
+    strangers = ["notes.txt", "report2.html", "figures/scan.png", "figures/scan.jpg", "figures/a/figure7_boxes.png"]
+    strangers += ["tables/image.npz", "model/checkpoint.pt", "checks/scan.png", "a/tables/summary.csv"]
+    for name in strangers:
+        (study / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(photograph, study / name)
+    assert published(study, source) == before
+
+
+def test_what_an_earlier_publication_left_is_removed(study):
+    old = study.parent / "reference/smoke/figures/figure4_examples_old.png"
+    old.parent.mkdir(parents=True)
+    old.write_text("pixels")
+    published(study)
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "checks/checks.csv",
+        "provenance.json",
+        "manifest.csv",
+        "tables/summary.csv",
+        "model/last.safetensors",
+        "figures/figure7_boxes.png",
+        "report.html",
+    ],
+)
+def test_an_unfinished_study_is_refused_and_what_was_published_stays(study, missing):
+    target = study.parent / "reference/smoke"
+    publish_study.main(study, target)
+    before = sorted(target.rglob("*"))
+    (study / missing).unlink()
+    with pytest.raises(StudyError, match=f"(?s){missing}.*run it"):
+        publish_study.main(study, target)
+    assert sorted(target.rglob("*")) == before
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "tables"])
+def test_a_target_whose_replacement_would_destroy_the_study_is_refused(study, target):
+    before = sorted(study.parents[1].rglob("*"))
+    with pytest.raises(StudyError, match="results/reference"):
+        publish_study.main(study, study / target)
+    assert sorted(study.parents[1].rglob("*")) == before
+
+
+def test_the_command_says_one_line(tmp_path_factory, tmp_path):
+    repository = finished(tmp_path_factory)
+    arguments = [sys.executable, "workflow/scripts/publish_study.py", "results/no", str(tmp_path / "reference")]
+    run = subprocess.run(arguments, cwd=repository, env=ENVIRONMENT, capture_output=True, text=True)
+    assert run.returncode == 1 and run.stderr.startswith("error: results/no: ") and run.stderr.count("\n") == 1
+
+
+def test_figures_are_drawn_again_from_the_published_copy_without_torch(study):
+    names = published(study, "archive")
+    arguments = [sys.executable, "-c", WITHOUT_TORCH, "results/reference/smoke", "again"]
+    run = subprocess.run(arguments, cwd=study.parents[1], env=ENVIRONMENT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    drawn = {path.name: path.read_bytes() for path in (study.parents[1] / "again").iterdir()}
+    assert {f"figures/{name}" for name in drawn} == {name for name in names if name.startswith("figures/")}
+    assert len(drawn) == 2 * 9
+    assert all(data == (study / "figures" / name).read_bytes() for name, data in drawn.items())
+    left_out = [line for line in run.stdout.splitlines() if "left out" in line]
+    assert len(left_out) == 4 and all("examples/" in line for line in left_out)

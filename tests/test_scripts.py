@@ -1,0 +1,339 @@
+"""The scripts of the workflow, called directly: what they refuse, what they choose, and their form."""
+
+import ast
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from smoke import RESULTS, ROOT, copy, finished
+
+import check_study
+import choose_scalars
+import collect_tables
+import collect_times
+import denoise_images
+import gather_grid
+import measure_images
+import pick_examples
+import predict_maps
+import refine_grid
+import search_grid
+import write_provenance
+from tvmap import fingerprint, stacks
+from tvmap.errors import StudyError
+from tvmap.methods import METHODS
+
+pytestmark = pytest.mark.timeout(600)
+
+SCRIPTS = ROOT / "workflow/scripts"
+SOLVER = {"iterations": 16, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
+
+
+@pytest.fixture
+def results(tmp_path_factory):
+    """Results of the finished study, not to be changed."""
+    return finished(tmp_path_factory) / RESULTS
+
+
+def other_ids(path, target):
+    """Copy a stack with its images in another order of names."""
+    content = stacks.load(path)
+    stacks.save(target, **{**content, "ids": content["ids"][::-1]})
+    return target
+
+
+# --- form
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.stem)
+def test_scripts_are_short_and_say_what_they_make(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 100
+    assert ast.get_docstring(ast.parse(text)).split("\n")[0].endswith((".", ":"))
+    assert "from __future__" not in text
+
+
+def test_every_rule_names_its_own_script_and_follows_its_code():
+    seen = set()
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", path.read_text(), re.MULTILINE):
+            assert f'"../scripts/{name}.py"' in body
+            code = re.search(r"code=(.+),\n", body)
+            expected = {
+                "retrieve_archive": None,
+                "draw_figure": "figure_code",
+                "write_provenance": 'code_version("train")',
+            }
+            assert (code and code[1]) == expected.get(name, f'code_version("{name}")'), name
+            seen.add(name)
+    called = {path.stem for path in SCRIPTS.glob("*.py") if "snakemake.log[0]" in path.read_text()}
+    assert seen == called
+
+
+def test_drawing_needs_no_torch():
+    """The environment of the report has none."""
+    for path in SCRIPTS.glob("*.py"):
+        if path.stem.startswith(("draw_", "redraw_", "collect_", "pick_", "check_", "build_", "publish_")):
+            for module in fingerprint.local_modules(path).values():
+                imported = re.findall(r"^\s*(?:import|from) (\w+)", module.read_text(), re.MULTILINE)
+                assert not {"torch", "numba", "safetensors"} & set(imported), f"{path.name} through {module.name}"
+
+
+# --- grid
+
+
+def test_shards_together_are_the_whole_in_any_number(results, tmp_path):
+    clean, noisy = results / "clean/test.npz", results / "noisy/test_fixed0.5_0.npz"
+    whole = {}
+    for n_shards in (1, 3, 7):  # seven: more than images
+        paths = [tmp_path / f"{k}-of-{n_shards}.csv" for k in range(1, n_shards + 1)]
+        for k, path in enumerate(paths, 1):
+            search_grid.main(clean, noisy, path, [0.0, 0.05], SOLVER, k, n_shards, threads=1)
+        gather_grid.main(paths, noisy, tmp_path / "grid.csv", n_values=2)
+        whole[n_shards] = (tmp_path / "grid.csv").read_bytes()
+    assert whole[1] == whole[3] == whole[7]
+    assert list(pd.read_csv(tmp_path / "grid.csv")["id"].unique()) == list(stacks.load(noisy)["ids"])
+
+
+@pytest.mark.parametrize("fault", ["missing row", "twice", "missing image", "empty cell"])
+def test_incomplete_shards_are_refused(results, tmp_path, fault):
+    noisy = results / "noisy/test_fixed0.5_0.npz"
+    rows = pd.read_csv(results / "grid/test_fixed0.5_0.csv", dtype={"id": str})
+    if fault == "missing row":
+        rows = rows.drop(index=3)
+    elif fault == "twice":
+        rows = pd.concat([rows, rows.iloc[:1]])
+    elif fault == "missing image":
+        rows = rows[rows["id"] != rows["id"].iloc[0]]
+    else:
+        rows.loc[2, "ssim"] = np.nan
+    rows.to_csv(tmp_path / "shard.csv", index=False)
+    with pytest.raises(StudyError, match="shard.csv and the other shards.*delete them"):
+        gather_grid.main([tmp_path / "shard.csv"], noisy, tmp_path / "grid.csv", n_values=5)
+    assert not (tmp_path / "grid.csv").exists()
+
+
+def curve(path, scores, weights=(0.0, 0.1, 0.2)):
+    """Write a grid of {image: its scores} with PSNR = score and SSIM = 1 − score."""
+    rows = [(i, w, s, 1 - s) for i, values in scores.items() for w, s in zip(weights, values, strict=True)]
+    pd.DataFrame(rows, columns=["id", "weight", "psnr", "ssim"]).to_csv(path, index=False)
+    return path
+
+
+def test_scalars_are_chosen_as_the_text_says(tmp_path):
+    """Fixed: best mean over images and draws of validation. Oracles: per image, the smallest weight among equals."""
+    val = [
+        curve(tmp_path / "v0.csv", {"v": (0.0, 0.5, 0.4), "w": (0.0, 0.1, 0.3)}),
+        curve(tmp_path / "v1.csv", {"v": (0.9, 0.6, 0.4), "w": (0.0, 0.1, 0.3)}),
+    ]
+    test = curve(tmp_path / "test.csv", {"b": (0.2, 0.7, 0.7), "a": (0.1, 0.2, 0.3)})
+    fine = pd.DataFrame({"id": ["a", "b"], "weight_psnr": [0.19, 0.12], "psnr": [0.35, 0.72]})
+    fine.assign(weight_ssim=[0.0, 0.0], ssim=[0.9, 0.8]).to_csv(tmp_path / "fine.csv", index=False)
+    stacks.save(tmp_path / "noisy.npz", ids=np.array(["b", "a"]))
+    paths = {method: tmp_path / f"{method}.npz" for method in METHODS[:4]}
+    choose_scalars.main(val, test, tmp_path / "fine.csv", tmp_path / "noisy.npz", tmp_path / "choice.csv", paths)
+    found = {method: stacks.load(path) for method, path in paths.items()}
+    assert all(stack["ids"].tolist() == ["b", "a"] for stack in found.values())
+    # means over validation: 0.225, 0.325, 0.35; the first draw alone, or the best of each image, would choose 0.1 or 0
+    assert found["scalar-fixed"]["weight"].tolist() == [0.2, 0.2]
+    assert found["scalar-oracle-psnr"]["weight"].tolist() == [0.1, 0.2]
+    assert found["scalar-oracle-ssim"]["weight"].tolist() == [0.0, 0.0]
+    assert found["noisy"]["weight"].tolist() == [0.0, 0.0]
+    choice = pd.read_csv(tmp_path / "choice.csv").set_index("id")
+    assert choice["psnr_edge"].to_dict() == {"b": False, "a": True} and choice["ssim_edge"].all()
+    assert choice["psnr_gain_fine"].to_dict() == pytest.approx({"b": 0.02, "a": 0.05})
+    assert choice["weight_psnr_fine"].to_dict() == {"b": 0.12, "a": 0.19}
+
+
+def test_finer_grid_lies_between_the_neighbours_and_is_never_worse(results, tmp_path):
+    arguments = [results / "clean/test.npz", results / "noisy/test_uniform_0.npz", results / "grid/test_uniform_0.csv"]
+    refine_grid.main(*arguments, tmp_path / "fine.csv", 4, SOLVER, threads=1)
+    assert (tmp_path / "fine.csv").read_bytes() == (results / "grid/fine_uniform_0.csv").read_bytes()
+    grid = pd.read_csv(arguments[2], dtype={"id": str})
+    for row in pd.read_csv(tmp_path / "fine.csv", dtype={"id": str}).itertuples():
+        curve = grid[grid["id"] == row.id].set_index("weight")
+        assert abs(row.weight_psnr - curve["psnr"].idxmax()) < 0.03 - 1e-9 or row.psnr == curve["psnr"].max()
+        assert row.psnr >= curve["psnr"].max() and row.ssim >= curve["ssim"].max()
+
+
+# --- denoised images and their measurement
+
+
+def test_weights_of_other_images_are_refused(results, tmp_path):
+    noisy = results / "noisy/test_uniform_0.npz"
+    weight = other_ids(results / "weights/test_uniform_0_map.npz", tmp_path / "weight.npz")
+    with pytest.raises(StudyError, match="weight.npz: its images are not those of .*delete it"):
+        denoise_images.main(noisy, weight, tmp_path / "x.npz", SOLVER, threads=1)
+
+
+@pytest.mark.parametrize("which", ["noisy", "denoised"])
+def test_images_in_another_order_are_not_measured(results, tmp_path, which):
+    paths = {name: results / f"{name}/test_uniform_0{end}.npz" for name, end in (("noisy", ""), ("denoised", "_map"))}
+    paths[which] = other_ids(paths[which], tmp_path / "other.npz")
+    weights = {"map": results / "weights/test_uniform_0_map.npz"}
+    arguments = [results / "clean/test.npz", paths["noisy"], results / "manifest.csv", weights]
+    with pytest.raises(StudyError, match="its images are not those of .*delete it"):
+        measure_images.main(*arguments, {"map": paths["denoised"]}, tmp_path / "x.csv", "uniform", 0)
+
+
+def test_noise_that_is_not_finite_is_refused_by_the_network(results, tmp_path):
+    noisy = stacks.load(results / "noisy/test_uniform_0.npz")
+    noisy["images"][1, 2, 3] = np.nan
+    stacks.save(tmp_path / "noisy.npz", **noisy)
+    model = results / "model/last.safetensors"
+    with pytest.raises(StudyError, match="noisy.npz"):
+        predict_maps.main(model, tmp_path / "noisy.npz", tmp_path / "x.npz", "cpu", threads=1)
+
+
+# --- tables
+
+
+def per_image(gains):
+    """A table of one protocol: {patient: [gain of the map of each of its images]}; all other methods score 30 dB."""
+    rows = []
+    for patient, values in gains.items():
+        for index, gain in enumerate(values):
+            for method in METHODS:
+                psnr = 30.0 + (gain if method == "map" else 0)
+                key = {"protocol": "p", "draw": 0, "id": f"{patient}-{index}", "patient": patient}
+                rows.append({**key, "method": method, "psnr": psnr, "ssim": psnr / 100, "gap": 0.0})
+    return pd.DataFrame(rows)
+
+
+OPTIONS = {"resamples": 400, "confidence": 0.95, "seed": 1}
+
+
+def test_gains_are_paired_by_image_whatever_the_order():
+    table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]})
+    shuffled = table.sample(frac=1, random_state=0)
+    rows = collect_tables.paired_gains(shuffled, OPTIONS).query("metric == 'psnr'")
+    assert list(rows["baseline"]) == list(METHODS[:4])
+    for row in rows.itertuples():
+        assert (row.n, row.mean, row.win_rate) == (4, pytest.approx(1.5), 0.75)
+        assert row.std == pytest.approx(np.std([1, 2, -1, 4], ddof=1))
+        assert -1 <= row.low < row.mean < row.high <= 4
+
+
+def test_intervals_resample_patients_not_images():
+    """One patient with many alike images: the interval of its images alone would be far too narrow."""
+    alone = collect_tables.summarise(per_image({f"P{k}": [k % 2] for k in range(40)}), OPTIONS)
+    together = collect_tables.summarise(per_image({"A": [0.0] * 20, "B": [1.0] * 20}), OPTIONS)
+    width = {name: (t["psnr_high"] - t["psnr_low"]).iloc[-1] for name, t in (("a", alone), ("t", together))}
+    assert width["t"] > 2 * width["a"] > 0
+
+
+def test_a_missing_measurement_ends_the_collection(results, tmp_path):
+    table = pd.read_csv(results / "metrics/test_uniform_0.csv", dtype={"id": str, "patient": str})
+    table.loc[3, "psnr"] = np.nan
+    table.to_csv(tmp_path / "metrics.csv", index=False)
+    paths = [results / "scalars/uniform_0.csv"], [results / "grid/test_uniform_0.csv"], results / "model/history.csv"
+    report = {"bootstrap": 200, "confidence": 0.95}
+    with pytest.raises(StudyError, match="metrics.csv.*a value is missing; delete it"):
+        collect_tables.main([tmp_path / "metrics.csv"], *paths, tmp_path, ["uniform"], [0], report, 42)
+
+
+def test_examples_are_picked_by_gain_alone(tmp_path, results):
+    ids = stacks.load(results / "clean/test.npz")["ids"]
+    table = pd.read_csv(results / "tables/per_image.csv", dtype={"id": str}).query("protocol == 'uniform'")
+    gains = dict(zip(ids, (0.5, -1.0, 3.0, 2.0), strict=True))
+    scalar = table[table["method"] == "scalar-oracle-psnr"].set_index("id")["psnr"]
+    of_map = table["method"] == "map"
+    table.loc[of_map, "psnr"] = [scalar[i] + gains[i] for i in table["id"][of_map]]
+    table.to_csv(tmp_path / "per_image.csv", index=False)
+    paths = {
+        "noisy": results / "noisy/test_uniform_0.npz",
+        "scalar": results / "denoised/test_uniform_0_scalar-oracle-psnr.npz",
+        "map": results / "denoised/test_uniform_0_map.npz",
+        "weights": results / "weights/test_uniform_0_map.npz",
+    }
+    target = tmp_path / "examples.csv", {"uniform": tmp_path / "uniform.npz"}
+    pick_examples.main(tmp_path / "per_image.csv", results / "clean/test.npz", {"uniform": paths}, *target)
+    rows = pd.read_csv(target[0], dtype={"id": str})
+    assert list(rows["kind"]) == ["median", "best", "worst"]
+    assert list(rows["id"]) == [ids[3], ids[2], ids[1]]
+    assert list(rows["gain_db"]) == pytest.approx([2.0, 3.0, -1.0])
+    assert np.array_equal(stacks.load(target[1]["uniform"])["noisy"], stacks.load(paths["noisy"])["images"][[3, 2, 1]])
+
+
+def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path):
+    folder = tmp_path / "benchmarks"
+    (folder / "denoise").mkdir(parents=True)
+    for name, seconds, memory in (("train", 1.5, 900), ("denoise/a", 100, 300), ("denoise/b", 200, 500)):
+        (folder / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t{memory}\n")
+    (tmp_path / "training.json").write_text(json.dumps({"seconds": 4000.0}))
+    paths = [folder / "train.tsv", folder / "denoise/a.tsv", folder / "denoise/b.tsv"]
+    collect_times.main(paths, tmp_path / "training.json", tmp_path / "times.csv")
+    times = pd.read_csv(tmp_path / "times.csv").set_index("step")
+    assert list(times.index) == ["train", "denoise"]
+    assert list(times["jobs"]) == [1, 2] and list(times["seconds"]) == [4000.0, 300.0]
+    assert times.loc["denoise", "max_rss_mib"] == 500
+
+
+# --- the study checked from inside, and where it comes from
+
+
+FAULTS = {
+    "every patient in one split": ("manifest.csv", lambda t: t.assign(patient="P")),
+    "no image twice": ("manifest.csv", lambda t: pd.concat([t, t.iloc[:1]])),
+    "5 weights an image": ("tables/grid.csv", lambda t: t.iloc[1:]),
+    "the grid covers every test image": ("tables/grid.csv", lambda t: t[t["id"] != t["id"].iloc[0]]),
+    "every method on every test image": ("tables/per_image.csv", lambda t: t.iloc[1:]),
+    "all numbers are finite": ("tables/per_image.csv", lambda t: t.assign(psnr=np.inf)),
+    "no negative gap beyond rounding": ("tables/per_image.csv", lambda t: t.assign(relative_gap=-1e-3)),
+    "relative gap ≤ 0.001 for λ ≤ 0.1": ("tables/per_image.csv", lambda t: t.assign(relative_gap=0.01)),
+}
+
+
+def check(folder, output, iterations=16):
+    paths = [folder / name for name in ("manifest.csv", "tables/per_image.csv", "tables/grid.csv")]
+    paths += [folder / "tables/scalar_choice.csv", output]
+    check_study.main(*paths, n_values=5, n_protocols=2, n_draws=1, iterations=iterations)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_check_can_fail(results, tmp_path, name):
+    (tmp_path / "tables").mkdir()
+    for path in [results / "manifest.csv", *(results / "tables").glob("*.csv")]:
+        shutil.copyfile(path, tmp_path / path.relative_to(results))
+    check(tmp_path, tmp_path / "checks.csv")
+    assert pd.read_csv(tmp_path / "checks.csv")["holds"].all()
+    file, damage = FAULTS[name]
+    iterations = 256 if "≤" in name else 16
+    damage(pd.read_csv(tmp_path / file, dtype={"id": str, "patient": str})).to_csv(tmp_path / file, index=False)
+    with pytest.raises(StudyError, match=f"does not hold that .*{re.escape(name)}"):
+        check(tmp_path, tmp_path / "again.csv", iterations)
+    assert not (tmp_path / "again.csv").exists()
+
+
+def test_every_check_of_the_study_has_a_fault_above(results):
+    names = list(pd.read_csv(results / "checks/checks.csv")["check"])
+    assert {name for name in names if "edge" not in name} == {name for name in FAULTS if "≤" not in name}
+
+
+def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["data"] |= {"source": "archive", "archive": "/home/somebody/images.zip", "folder": "/home/somebody/folder"}
+    arguments = results / "manifest.csv", results / "model/training.json", tmp_path / "provenance.json"
+    write_provenance.main(*arguments, config, "abc")
+    text = (tmp_path / "provenance.json").read_text()
+    found = json.loads(text)
+    assert "somebody" not in text
+    assert found["config"]["data"]["archive"] == "images.zip" and config["data"]["archive"].startswith("/home")
+    assert found["data"]["n"] == {"train": 6, "val": 2, "test": 4} and found["data"]["source"] == "archive"
+    assert set(found["versions"]) == {"python", "torch", "numba", "numpy", "pillow", "scikit-image", "snakemake"}
+    assert set(found["training"]) >= {"epochs", "reported", "best_epoch", "seconds", "fingerprint"}
+
+
+def test_damaged_stacks_are_refused_by_name(tmp_path_factory):
+    path = copy(tmp_path_factory) / RESULTS / "clean/test.npz"
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    for damaged in (b"", whole[:1000], whole[: len(whole) - 10], bytes(flipped), b"these are notes"):
+        path.write_bytes(damaged)
+        with pytest.raises(StudyError, match="clean/test.npz: not a readable array file.*delete it and run again"):
+            stacks.load(path)
