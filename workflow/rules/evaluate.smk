@@ -241,7 +241,6 @@ rule build_report:
         mem_mb=2000,
         runtime=10,
     params:
-        figures=f"{RESULTS}/figures",
         code=code_version("build_report"),
     message:
         "Build the report page {output}"

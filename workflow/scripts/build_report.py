@@ -23,7 +23,7 @@ if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         main(
             snakemake.input.tables,
-            snakemake.params.figures,
+            Path(snakemake.input.figures[0]).parent,
             snakemake.input.provenance,
             snakemake.input.template,
             snakemake.output[0],

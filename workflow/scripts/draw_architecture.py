@@ -34,7 +34,7 @@ def main(png_path, pdf_path, noise_kind, iterations, training_iterations):
     box(axes, places["result"], top, "MSE", "loss", FIXED)
     axes.add_patch(Circle((places["x"], middle), 2.2, facecolor="white", edgecolor=plotting.DARK, linewidth=0.8))
     axes.text(places["x"], middle - 0.2, "+", ha="center", va="center", fontsize=plotting.TEXT + 2)
-    scale = r"$\sigma\,\mathrm{std}(x_{\mathrm{true}})\,n$" if noise_kind == "relative" else r"$\sigma\,n$"
+    scale = r"$s\,\mathrm{std}(x_{\mathrm{true}})\,n$" if noise_kind == "relative" else r"$s\,n$"
     axes.text(places["x"], 12, f"noise {scale}\n$n$ standard normal", ha="center", va="top", fontsize=plotting.SMALL)
     plotting.arrow(axes, (places["x"], 13), (places["x"], middle - 2.2))
     plotting.arrow(axes, (places["x"], top - 5), (places["x"], middle + 2.2))
