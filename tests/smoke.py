@@ -60,5 +60,5 @@ def snakemake(folder, *arguments, **options):
 
 def program(folder, *arguments):
     return subprocess.run(
-        arguments, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=280
+        arguments, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=800
     )

@@ -27,7 +27,7 @@ from tvmap import fingerprint, stacks
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 SCRIPTS = ROOT / "workflow/scripts"
 SOLVER = {"iterations": 16, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
@@ -71,7 +71,7 @@ def test_every_rule_names_its_own_script_and_follows_its_code():
             assert (code and code[1]) == expected.get(name, f'code_version("{name}")'), name
             seen.add(name)
     called = {path.stem for path in SCRIPTS.glob("*.py") if "snakemake.log[0]" in path.read_text()}
-    assert seen == called
+    assert seen == {name for name in called if not name.startswith("draw_")} | {"draw_figure"}
 
 
 def test_drawing_needs_no_torch():

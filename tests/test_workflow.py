@@ -62,7 +62,7 @@ DIRECTIVES = (
 OPTIONAL = {"input", "retries", "localrule"}
 
 # The first study is run by whichever test comes first.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -295,7 +295,6 @@ CHANGED_SETTINGS = [
     ({"report": {"bootstrap": 300}}, {**TABLES, "write_provenance": 1}),
     ({"grid": {"refine": 8}}, {**CHOSEN, "refine_grid": 2, "write_provenance": 1}),
     ({"training": {"epochs": 4}}, TRAINED),
-    ({"training": {"checkpoint_seconds": 9}}, {"write_provenance": 1, "build_report": 1, "all": 1}),
     (
         {"noise": {"protocols": {"uniform": [0.1, 0.4]}}},  # the training validates with the other one
         {
@@ -364,7 +363,7 @@ def test_a_run_on_one_core_with_other_shards_gives_the_same_bytes(tmp_path, resu
     skipped = ("logs", "benchmarks", "trained", "shards")
     compared = {path for path in made if not set(path.parts) & set(skipped) and path.name != "training.json"}
     assert len(list((folder / RESULTS / "grid/shards").glob("test_*.csv"))) == 3
-    assert len(compared) == 17, compared
+    assert len(compared) == 18, compared
     assert [path for path in compared if (folder / RESULTS / path).read_bytes() != (results / path).read_bytes()] == []
 
 
@@ -404,7 +403,10 @@ def test_a_finished_training_is_taken_from_the_store(study):
 def test_a_training_killed_with_its_workflow_goes_on_and_ends_with_the_same_bytes(tmp_path_factory):
     """Also what a user meets on the way: the lock that a kill leaves, and the message that tells how to remove it."""
     whole, killed = copy(tmp_path_factory), copy(tmp_path_factory)
-    target, options = f"{RESULTS}/model/last.safetensors", {"change": {"training": {"epochs": 30}}}
+    target, options = (
+        f"{RESULTS}/model/last.safetensors",
+        {"change": {"training": {"epochs": 30, "learning_rate": 0.0001}}},
+    )
     process = subprocess.Popen(
         command(killed, target, **options),
         cwd=killed,
