@@ -11,7 +11,6 @@ import csv
 import json
 import multiprocessing
 import os
-import platform
 import statistics
 import sys
 import time
@@ -26,8 +25,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
-import write_provenance
-from tvmap import grid, metrics, training
+from tvmap import grid, machine, metrics, training
 from tvmap.network import build
 from tvmap.pdhg import pdhg, step_sizes
 from tvmap.solver import solve
@@ -163,11 +161,10 @@ def measure(what, make, arguments, rounds, threads, with_memory=False, projected
 
 def main(quick):
     (folder := ROOT / "bench").mkdir(exist_ok=True)
-    cpu, cores, load = write_provenance.cpu(), write_provenance.cores(), round(os.getloadavg()[0], 2)
-    machine = {"cpu": cpu, "cores": cores, "platform": f"{platform.system()} {platform.machine()}", "load_before": load}
-    machine["versions"] = {"python": platform.python_version(), **write_provenance.versions()}
-    (folder / "machine.json").write_text(json.dumps(machine, indent=2) + "\n")
-    print(f"{cpu}, {cores} cores, load before the start {load} (above 0.5: figures are noisy)")
+    about, load = machine.description(), round(os.getloadavg()[0], 2)
+    content = {**about, "load_before": load, "versions": machine.versions()}
+    (folder / "machine.json").write_text(json.dumps(content, indent=2) + "\n")
+    print(f"{about['cpu']}, {about['cores']} cores, load before the start {load} (above 0.5: figures are noisy)")
     # Each image gets pages of its own: the holes in glibc's heap would make eager autograd look several times worse.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # read by the processes started for `memory_growth`, not this one
     check()

@@ -82,7 +82,11 @@ def test_archive_is_downloaded_verified_and_readable(server, tmp_path, caplog):
     path = tmp_path / "resources" / "archive.zip"
     retrieve_archive.main(server.url, path, len(DATA), SHA256)
     assert path.read_bytes() == DATA
-    assert list(path.parent.iterdir()) == [path]  # no .part, and no record where the checksum is given
+    kept = path.parent / "downloads" / path.name
+    assert list(kept.parent.iterdir()) == [kept]  # no .part, and no record where the checksum is given
+    path.unlink()  # as Snakemake does before it makes an output anew
+    retrieve_archive.main(server.url, path, len(DATA), SHA256)
+    assert path.read_bytes() == DATA and len(server.requests) == 1
     with sources.opened("mendeley", "NORMAL", path, None, 16) as candidates:
         assert [one.id for one in candidates] == ["IM-0000-0001", "IM-0001-0001", "IM-0002-0001"]
         assert all(one.grey(16).shape == (16, 16) for one in candidates)

@@ -19,7 +19,7 @@ import draw_examples
 import draw_grid
 import draw_training
 import redraw_figures
-from tvmap import figures, plotting
+from tvmap import figures, plotting, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import LABELS, METHODS, protocol_label
 
@@ -185,13 +185,13 @@ def test_a_missing_column_names_file_and_column(study, tmp_path, paths, figure, 
 def test_empty_cells_empty_tables_and_unreadable_tables_are_named(study, tmp_path):
     path = edited(study, tmp_path, "times", lambda table: table.assign(seconds=np.nan))
     with pytest.raises(StudyError, match="times.csv: column seconds has empty cells"):
-        plotting.read_table(path, ["step", "seconds"])
+        tabular.read_table(path, ["step", "seconds"])
     path = edited(study, tmp_path, "times", lambda table: table[:0])
     with pytest.raises(StudyError, match="times.csv: the table has no row"):
-        plotting.read_table(path, ["step"])
+        tabular.read_table(path, ["step"])
     path.write_bytes(b"")
     with pytest.raises(StudyError, match="times.csv: not a readable CSV table"):
-        plotting.read_table(path, ["step"])
+        tabular.read_table(path, ["step"])
 
 
 def test_examples_with_nan_or_of_another_run_are_refused(study, tmp_path, paths):

@@ -51,5 +51,5 @@ def test_same_seed_same_interval_and_order_of_clusters_does_not_matter():
     assert bootstrap_interval(values, clusters, **{**OPTIONS, "seed": 2}) != expected
 
 
-def test_one_value_has_no_width():
-    assert bootstrap_interval(np.array([2.5]), ["a"], **OPTIONS) == (2.5, 2.5)
+def test_one_cluster_has_no_interval():
+    assert np.isnan(bootstrap_interval(np.array([2.5, 3.5]), ["a", "a"], **OPTIONS)).all()

@@ -13,10 +13,19 @@ from tvmap.errors import StudyError
 
 pytestmark = pytest.mark.timeout(900)
 
-WITHOUT_TORCH = (
-    "import sys; sys.modules['torch'] = None; sys.path.insert(0, 'workflow/scripts'); import redraw_figures;"
-    "redraw_figures.main(*sys.argv[1:])"
-)
+WITHOUT_TORCH = """
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Without())
+sys.path.insert(0, "workflow/scripts")
+import redraw_figures
+redraw_figures.main(*sys.argv[1:])
+"""
 
 
 @pytest.fixture

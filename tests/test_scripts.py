@@ -1,6 +1,7 @@
 """The scripts of the workflow, called directly: what they refuse, what they choose, and their form."""
 
 import ast
+import gc
 import json
 import re
 import shutil
@@ -328,6 +329,7 @@ def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
     assert set(found["training"]) >= {"epochs", "reported", "best_epoch", "seconds", "fingerprint"}
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # NumPy leaves a file open that is no archive
 def test_damaged_stacks_are_refused_by_name(tmp_path_factory):
     path = copy(tmp_path_factory) / RESULTS / "clean/test.npz"
     whole = path.read_bytes()
@@ -337,3 +339,4 @@ def test_damaged_stacks_are_refused_by_name(tmp_path_factory):
         path.write_bytes(damaged)
         with pytest.raises(StudyError, match="clean/test.npz: not a readable array file.*delete it and run again"):
             stacks.load(path)
+        gc.collect()

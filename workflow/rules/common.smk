@@ -15,6 +15,10 @@ import tvmap.fingerprint
 import tvmap.methods
 from tvmap.errors import StudyError
 
+# Overlays are merged key by key, so a protocol is taken out by the value null.
+levels = config.get("noise", {}).get("protocols", {})
+config["noise"]["protocols"] = {name: level for name, level in levels.items() if level is not None}
+
 try:
     tvmap.config.check(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
 except StudyError as error:
@@ -57,27 +61,6 @@ TRAINING_ENVIRONMENT = (
 )
 
 
-# The steps whose cost the report shows; a figure or a table is not among them.
-_ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
-_SHARDS = [f"{k}-of-{config['grid']['shards']}" for k in range(1, config["grid"]["shards"] + 1)]
-BENCHMARKED = [
-    f"{BENCHMARKS}/select_images.tsv",
-    *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=["train", "val", "test"]),
-    *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
-    f"{BENCHMARKS}/train.tsv",
-    *expand(
-        f"{BENCHMARKS}/search_grid/{{split}}_{{round}}_{{shard}}.tsv",
-        split=["val", "test"],
-        round=_ROUNDS,
-        shard=_SHARDS,
-    ),
-    *expand(f"{BENCHMARKS}/refine_grid/{{round}}.tsv", round=_ROUNDS),
-    *expand(f"{BENCHMARKS}/predict_maps/{{round}}.tsv", round=_ROUNDS),
-    *expand(f"{BENCHMARKS}/denoise_images/{{round}}_{{method}}.tsv", round=_ROUNDS, method=METHODS),
-    *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_ROUNDS),
-]
-
-
 wildcard_constraints:
     split="train|val|test",
     protocol="|".join(map(re.escape, PROTOCOLS)),
@@ -90,13 +73,35 @@ scattergather:
     shard=config["grid"]["shards"],
 
 
+# The steps whose cost the report shows; a figure or a table is not among them.
+_ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
+BENCHMARKED = [
+    f"{BENCHMARKS}/select_images.tsv",
+    *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=["train", "val", "test"]),
+    *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
+    f"{BENCHMARKS}/train.tsv",
+    *(
+        path
+        for split in ("val", "test")
+        for round in _ROUNDS
+        for path in gather.shard(f"{BENCHMARKS}/search_grid/{split}_{round}_{{scatteritem}}.tsv")
+    ),
+    *expand(f"{BENCHMARKS}/refine_grid/{{round}}.tsv", round=_ROUNDS),
+    *expand(f"{BENCHMARKS}/predict_maps/{{round}}.tsv", round=_ROUNDS),
+    *expand(f"{BENCHMARKS}/denoise_images/{{round}}_{{method}}.tsv", round=_ROUNDS, method=METHODS),
+    *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_ROUNDS),
+]
+
+
 def code_version(script):
     """Fingerprint of a script and of the modules it imports: a change in either reruns exactly what depends on it."""
     return tvmap.fingerprint.code_version(SCRIPTS / f"{script}.py")
 
 
 def archive_of_images(wildcards):
-    """The archive that the images come from, if they come from one."""
+    """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`."""
+    if config["data"]["source"] == "folder":
+        return sorted(str(path) for path in Path(config["data"]["folder"]).rglob("*") if path.is_file())
     sources = {"mendeley": rules.retrieve_archive.output[0], "archive": config["data"]["archive"]}
     return sources.get(config["data"]["source"], [])
 

@@ -8,7 +8,6 @@ rule retrieve_archive:
         "resources/logs/retrieve_archive.log",
     benchmark:
         "resources/benchmarks/retrieve_archive.tsv"
-    retries: 2
     localrule: True
     conda:
         "../../envs/data.yaml"
@@ -20,6 +19,7 @@ rule retrieve_archive:
         url=config["data"]["mendeley"]["url"],
         n_bytes=config["data"]["mendeley"]["bytes"],
         sha256=config["data"]["mendeley"]["sha256"],
+        code=code_version("retrieve_archive"),
     message:
         "Download {params.url}"
     script:

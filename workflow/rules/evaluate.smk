@@ -46,7 +46,11 @@ rule collect_tables:
             f"{RESULTS}/tables/training_history.csv", category="Tables", caption="../report/table_training_history.rst"
         ),
         grid=f"{RESULTS}/tables/grid.csv",
-        markdown=expand(f"{RESULTS}/tables/{{table}}.md", table=["summary", "gains", "scalar_choice"]),
+        gaps=report(f"{RESULTS}/tables/gaps.csv", category="Tables", caption="../report/table_gaps.rst"),
+        markdown=expand(
+            f"{RESULTS}/tables/{{table}}.md",
+            table=["summary", "gains", "scalar_choice", "gaps", "training_history"],
+        ),
     log:
         f"{LOGS}/collect_tables.log",
     benchmark:
@@ -62,6 +66,8 @@ rule collect_tables:
         draws=DRAWS,
         report=config["report"],
         seed=config["seed"],
+        source=config["data"]["source"],
+        size=config["data"]["size"],
         code=code_version("collect_tables"),
     message:
         "Collect the tables"
@@ -79,6 +85,7 @@ rule pick_examples:
         weights=expand(f"{RESULTS}/weights/test_{{protocol}}_0_map.npz", protocol=PROTOCOLS),
     output:
         table=report(f"{RESULTS}/tables/examples.csv", category="Tables", caption="../report/table_examples.rst"),
+        markdown=f"{RESULTS}/tables/examples.md",
         pixels=expand(f"{RESULTS}/examples/{{protocol}}.npz", protocol=PROTOCOLS),
     log:
         f"{LOGS}/pick_examples.log",
@@ -106,6 +113,7 @@ rule collect_times:
         training=rules.train.output.summary,
     output:
         report(f"{RESULTS}/tables/times.csv", category="Tables", caption="../report/table_times.rst"),
+        f"{RESULTS}/tables/times.md",
     log:
         f"{LOGS}/collect_times.log",
     benchmark:
@@ -204,6 +212,7 @@ rule check_study:
             "n_protocols": len(PROTOCOLS),
             "n_draws": len(DRAWS),
             "iterations": config["solver"]["iterations"],
+            "size": config["data"]["size"],
         },
         code=code_version("check_study"),
     message:
@@ -220,6 +229,7 @@ rule build_report:
             rules.collect_tables.output.gains,
             rules.collect_tables.output.choice,
             rules.collect_tables.output.history,
+            rules.collect_tables.output.gaps,
             rules.pick_examples.output.table,
             rules.collect_times.output[0],
         ],

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import tables
-from tvmap.errors import StudyError
+from tvmap import tables, tabular
 from tvmap.intervals import bootstrap_interval
 from tvmap.logs import log, logged_to
 from tvmap.methods import METHODS
@@ -14,18 +13,20 @@ from tvmap.methods import METHODS
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
-TEXT = {"id": str, "patient": str}
+PER_IMAGE = ("protocol", "draw", "id", "patient", "noise_level", "method", "weight_mean", "psnr", "ssim")
+PER_IMAGE = (*PER_IMAGE, "gap", "relative_gap")
+CHOICE = ("id", "weight_fixed", *(f"{m}_edge" for m in ("psnr", "ssim")), "weight_psnr", "weight_ssim")
+CHOICE = (*CHOICE, "weight_psnr_fine", "psnr_gain_fine", "weight_ssim_fine", "ssim_gain_fine")
+HISTORY = ("epoch", "learning_rate", "train_loss", "val_loss", "val_psnr", "val_ssim")
 
 
-def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols, draws, report, seed):
-    """`…_paths`: a file for each protocol and draw, in this order; `report`: confidence and bootstrap of the config."""
+def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols, draws, report, seed, source, size):
+    """`…_paths`: a file for each protocol and draw, in this order; `report`: of the config."""
     keys = [{"protocol": protocol, "draw": draw} for protocol in protocols for draw in draws]
-    per_image = pd.concat([pd.read_csv(path, dtype=TEXT) for path in metric_paths])
-    if not per_image[["psnr", "ssim", "gap"]].notna().all(axis=None):
-        raise StudyError(f"{metric_paths[0]} or the next: a value is missing; delete it and run again")
+    per_image = pd.concat([tabular.read_table(path, PER_IMAGE) for path in metric_paths])
     choices, grids = (
-        pd.concat([pd.read_csv(path, dtype=TEXT).assign(**key) for path, key in zip(paths, keys, strict=True)])
-        for paths in (choice_paths, grid_paths)
+        pd.concat([tabular.read_table(path, columns).assign(**key) for path, key in zip(paths, keys, strict=True)])
+        for paths, columns in ((choice_paths, CHOICE), (grid_paths, ("id", "weight", "psnr", "ssim")))
     )
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
     found = {
@@ -34,18 +35,21 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         "gains": paired_gains(per_image, options),
         "grid": grids[["protocol", "draw", "id", "weight", "psnr", "ssim"]],
         "scalar_choice": choices[["protocol", "draw", *choices.columns.drop(["protocol", "draw"])]],
-        "training_history": pd.read_csv(history_path),
+        "gaps": tables.gaps(per_image, size**2),
+        "training_history": tabular.read_table(history_path, HISTORY, may_be_empty=HISTORY[3:]),
     }
     for name, table in found.items():
         table.to_csv(Path(folder) / f"{name}.csv", index=False)
-    percent = 100 * report["confidence"]
-    note = tables.NOTE.format(percent=percent, resamples=report["bootstrap"])
-    for name, title, head, rows in (
-        ("summary", "Mean PSNR and SSIM", tables.summary_head(percent), tables.summary_table(found["summary"])),
-        ("gains", "Paired gains of the map", tables.gains_head(percent), tables.gains_table(found["gains"])),
-        ("scalar_choice", "The scalar weights", tables.choices_head(), tables.choices_table(found["scalar_choice"])),
+    note, percent = tables.note(source, report), 100 * report["confidence"]
+    history = found["training_history"]
+    for name, title, head, rows, below in (
+        ("summary", "Mean PSNR and SSIM", tables.summary_head(percent), tables.summary_table(found["summary"]), note),
+        ("gains", "Paired gains of the map", tables.gains_head(percent), tables.gains_table(found["gains"]), note),
+        ("scalar_choice", "Scalar weights", tables.choices_head(), tables.choices_table(found["scalar_choice"]), note),
+        ("gaps", "Primal-dual gaps", tables.gaps_head(), tables.gaps_table(found["gaps"]), ""),
+        ("training_history", "The training", tables.history_head(), tables.history_table(history), ""),
     ):
-        (Path(folder) / f"{name}.md").write_text(tables.markdown(title, head, rows, note), encoding="utf-8")
+        tables.write_markdown(Path(folder) / f"{name}.csv", title, head, rows, below)
     for row in tables.summary_table(found["summary"]):
         log.info("%s", "  ".join(row))
 
@@ -82,5 +86,5 @@ def paired_gains(per_image, options):
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         paths = [snakemake.input[name] for name in ("metrics", "choices", "grids", "history")]
-        params = [snakemake.params[name] for name in ("protocols", "draws", "report", "seed")]
+        params = [snakemake.params[name] for name in ("protocols", "draws", "report", "seed", "source", "size")]
         main(*paths, Path(snakemake.output.summary).parent, *params)

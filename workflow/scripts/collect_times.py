@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tvmap import tables
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def main(benchmark_paths, training_path, output_path):
     times = pd.DataFrame(rows).groupby("step", sort=False).agg({"jobs": "sum", "seconds": "sum", "max_rss_mib": "max"})
     times.loc["train", "seconds"] = pd.read_json(training_path, typ="series")["seconds"]
     times.to_csv(output_path)
+    rows = tables.times_table(times.reset_index())
+    tables.write_markdown(output_path, "Time and memory of the steps", tables.times_head(), rows)
 
 
 if "snakemake" in globals():

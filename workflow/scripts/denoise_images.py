@@ -8,7 +8,7 @@ import torch
 from tvmap import stacks
 from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
-from tvmap.solver import solve_certified
+from tvmap.solver import check_finite, solve_certified
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -21,7 +21,10 @@ def main(noisy_path, weight_path, output_path, solver, threads):
     if not np.array_equal(noisy["ids"], weights["ids"]):
         raise StudyError(f"{weight_path}: its images are not those of {noisy_path}; delete it and run again")
     z = torch.from_numpy(noisy["images"])[:, None]
-    solution = solve_certified(z, torch.from_numpy(weights["weight"]).to(z.dtype), **solver)
+    weight = torch.from_numpy(weights["weight"]).to(z.dtype)
+    check_finite(z, noisy_path)
+    check_finite(weight, weight_path)
+    solution = solve_certified(z, weight, **solver)
     numbers = {"gap": solution.gap.numpy(), "primal": solution.primal.numpy()}
     stacks.save(output_path, ids=noisy["ids"], images=solution.x[:, 0].numpy(), **numbers)
     log.info("%d images, largest relative primal-dual gap %.2g", len(z), solution.relative_gap.max())

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tvmap import plotting
+from tvmap import plotting, tabular
 from tvmap.logs import logged_to
 from tvmap.methods import LABELS, METHODS, protocol_label
 
@@ -16,11 +16,11 @@ def main(metrics_path, png_path, pdf_path, protocols):
     The noisy images lie far below the denoised ones, so only their mean is stated. Several noise draws of an image are
     averaged first. `protocols` maps a protocol's name to its noise level or range.
     """
-    table = plotting.read_table(metrics_path, ["protocol", "draw", "id", "method", "psnr", "ssim"])
+    table = tabular.read_table(metrics_path, ["protocol", "draw", "id", "method", "psnr", "ssim"])
     methods = [method for method in METHODS if method != "noisy" and method in set(table["method"])]
     figure, axes = plotting.panels(len(protocols), 2, 0.5 + 1.45 * len(protocols), sharex="col", sharey=True)
     for row, (protocol, level) in zip(axes, protocols.items(), strict=True):
-        images = plotting.of_protocol(table, protocol, metrics_path)
+        images = tabular.of_protocol(table, protocol, metrics_path)
         images = images.groupby(["method", "id"], as_index=False)[["psnr", "ssim"]].mean()
         for panel, metric in zip(row, ("psnr", "ssim"), strict=True):
             draw_panel(panel, images, metric, methods)

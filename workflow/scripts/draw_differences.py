@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tvmap import plotting
+from tvmap import plotting, tabular
 from tvmap.logs import logged_to
 from tvmap.methods import LABELS, ORACLES, protocol_label
 
@@ -20,8 +20,8 @@ def main(metrics_path, png_path, pdf_path, protocols):
     A difference belongs to one image; several noise draws of an image are averaged first. Bins are the same down a
     column and have an edge at zero. `protocols` maps a protocol's name to its noise level or range.
     """
-    table = plotting.read_table(metrics_path, ["protocol", "draw", "id", "method", "psnr", "ssim"])
-    images = {protocol: plotting.of_protocol(table, protocol, metrics_path) for protocol in protocols}
+    table = tabular.read_table(metrics_path, ["protocol", "draw", "id", "method", "psnr", "ssim"])
+    images = {protocol: tabular.of_protocol(table, protocol, metrics_path) for protocol in protocols}
     figure = Figure(figsize=(plotting.FULL, 2.75 * len(protocols)), layout="constrained")
     parts = figure.subfigures(len(protocols), 1, squeeze=False)[:, 0]
     axes = {protocol: part.subplots(2, 2, sharey=True) for protocol, part in zip(protocols, parts, strict=True)}

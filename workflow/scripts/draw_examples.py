@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from tvmap import plotting
+from tvmap import plotting, tabular
 from tvmap.errors import StudyError
 from tvmap.logs import logged_to
 from tvmap.methods import protocol_label
@@ -33,11 +33,11 @@ def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
         "psnr_map",
         "weight_scalar",
     ]
-    table = plotting.read_table(examples_path, columns)
+    table = tabular.read_table(examples_path, columns)
     pixels = plotting.read_examples(pixels_path)
     figure, axes = plotting.panels(len(KINDS), len(COLUMNS), 6.0)
     for row, kind in zip(axes, KINDS, strict=True):
-        example = plotting.example_row(table, protocol, examples_path, kind)
+        example = tabular.example_row(table, protocol, examples_path, kind)
         index = list(pixels["kinds"]).index(kind) if kind in pixels["kinds"] else -1
         if index < 0 or pixels["ids"][index] != example["id"]:
             raise StudyError(f"{pixels_path}: image {example['id']} ({kind}) is not in it; delete both and run again")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from tvmap import plotting
+from tvmap import plotting, tabular
 from tvmap.errors import StudyError
 from tvmap.logs import logged_to
 from tvmap.methods import LABELS, ORACLES, protocol_label
@@ -20,13 +20,13 @@ def main(grid_path, examples_path, choice_path, metrics_path, png_path, pdf_path
     Solid lines are means over the test images with a band from the 10 to the 90 % quantile, dashed lines the image of
     median gain. Markers are that image's oracle λ and the λ fixed on validation; horizontal lines are the map.
     """
-    grid = plotting.read_table(grid_path, ["protocol", "draw", "id", "weight", "psnr", "ssim"])
-    choice = plotting.read_table(choice_path, ["protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim"])
-    metrics = plotting.read_table(metrics_path, ["protocol", "draw", "id", "method", "psnr", "ssim"])
-    examples = plotting.read_table(examples_path, ["protocol", "kind", "id"])
-    example = plotting.example_row(examples, protocol, examples_path)["id"]
+    grid = tabular.read_table(grid_path, ["protocol", "draw", "id", "weight", "psnr", "ssim"])
+    choice = tabular.read_table(choice_path, ["protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim"])
+    metrics = tabular.read_table(metrics_path, ["protocol", "draw", "id", "method", "psnr", "ssim"])
+    examples = tabular.read_table(examples_path, ["protocol", "kind", "id"])
+    example = tabular.example_row(examples, protocol, examples_path)["id"]
     grid, choice, metrics = (
-        plotting.of_protocol(table[table["draw"] == 0], protocol, path)
+        tabular.of_protocol(table[table["draw"] == 0], protocol, path)
         for table, path in ((grid, grid_path), (choice, choice_path), (metrics, metrics_path))
     )
     chosen = choice[choice["id"] == example].squeeze()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvmap import plotting
+from tvmap import plotting, tabular
 from tvmap.errors import StudyError
 from tvmap.logs import logged_to
 from tvmap.methods import LABELS, protocol_label
@@ -18,8 +18,8 @@ def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
 
     Λ has the unit of the grey values, which run from 0 to 1.
     """
-    table = plotting.read_table(examples_path, ["protocol", "kind", "id", "weight_scalar"])
-    example = plotting.example_row(table, protocol, examples_path)
+    table = tabular.read_table(examples_path, ["protocol", "kind", "id", "weight_scalar"])
+    example = tabular.example_row(table, protocol, examples_path)
     pixels = plotting.read_examples(pixels_path)
     at = np.flatnonzero((pixels["kinds"] == "median") & (pixels["ids"] == example["id"]))
     if not len(at):

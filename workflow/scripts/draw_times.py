@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tvmap import plotting
+from tvmap import plotting, tabular
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def main(times_path, png_path, pdf_path):
     """Draw the steps in the table's order: time summed over a step's jobs, peak memory of its largest job."""
-    table = plotting.read_table(times_path, ["step", "jobs", "seconds", "max_rss_mib"], may_be_empty=["max_rss_mib"])
+    table = tabular.read_table(times_path, ["step", "jobs", "seconds", "max_rss_mib"], may_be_empty=["max_rss_mib"])
     names = [
         f"{row.step.replace('_', ' ')}" + (f" ({row.jobs} jobs)" if row.jobs > 1 else "") for row in table.itertuples()
     ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from tvmap import plotting
+from tvmap import plotting, tabular
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def main(history_path, png_path, pdf_path, report):
     cells and are left out of the validation curves.
     """
     validation = ("val_loss", "val_psnr", "val_ssim")
-    history = plotting.read_table(
+    history = tabular.read_table(
         history_path, ["epoch", "learning_rate", "train_loss", *validation], may_be_empty=validation
     )
     reported = reported_epoch(history, report)

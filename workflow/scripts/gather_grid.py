@@ -4,25 +4,25 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import stacks
+from tvmap import stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
+COLUMNS = ("id", "weight", "psnr", "ssim")
+
 
 def main(shard_paths, noisy_path, output_path, n_values):
     """The result does not depend on the number of shards."""
     ids = list(stacks.load(noisy_path)["ids"])
-    rows = pd.concat([pd.read_csv(path, dtype={"id": str}) for path in shard_paths])
+    rows = pd.concat([tabular.read_table(path, COLUMNS) for path in shard_paths])
     counts = rows.groupby("id")["weight"].nunique()
     if set(counts.index) != set(ids) or len(rows) != len(ids) * n_values or not (counts == n_values).all():
         raise StudyError(
             f"{shard_paths[0]} and the other shards: {len(rows)} rows, not {n_values} an image; delete them"
         )
-    if rows.isna().any(axis=None):
-        raise StudyError(f"{shard_paths[0]} and the other shards: a value is missing; delete them and run again")
     rows["position"] = rows["id"].map({image_id: position for position, image_id in enumerate(ids)})
     rows.sort_values(["position", "weight"]).drop(columns="position").to_csv(output_path, index=False)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tvmap import metrics, stacks
+from tvmap import metrics, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def main(clean_path, noisy_path, manifest_path, weight_paths, denoised_paths, output_path, protocol, draw):
     """`weight_paths`, `denoised_paths`: {method: file}. Data range 1, Gaussian SSIM window, no clamping."""
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
-    patients = pd.read_csv(manifest_path, dtype=str).set_index("id")["patient"]
+    patients = tabular.read_table(manifest_path, ("id", "patient")).set_index("id")["patient"]
     x = torch.from_numpy(clean["images"])[:, None]
     tables = []
     for method, path in denoised_paths.items():

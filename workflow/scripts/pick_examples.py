@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tvmap import stacks
+from tvmap import stacks, tables, tabular
 from tvmap.logs import logged_to
 from tvmap.methods import ORACLES
 
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 KINDS = ("median", "best", "worst")
+_COLUMNS = {"noisy": "noisy", "scalar": ORACLES["psnr"], "map": "map"}
+_NEEDED = ("protocol", "draw", "id", "noise_level", "method", "weight_mean", "psnr")
 
 
 def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
     """`stack_paths`: {protocol: {noisy, scalar, map, weights: file}} of draw 0; the scalar is the PSNR oracle."""
-    per_image = pd.read_csv(per_image_path, dtype={"id": str})
+    per_image = tabular.read_table(per_image_path, _NEEDED)
     clean = stacks.load(clean_path)
     position = {image_id: index for index, image_id in enumerate(clean["ids"])}
     rows = []
@@ -37,10 +39,10 @@ def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
         weight = stacks.load(paths["weights"])["weight"][chosen, 0]
         pixels |= {"clean": clean["images"][chosen], "weight_map": weight}
         stacks.save(pixel_paths[protocol], ids=np.array(ids), kinds=np.array(KINDS), **pixels)
-    pd.DataFrame(rows).to_csv(table_path, index=False)
+    table = pd.DataFrame(rows)
+    table.to_csv(table_path, index=False)
+    tables.write_markdown(table_path, "The example images", tables.examples_head(), tables.examples_table(table))
 
-
-_COLUMNS = {"noisy": "noisy", "scalar": ORACLES["psnr"], "map": "map"}
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):

@@ -9,42 +9,60 @@ import shutil
 import sys
 from pathlib import Path
 
+from tvmap import figures
 from tvmap.errors import StudyError
 
 ALLOWED = (
     "manifest.csv",
     "provenance.json",
     "checks/checks.csv",
-    "tables/*.csv",
-    "tables/*.md",
     "model/history.csv",
     "model/training.json",
-    "model/last.safetensors",
-    "model/best.safetensors",
-    "figures/*.png",
-    "figures/*.pdf",
+    *(f"tables/{name}.csv" for name in ("per_image", "grid")),
+    *(
+        f"tables/{name}.{kind}"
+        for name in ("summary", "gains", "scalar_choice", "training_history", "gaps", "examples", "times")
+        for kind in ("csv", "md")
+    ),
 )
-WITH_PIXELS = ("figure4_", "figure5_")  # pixels and maps of test images
 FREE_SOURCES = ("sample",)  # whose pixels may be published
 
 
 def main(folder, target):
-    """Replace `target` by the allowed files of `folder`; the unused one of the two weights is left out."""
+    """Replace `target` by the allowed files of `folder`, the reported weights and the figures of this study."""
     folder, target = Path(folder), Path(target)
     if not (folder / "checks/checks.csv").is_file():
         raise StudyError(f"{folder}: no finished study (checks/checks.csv is missing); run it first")
-    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    if target.exists() and not (target / "provenance.json").is_file() or folder.resolve() == target.resolve():
+        raise StudyError(f"{target}: not an earlier publication, so it is not replaced; give another folder")
+    provenance = read_provenance(folder / "provenance.json")
     pixels = provenance["data"]["source"] in FREE_SOURCES
-    unused = {"last": "best.safetensors", "best": "last.safetensors"}[provenance["training"]["reported"]]
-    found = [path for pattern in ALLOWED for path in sorted(folder.glob(pattern))]
-    chosen = [p for p in found if p.name != unused and (pixels or not p.name.startswith(WITH_PIXELS))]
-    shutil.rmtree(target, ignore_errors=True)
-    for path in chosen:
-        copy = target / path.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    size = sum(path.stat().st_size for path in chosen) / 1e6
+    found = figures.figures(provenance["config"])
+    names = [name for name, figure in found.items() if pixels or not figure.has_pixels]
+    chosen = [*ALLOWED, f"model/{provenance['training']['reported']}.safetensors"]
+    chosen += [f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")]
+    missing = [name for name in chosen if not (folder / name).is_file()]
+    if missing:
+        raise StudyError(f"{folder}: {', '.join(missing)} is missing; run the study again")
+    new, old = target.with_name(f"{target.name}.new"), target.with_name(f"{target.name}.old")
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+    for name in chosen:
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, new / name)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    size = sum((folder / name).stat().st_size for name in chosen) / 1e6
     print(f"{target}: {len(chosen)} files, {size:.1f} MB; {'with' if pixels else 'without'} pixels of test images")
+
+
+def read_provenance(path):
+    """The content of provenance.json, or a `StudyError`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: cannot be read ({error}); run the study again") from error
 
 
 if __name__ == "__main__":

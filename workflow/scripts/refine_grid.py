@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from tvmap import grid, stacks
+from tvmap import grid, stacks, tabular
 from tvmap.logs import logged_to
+from tvmap.solver import check_finite
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -16,7 +17,8 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, threads
     """One row an image: best λ and score by PSNR and by SSIM among the λ between the neighbours of the grid's best."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
-    curves = pd.read_csv(grid_path, dtype={"id": str}).groupby("id", sort=False)
+    check_finite(torch.from_numpy(noisy["images"]), noisy_path)
+    curves = tabular.read_table(grid_path, ("id", "weight", "psnr", "ssim")).groupby("id", sort=False)
     rows = []
     for image_id, x, z in zip(clean["ids"], clean["images"], noisy["images"], strict=True):
         curve = curves.get_group(image_id)

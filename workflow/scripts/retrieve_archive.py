@@ -1,5 +1,8 @@
 """Download the archive of images, with its size and checksum verified."""
 
+import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvmap import download
@@ -10,8 +13,19 @@ if TYPE_CHECKING:
 
 
 def main(url, output_path, n_bytes, sha256):
-    """Write the file at `url` to `output_path`; see `tvmap.download.fetch`."""
-    download.fetch(url, output_path, n_bytes, sha256)
+    """Write the file at `url` to `output_path`; see `tvmap.download.fetch`.
+
+    The file itself lies in `downloads/` beside it, unknown to Snakemake, which deletes an output before it is made anew:
+    a rerun checks it and downloads nothing.
+    """
+    output_path = Path(output_path)
+    kept = output_path.parent / "downloads" / output_path.name
+    download.fetch(url, kept, n_bytes, sha256)
+    output_path.unlink(missing_ok=True)
+    try:
+        os.link(kept, output_path)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(kept, output_path)
 
 
 if "snakemake" in globals():

@@ -7,6 +7,7 @@ import torch
 
 from tvmap import grid, stacks
 from tvmap.logs import log, logged_to
+from tvmap.solver import check_finite
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -18,6 +19,7 @@ def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, t
     """Shard `shard` of 1 … `n_shards` takes every n_shards-th image; `values`: the λ of the grid."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
+    check_finite(torch.from_numpy(noisy["images"]), noisy_path)
     indices = range(shard - 1, len(clean["ids"]), n_shards)
     with open(output_path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

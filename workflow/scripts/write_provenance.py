@@ -2,21 +2,17 @@
 
 import csv
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvmap import machine
 from tvmap.files import write_atomically
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
-
-PACKAGES = ("torch", "numba", "numpy", "pillow", "scikit-image", "snakemake")
 
 
 def main(manifest_path, training_path, output_path, config, code_version):
@@ -31,33 +27,13 @@ def main(manifest_path, training_path, output_path, config, code_version):
         "study": config["study"],
         "config": config,
         "code_version": code_version,
-        "versions": {"python": platform.python_version(), **versions()},
-        "machine": {"cpu": cpu(), "cores": cores(), "platform": f"{platform.system()} {platform.machine()}"},
+        "versions": machine.versions(),
+        "machine": machine.description(),
         "training": {**training, "reported": config["training"]["report"]},
         "seed": config["seed"],
         "data": {"source": config["data"]["source"], "n": dict(splits), "manifest_sha256": sha256(manifest_path)},
     }
     write_atomically(output_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def versions():
-    """Versions of the packages that the numbers depend on, as far as this environment has them."""
-    installed = {distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()}
-    return {name: installed[name] for name in PACKAGES if name in installed}
-
-
-def cpu():
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def cores():
-    """The number of processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def sha256(path):

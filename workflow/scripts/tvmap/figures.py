@@ -17,6 +17,11 @@ class Figure:
     inputs: dict
     settings: dict
 
+    @property
+    def has_pixels(self):
+        """Whether it shows pixels or maps of test images, so that not every source allows to publish it."""
+        return "pixels_path" in self.inputs
+
 
 _EXAMPLES = {"examples_path": "tables/examples.csv", "pixels_path": "examples/{protocol}.npz"}
 _GRID = {

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from . import stacks
 from .errors import StudyError
 
 FULL, COLUMN = 7.0, 3.5  # widths in inches of a page and of one of two columns
@@ -89,39 +89,6 @@ def save(figure, png_path, pdf_path):
     figure.savefig(pdf_path, dpi=200, metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
 
-def read_table(path, columns, may_be_empty=()):
-    """Return the CSV table at `path`, restricted to `columns`; identifiers stay text.
-
-    Raises:
-        StudyError: no such file, a missing column, no row, or a missing number outside the columns `may_be_empty`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise StudyError(f"{path}: no such table; run the study first, or give a folder that has it")
-    try:
-        table = pd.read_csv(path, dtype={"id": str, "protocol": str, "method": str, "kind": str, "step": str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
-        raise StudyError(f"{path}: not a readable CSV table ({error}); delete it and run the study again") from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise StudyError(f"{path}: column {', '.join(missing)} is missing; delete the file and run the study again")
-    table = table[list(columns)]
-    if table.empty:
-        raise StudyError(f"{path}: the table has no row; delete the file and run the study again")
-    for column in columns:
-        if column not in may_be_empty and table[column].isna().any():
-            raise StudyError(f"{path}: column {column} has empty cells; delete the file and run the study again")
-    return table
-
-
-def of_protocol(table, protocol, path):
-    """Return the rows of `table` (read from `path`) of `protocol`, or raise `StudyError` if there is none."""
-    rows = table[table["protocol"] == protocol]
-    if rows.empty:
-        raise StudyError(f"{path}: no row of protocol {protocol}; check noise.protocols in the study's config")
-    return rows
-
-
 def read_examples(path):
     """Return the arrays of an examples file (ids, kinds, clean, noisy, scalar, map, weight_map) as a dict.
 
@@ -131,23 +98,14 @@ def read_examples(path):
     names = ("ids", "kinds", "clean", "noisy", "scalar", "map", "weight_map")
     if not Path(path).is_file():
         raise StudyError(f"{path}: no such file; it holds the pixels of the example images and is made by the study")
-    with np.load(path) as file:
-        missing = [name for name in names if name not in file]
-        if missing:
-            raise StudyError(f"{path}: array {', '.join(missing)} is missing; delete the file and run the study again")
-        arrays = {name: file[name] for name in names}
+    arrays = stacks.load(path)
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise StudyError(f"{path}: array {', '.join(missing)} is missing; delete the file and run the study again")
     for name in names[2:]:
         if not np.isfinite(arrays[name]).all():
             raise StudyError(f"{path}: array {name} holds values that are not finite; denoise the images again")
     return arrays
-
-
-def example_row(examples, protocol, path, kind="median"):
-    """Return the row (a Series) of `protocol` and `kind` in the table of examples read from `path`."""
-    rows = examples[(examples["protocol"] == protocol) & (examples["kind"] == kind)]
-    if rows.empty:
-        raise StudyError(f"{path}: no {kind} example of protocol {protocol}; delete the file and run the study again")
-    return rows.iloc[0]
 
 
 def jitter(count, width):

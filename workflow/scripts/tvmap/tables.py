@@ -1,17 +1,26 @@
 """The tables of the paper: rows of text from the study's numbers, and their Markdown."""
 
+from pathlib import Path
+
 import pandas
 
 from .methods import LABELS
 
 METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
 
-NOTE = (
-    "PSNR in dB and SSIM with data range 1, images not clamped; SSIM with a Gaussian window of 11 × 11 pixels "
-    "(standard deviation 1.5). ± is the standard deviation over the test images (ddof = 1), n the number of pairs of "
-    "image and noise draw. Brackets: {percent:g} % bootstrap interval of the mean, {resamples} resamples of whole "
-    "patients. “Oracle”: λ chosen for each image with the help of its clean image."
-)
+GROUPS = {"sample": "photograph", "folder": "source image"}  # what takes the part of a patient, by source
+
+
+def note(source, report):
+    """What every table of measurements says below it; `source` and `report` as in the config."""
+    group = GROUPS.get(source, "patient")
+    return (
+        "PSNR in dB and SSIM with data range 1, images not clamped; SSIM with a Gaussian window of 11 × 11 pixels "
+        "(standard deviation 1.5). ± is the standard deviation over the test images (ddof = 1), n the number of pairs "
+        f"of image and noise draw. Brackets: {100 * report['confidence']:g} % bootstrap interval of the mean, "
+        f"{report['bootstrap']} resamples of whole {group}s. “Oracle”: λ chosen for each image with the help of its "
+        "clean image."
+    )
 
 
 def summary_head(percent):
@@ -30,10 +39,32 @@ def choices_head():
     return ["Noise", "n", *scalars, "At the edge", "Finer grid, PSNR (dB)", "Finer grid, SSIM"]
 
 
-def markdown(title, head, rows, note):
-    """A table in Markdown, with its title above and its note below."""
+def gaps_head():
+    """Column titles of `gaps_table`."""
+    return ["Noise", "Method", "n", "Relative gap, median", "Relative gap, max", "RMS distance at most"]
+
+
+def examples_head():
+    """Column titles of `examples_table`."""
+    return ["Noise", "Kind", "Image", "Level", "Noisy", "λ", "Scalar", "Map", "Gain"]
+
+
+def history_head():
+    """Column titles of `history_table`."""
+    scores = ["Validation loss", "Validation PSNR (dB)", "Validation SSIM"]
+    return ["Which", "Epoch", "Learning rate", "Training loss", *scores]
+
+
+def times_head():
+    """Column titles of `times_table`."""
+    return ["Step", "Jobs", "Seconds", "Time", "Memory (MiB)"]
+
+
+def write_markdown(csv_path, title, head, rows, note=""):
+    """Write a table beside its CSV file as Markdown, with its title above and its note below."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join([f"**{title}**", "", *("| " + " | ".join(line) + " |" for line in lines), "", note, ""])
+    text = "\n".join([f"**{title}**", "", *("| " + " | ".join(line) + " |" for line in lines), "", note, ""])
+    Path(csv_path).with_suffix(".md").write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def number(value, digits=2, sign=False):
@@ -121,4 +152,79 @@ def choices_table(choices):
             f"{number(rows.ssim_gain_fine.mean(), 5)} / {number(rows.ssim_gain_fine.max(), 5)}",
         ]
         for protocol, rows in choices.groupby("protocol", sort=False)
+    ]
+
+
+def gaps(per_image, pixels):
+    """Primal-dual gaps by protocol and method: median and largest relative one, and √(2 max gap / pixels)."""
+    solved = per_image[per_image.method != "noisy"]  # λ = 0 is no problem to solve
+    rows = [
+        {
+            "protocol": protocol,
+            "method": method,
+            "n": len(part),
+            "relative_gap_median": part.relative_gap.median(),
+            "relative_gap_max": part.relative_gap.max(),
+            "rms_bound": (2 * max(part.gap.max(), 0) / pixels) ** 0.5,
+        }
+        for (protocol, method), part in solved.groupby(["protocol", "method"], sort=False)
+    ]
+    return pandas.DataFrame(rows)
+
+
+def gaps_table(table):
+    """The primal-dual gaps: one row a protocol and method."""
+    return [
+        [
+            row.protocol,
+            LABELS[row.method],
+            str(row.n),
+            scientific(row.relative_gap_median),
+            scientific(row.relative_gap_max),
+            scientific(row.rms_bound),
+        ]
+        for row in table.itertuples()
+    ]
+
+
+def examples_table(examples):
+    """The images of Figure 4."""
+    return [
+        [
+            row.protocol,
+            row.kind,
+            str(row.id),
+            number(row.noise_level, 3),
+            number(row.psnr_noisy),
+            number(row.weight_scalar, 3),
+            number(row.psnr_scalar),
+            number(row.psnr_map),
+            number(row.gain_db, sign=True),
+        ]
+        for row in examples.itertuples()
+    ]
+
+
+def history_table(history):
+    """First, best (highest validation PSNR) and last epoch of the training."""
+    picked = {"first": history.iloc[0], "best": history.loc[history.val_psnr.idxmax()], "last": history.iloc[-1]}
+    return [
+        [
+            name,
+            str(int(row.epoch)),
+            scientific(row.learning_rate),
+            scientific(row.train_loss),
+            scientific(row.val_loss),
+            number(row.val_psnr),
+            number(row.val_ssim, 3),
+        ]
+        for name, row in picked.items()
+    ]
+
+
+def times_table(times):
+    """Time and memory of the steps."""
+    return [
+        [row.step, str(row.jobs), number(row.seconds, 1), duration(row.seconds), number(row.max_rss_mib, 0)]
+        for row in times.itertuples()
     ]

@@ -1,0 +1,60 @@
+"""The study's CSV tables: read with every column checked, so that a damaged file ends in one clear line."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import StudyError
+
+TEXT = (
+    "id",
+    "patient",
+    "protocol",
+    "method",
+    "kind",
+    "step",
+    "split",
+    "source_file",
+    "sha256",
+)  # never numbers, never NaN
+
+
+def read_table(path, columns, may_be_empty=()):
+    """Return the CSV table at `path`, restricted to `columns`; identifiers stay text.
+
+    Raises:
+        StudyError: no such file, a missing column, no row, or a missing number outside the columns `may_be_empty`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StudyError(f"{path}: no such table; run the study first, or give a folder that has it")
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
+        raise StudyError(f"{path}: not a readable CSV table ({error}); delete it and run the study again") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise StudyError(f"{path}: column {', '.join(missing)} is missing; delete the file and run the study again")
+    table = table[list(columns)]
+    if table.empty:
+        raise StudyError(f"{path}: the table has no row; delete the file and run the study again")
+    for column in columns:
+        if column not in may_be_empty and table[column].isna().any():
+            raise StudyError(f"{path}: column {column} has empty cells; delete the file and run the study again")
+    return table
+
+
+def of_protocol(table, protocol, path):
+    """Return the rows of `table` (read from `path`) of `protocol`, or raise `StudyError` if there is none."""
+    rows = table[table["protocol"] == protocol]
+    if rows.empty:
+        raise StudyError(f"{path}: no row of protocol {protocol}; check noise.protocols in the study's config")
+    return rows
+
+
+def example_row(examples, protocol, path, kind="median"):
+    """Return the row (a Series) of `protocol` and `kind` in the table of examples read from `path`."""
+    rows = examples[(examples["protocol"] == protocol) & (examples["kind"] == kind)]
+    if rows.empty:
+        raise StudyError(f"{path}: no {kind} example of protocol {protocol}; delete the file and run the study again")
+    return rows.iloc[0]
