@@ -111,7 +111,6 @@ def test_what_an_earlier_publication_left_is_removed(study):
         "tables/summary.csv",
         "model/last.safetensors",
         "figures/figure7_boxes.png",
-        "report.html",
     ],
 )
 def test_an_unfinished_study_is_refused_and_what_was_published_stays(study, missing):
@@ -119,7 +118,7 @@ def test_an_unfinished_study_is_refused_and_what_was_published_stays(study, miss
     publish_study.main(study, target)
     before = sorted(target.rglob("*"))
     (study / missing).unlink()
-    with pytest.raises(StudyError, match=f"(?s){missing}.*run it"):
+    with pytest.raises(StudyError, match=f"(?s){missing}.*run (it|the study)"):
         publish_study.main(study, target)
     assert sorted(target.rglob("*")) == before
 
@@ -127,7 +126,7 @@ def test_an_unfinished_study_is_refused_and_what_was_published_stays(study, miss
 @pytest.mark.parametrize("target", [".", "..", "../..", "tables", "../../workflow"])
 def test_a_target_that_holds_something_else_is_not_replaced(study, target):
     before = sorted(study.parents[1].rglob("*"))
-    with pytest.raises(StudyError, match="no earlier publication.*results/reference"):
+    with pytest.raises(StudyError, match="not an earlier publication"):
         publish_study.main(study, study / target)
     assert sorted(study.parents[1].rglob("*")) == before
 

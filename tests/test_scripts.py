@@ -100,7 +100,7 @@ def test_shards_together_are_the_whole_in_any_number(results, tmp_path):
     assert list(pd.read_csv(tmp_path / "grid.csv")["id"].unique()) == list(stacks.load(noisy)["ids"])
 
 
-@pytest.mark.parametrize("fault", ["missing row", "twice", "missing image", "empty cell"])
+@pytest.mark.parametrize("fault", ["missing row", "twice", "missing image", "other image", "empty cell"])
 def test_incomplete_shards_are_refused(results, tmp_path, fault):
     noisy = results / "noisy/test_fixed0.5_0.npz"
     rows = pd.read_csv(results / "grid/test_fixed0.5_0.csv", dtype={"id": str})
@@ -110,10 +110,12 @@ def test_incomplete_shards_are_refused(results, tmp_path, fault):
         rows = pd.concat([rows, rows.iloc[:1]])
     elif fault == "missing image":
         rows = rows[rows["id"] != rows["id"].iloc[0]]
+    elif fault == "other image":
+        rows["id"] = rows["id"].replace(rows["id"].iloc[0], "stranger")
     else:
         rows.loc[2, "ssim"] = np.nan
     rows.to_csv(tmp_path / "shard.csv", index=False)
-    with pytest.raises(StudyError, match="shard.csv and the other shards.*delete them"):
+    with pytest.raises(StudyError, match="shard.csv.*delete th"):
         gather_grid.main([tmp_path / "shard.csv"], noisy, tmp_path / "grid.csv", n_values=5)
     assert not (tmp_path / "grid.csv").exists()
 
@@ -193,13 +195,13 @@ def test_noise_that_is_not_finite_is_refused_by_the_network(results, tmp_path):
 # --- tables
 
 
-def per_image(gains):
-    """A table of one protocol: {patient: [gain of the map of each of its images]}; all other methods score 30 dB."""
+def per_image(gains, difficulty=0):
+    """A table of one protocol: {patient: [gain of the map of each of its images]}; all other methods score the same."""
     rows = []
     for patient, values in gains.items():
         for index, gain in enumerate(values):
             for method in METHODS:
-                psnr = 30.0 + (gain if method == "map" else 0)
+                psnr = 30.0 + difficulty * (len(rows) // len(METHODS)) + (gain if method == "map" else 0)
                 key = {"protocol": "p", "draw": 0, "id": f"{patient}-{index}", "patient": patient}
                 rows.append({**key, "method": method, "psnr": psnr, "ssim": psnr / 100, "gap": 0.0})
     return pd.DataFrame(rows)
@@ -209,7 +211,7 @@ OPTIONS = {"resamples": 400, "confidence": 0.95, "seed": 1}
 
 
 def test_gains_are_paired_by_image_whatever_the_order():
-    table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]})
+    table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]}, difficulty=7)
     shuffled = table.sample(frac=1, random_state=0)
     rows = collect_tables.paired_gains(shuffled, OPTIONS).query("metric == 'psnr'")
     assert list(rows["baseline"]) == list(METHODS[:4])
@@ -233,8 +235,8 @@ def test_a_missing_measurement_ends_the_collection(results, tmp_path):
     table.to_csv(tmp_path / "metrics.csv", index=False)
     paths = [results / "scalars/uniform_0.csv"], [results / "grid/test_uniform_0.csv"], results / "model/history.csv"
     report = {"bootstrap": 200, "confidence": 0.95}
-    with pytest.raises(StudyError, match="metrics.csv.*a value is missing; delete it"):
-        collect_tables.main([tmp_path / "metrics.csv"], *paths, tmp_path, ["uniform"], [0], report, 42)
+    with pytest.raises(StudyError, match="metrics.csv: column psnr has empty cells; delete"):
+        collect_tables.main([tmp_path / "metrics.csv"], *paths, tmp_path, ["uniform"], [0], report, 42, "sample", 32)
 
 
 def test_examples_are_picked_by_gain_alone(tmp_path, results):
@@ -264,7 +266,7 @@ def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path
     folder = tmp_path / "benchmarks"
     (folder / "denoise").mkdir(parents=True)
     for name, seconds, memory in (("train", 1.5, 900), ("denoise/a", 100, 300), ("denoise/b", 200, 500)):
-        (folder / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t{memory}\n")
+        (folder / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n9\t0:00:09\t9\n{seconds}\t0:00:01\t{memory}\n")
     (tmp_path / "training.json").write_text(json.dumps({"seconds": 4000.0}))
     paths = [folder / "train.tsv", folder / "denoise/a.tsv", folder / "denoise/b.tsv"]
     collect_times.main(paths, tmp_path / "training.json", tmp_path / "times.csv")
@@ -285,14 +287,17 @@ FAULTS = {
     "every method on every test image": ("tables/per_image.csv", lambda t: t.iloc[1:]),
     "all numbers are finite": ("tables/per_image.csv", lambda t: t.assign(psnr=np.inf)),
     "no negative gap beyond rounding": ("tables/per_image.csv", lambda t: t.assign(relative_gap=-1e-3)),
-    "relative gap ≤ 0.001 for λ ≤ 0.1": ("tables/per_image.csv", lambda t: t.assign(relative_gap=0.01)),
+    "scalar solutions with λ ≤ 0.1 within 0.01 of the minimiser": (
+        "tables/per_image.csv",
+        lambda t: t.assign(gap=0.06),  # √(2 · 0.06 / 32²) = 0.0108
+    ),
 }
 
 
 def check(folder, output, iterations=16):
     paths = [folder / name for name in ("manifest.csv", "tables/per_image.csv", "tables/grid.csv")]
     paths += [folder / "tables/scalar_choice.csv", output]
-    check_study.main(*paths, n_values=5, n_protocols=2, n_draws=1, iterations=iterations)
+    check_study.main(*paths, n_values=5, n_protocols=2, n_draws=1, iterations=iterations, size=32)
 
 
 @pytest.mark.parametrize("name", FAULTS)
