@@ -156,7 +156,7 @@ def test_folder_without_splits_end_to_end_and_a_bad_file(tmp_path):
 def test_sample_needs_no_network_and_keeps_scenes_apart(monkeypatch, tmp_path):
     import socket
 
-    monkeypatch.setattr(socket, "socket", None)
+    monkeypatch.setattr(socket.socket, "connect", None)
     with sources.opened("sample", None, None, None, 256) as candidates:
         count = {split: sum(one.split == split for one in candidates) for split in manifest.SPLITS}
         scenes = {split: {one.patient for one in candidates if one.split == split} for split in manifest.SPLITS}

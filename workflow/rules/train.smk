@@ -24,8 +24,6 @@ rule train:
         gpu=TRAINING_GPUS,
     params:
         settings=TRAINING,
-        device=config["training"]["device"],
-        checkpoint_seconds=config["training"]["checkpoint_seconds"],
         store=f"{RESULTS}/trained",
         code=code_version("train"),
     message:

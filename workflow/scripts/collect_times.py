@@ -1,42 +1,48 @@
 """Collect time and memory of each step from Snakemake's benchmark files."""
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import tables
+from tvmap import tables, tabular
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
-SAMPLED = 60  # seconds
-
 
 def main(benchmark_paths, training_path, output_path):
     """One row a step: its jobs, their seconds summed, the largest resident set of one (MiB).
 
-    Snakemake samples the memory every half minute, so it is left out for jobs too short to be seen. A training that was
-    resumed or taken from the store counts with the time that it really took.
+    The memory is what each job wrote into its log (Snakemake samples it too rarely for short jobs). A training that was
+    resumed or taken from the store counts with the time and memory that it really took.
     """
     rows = []
     for path in map(Path, benchmark_paths):
-        table = pd.read_csv(path, sep="\t", na_values="-").iloc[-1]
+        seconds = tabular.read_table(path, ["s"], separator="\t")["s"].iloc[-1]
         step = path.stem if path.parent.name == "benchmarks" else path.parent.name
-        rows.append(
-            {
-                "step": step,
-                "jobs": 1,
-                "seconds": table["s"],
-                "max_rss_mib": table["max_rss"] if table["s"] >= SAMPLED else None,
-            }
-        )
+        rows.append({"step": step, "jobs": 1, "seconds": seconds, "max_rss_mib": peak_memory(log_of(path))})
     times = pd.DataFrame(rows).groupby("step", sort=False).agg({"jobs": "sum", "seconds": "sum", "max_rss_mib": "max"})
-    times.loc["train", "seconds"] = pd.read_json(training_path, typ="series")["seconds"]
+    training = json.loads(Path(training_path).read_text())
+    times.loc["train", ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
     times.to_csv(output_path)
     rows = tables.times_table(times.reset_index())
     tables.write_markdown(output_path, "Time and memory of the steps", tables.times_head(), rows)
+
+
+def log_of(benchmark_path):
+    """The log of the job with this benchmark file: the two folders have the same structure."""
+    parts = ["logs" if part == "benchmarks" else part for part in benchmark_path.parts]
+    return Path(*parts).with_suffix(".log")
+
+
+def peak_memory(log_path):
+    """The peak memory in MiB that a job wrote at the end of its log, None if there is none."""
+    found = re.findall(r"peak memory: (\d+) MiB", log_path.read_text()) if log_path.is_file() else []
+    return int(found[-1]) if found else None
 
 
 if "snakemake" in globals():

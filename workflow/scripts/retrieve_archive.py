@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def main(url, output_path, n_bytes, sha256):
     """Write the file at `url` to `output_path`; see `tvmap.download.fetch`.
 
-    The file itself lies in `downloads/` beside it, unknown to Snakemake, which deletes an output before it is made anew:
-    a rerun checks it and downloads nothing.
+    The file itself lies in `downloads/` beside it, unknown to Snakemake, which deletes an output before making it
+    anew: a rerun checks it and downloads nothing.
     """
     output_path = Path(output_path)
     kept = output_path.parent / "downloads" / output_path.name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tvmap import devices, stacks, training
+from tvmap import devices, logs, machine, stacks, training
 from tvmap.files import write_atomically
 from tvmap.logs import log, logged_to
 
@@ -35,8 +35,10 @@ def main(clean_train, clean_val, noisy_val, settings, folder, store, device, thr
         where["checkpoint_seconds"] = checkpoint_seconds
         summary = training.train(images, validation, device=device, **where, **settings)
         summary |= {"fingerprint": fingerprint, "device": str(device), "threads": torch.get_num_threads()}
+        summary |= {"versions": machine.versions(), "machine": machine.description(), "max_rss_mib": logs.peak_memory()}
         write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
         work.rename(kept)
+        (kept / "checkpoint.pt").unlink(missing_ok=True)  # only now: a training killed until here resumes
     else:
         log.info("training %s was finished before: taken from %s", fingerprint, kept)
     for name in FILES:
@@ -45,13 +47,17 @@ def main(clean_train, clean_val, noisy_val, settings, folder, store, device, thr
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
+        how = snakemake.config["training"]  # no params: a change of them is no reason to train anew
+        if snakemake.threads != how["threads"]:
+            message = "training.threads is %d, but %d are to be had: the weights will differ in the last bits"
+            log.warning(message, how["threads"], snakemake.threads)
         main(
             *(snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")),
             snakemake.params.settings,
             Path(snakemake.output.history).parent,
             snakemake.params.store,
-            snakemake.params.device,
+            how["device"],
             snakemake.threads,
             snakemake.params.code,
-            snakemake.params.checkpoint_seconds,
+            how["checkpoint_seconds"],
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import resource
 import sys
 
 from .errors import StudyError
@@ -30,6 +31,13 @@ def logged_to(path):
         log.exception("unexpected error")
         raise
     finally:
+        log.info("peak memory: %d MiB", peak_memory())
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
+
+
+def peak_memory():
+    """The largest resident set of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

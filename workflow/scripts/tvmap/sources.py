@@ -20,6 +20,7 @@ MEMBER_BYTES = 64 * 2**20  # the largest X-ray of the archive has 3 MiB; more in
 # text, silhouettes, a phase image (cell) and what is smaller than a tile.
 PHOTOGRAPHS = {
     "train": [
+        ("astronaut.png", "astronaut"),  # public domain, NASA
         ("brick.png", "brick"),  # CC0, CC0Textures
         ("clock_motion.png", "clock_motion"),  # public domain, Stefan van der Walt
         ("coins.png", "coins"),  # no known restrictions, Brooklyn Museum
@@ -28,11 +29,10 @@ PHOTOGRAPHS = {
         ("hubble_deep_field.jpg", "hubble_deep_field"),  # public domain, NASA
         ("ihc.png", "ihc"),  # no known restrictions, Center for Microscopy and Molecular Imaging
         ("moon.png", "moon"),  # no source or terms stated
-        ("motorcycle_left.png", "motorcycle"),  # Middlebury stereo data set 2014, no terms stated
-        ("motorcycle_right.png", "motorcycle"),  # its stereo partner
     ],
     "val": [
-        ("astronaut.png", "astronaut"),  # public domain, NASA
+        ("motorcycle_left.png", "motorcycle"),  # Middlebury stereo data set 2014, no terms stated
+        ("motorcycle_right.png", "motorcycle"),  # its stereo partner
         ("rocket.jpg", "rocket"),  # public domain, SpaceX
     ],
     "test": [

@@ -19,7 +19,7 @@ def save(path, **arrays):
 def load(path):
     """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
         raise StudyError(f"{path}: not a readable array file ({error}); delete it and run again") from error

@@ -19,7 +19,7 @@ TEXT = (
 )  # never numbers, never NaN
 
 
-def read_table(path, columns, may_be_empty=()):
+def read_table(path, columns, may_be_empty=(), separator=","):
     """Return the CSV table at `path`, restricted to `columns`; identifiers stay text.
 
     Raises:
@@ -29,7 +29,7 @@ def read_table(path, columns, may_be_empty=()):
     if not path.is_file():
         raise StudyError(f"{path}: no such table; run the study first, or give a folder that has it")
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, sep=separator, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
         raise StudyError(f"{path}: not a readable CSV table ({error}); delete it and run the study again") from error
     missing = [column for column in columns if column not in table.columns]

@@ -73,7 +73,7 @@ def _resume(path, fingerprint):
     if not Path(path).exists():
         return None
     try:
-        checkpoint = torch.load(path, weights_only=True)
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         if checkpoint["fingerprint"] == fingerprint:
             return checkpoint
         log.info("%s belongs to another training (settings, data or code differ): starting anew", path)
@@ -107,7 +107,7 @@ def train(
 
     images: float32 (n, H, W) in [0, 1]; validation: (clean, noisy), tensors (n, 1, H, W); settings: `training` of the
     config; network, solver: its sections of these names. The checkpoint at `checkpoint_path` is resumed if its
-    `fingerprint` is this one, written anew every `checkpoint_seconds`, and deleted at the end.
+    `fingerprint` is this one, and written anew every `checkpoint_seconds`.
     """
     started, folder = time.perf_counter(), Path(folder)
     network_settings = {**network, "precision": settings["precision"]}
@@ -165,6 +165,10 @@ def train(
                 )
             if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == epochs:
                 row[3:] = validate(model, *validation, solver)
+                if not math.isfinite(row[3]):
+                    raise StudyError(
+                        f"training: the validation loss is {row[3]} in epoch {epoch + 1}; check the images"
+                    )
                 if row[4] > max((r[4] for r in state["history"] if r[4] is not None), default=-math.inf):
                     state["best_epoch"] = epoch + 1
                     state["best"] = {name: t.detach().cpu().clone() for name, t in model.unet.state_dict().items()}
@@ -184,7 +188,6 @@ def train(
 
     save_weights(folder / "last.safetensors", model.unet.state_dict(), network_settings)
     save_weights(folder / "best.safetensors", state["best"], network_settings)
-    Path(checkpoint_path).unlink(missing_ok=True)
     seconds = seconds_before + time.perf_counter() - started
     return {"epochs": epochs, "steps": epochs * n_batches, "best_epoch": state["best_epoch"], "seconds": seconds}
 
