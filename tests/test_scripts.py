@@ -1,7 +1,6 @@
 """The scripts of the workflow, called directly: what they refuse, what they choose, and their form."""
 
 import ast
-import gc
 import json
 import re
 import shutil
@@ -259,17 +258,25 @@ def test_examples_are_picked_by_gain_alone(tmp_path, results):
 
 
 def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path):
-    folder = tmp_path / "benchmarks"
-    (folder / "denoise").mkdir(parents=True)
-    for name, seconds, memory in (("train", 1.5, 900), ("denoise/a", 100, 300), ("denoise/b", 200, 500)):
-        (folder / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n9\t0:00:09\t9\n{seconds}\t0:00:01\t{memory}\n")
-    (tmp_path / "training.json").write_text(json.dumps({"seconds": 4000.0}))
-    paths = [folder / "train.tsv", folder / "denoise/a.tsv", folder / "denoise/b.tsv"]
+    """A benchmark's last line counts; the memory is what the log of the same name says."""
+    for name, seconds, memory in (
+        ("train", 1.5, 90),
+        ("select", 1, None),
+        ("denoise/a", 100, 500),
+        ("denoise/b", 200, 300),
+    ):
+        benchmark, log = tmp_path / f"benchmarks/{name}.tsv", tmp_path / f"logs/{name}.log"
+        for path in (benchmark, log):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        benchmark.write_text(f"s\th:m:s\n9\t0:00:09\n{seconds}\t0:00:01\n")
+        log.write_text(f"12:00:00 INFO peak memory: {memory} MiB\n" if memory else "killed\n")
+    (tmp_path / "training.json").write_text(json.dumps({"seconds": 4000.0, "max_rss_mib": 900}))
+    paths = [tmp_path / f"benchmarks/{name}.tsv" for name in ("train", "select", "denoise/a", "denoise/b")]
     collect_times.main(paths, tmp_path / "training.json", tmp_path / "times.csv")
     times = pd.read_csv(tmp_path / "times.csv").set_index("step")
-    assert list(times.index) == ["train", "denoise"]
-    assert list(times["jobs"]) == [1, 2] and list(times["seconds"]) == [4000.0, 300.0]
-    assert times.loc["denoise", "max_rss_mib"] == 500
+    assert times["jobs"].to_dict() == {"train": 1, "select": 1, "denoise": 2}
+    assert times["seconds"].to_dict() == {"train": 4000.0, "select": 1.0, "denoise": 300.0}
+    assert times["max_rss_mib"].fillna(-1).to_dict() == {"train": 900, "select": -1, "denoise": 500}
 
 
 # --- the study checked from inside, and where it comes from
@@ -330,7 +337,6 @@ def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
     assert set(found["training"]) >= {"epochs", "reported", "best_epoch", "seconds", "fingerprint"}
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # NumPy leaves a file open that is no archive
 def test_damaged_stacks_are_refused_by_name(tmp_path_factory):
     path = copy(tmp_path_factory) / RESULTS / "clean/test.npz"
     whole = path.read_bytes()
@@ -340,4 +346,3 @@ def test_damaged_stacks_are_refused_by_name(tmp_path_factory):
         path.write_bytes(damaged)
         with pytest.raises(StudyError, match="clean/test.npz: not a readable array file.*delete it and run again"):
             stacks.load(path)
-        gc.collect()

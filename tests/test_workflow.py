@@ -297,6 +297,7 @@ CHANGED_SETTINGS = [
     ({"report": {"bootstrap": 300}}, {**TABLES, "write_provenance": 1}),
     ({"grid": {"refine": 8}}, {**CHOSEN, "refine_grid": 2, "write_provenance": 1}),
     ({"training": {"epochs": 4}}, TRAINED),
+    ({"training": {"checkpoint_seconds": 9}}, {"write_provenance": 1, "build_report": 1, "all": 1}),
     (
         {"noise": {"protocols": {"uniform": [0.1, 0.4]}}},  # the training validates with the other one
         {
