@@ -15,11 +15,8 @@ import tvmap.fingerprint
 import tvmap.methods
 from tvmap.errors import StudyError
 
-# Overlays are merged key by key, so a protocol is taken out by the value null.
-levels = config.get("noise", {}).get("protocols", {})
-config["noise"]["protocols"] = {name: level for name, level in levels.items() if level is not None}
-
 try:
+    tvmap.config.drop_protocols(config)
     tvmap.config.check(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
 except StudyError as error:
     raise WorkflowError(str(error)) from None

@@ -1,14 +1,8 @@
 """Figure 1: the whole method as one drawing, from the clean image to the loss and the gradient back to the network."""
 
-from typing import TYPE_CHECKING
-
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
 from tvmap import plotting
-from tvmap.logs import logged_to
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 DATA, LEARNED, FIXED, BACK = "#f2f2f2", "#cfe9df", "#d5e5f2", "#c1272d"
 
@@ -70,8 +64,3 @@ def box(axes, x, y, name, description, colour, width=17):
     axes.add_patch(FancyBboxPatch(corner, width, 10, facecolor=colour, **look))
     axes.text(x, y + 1.9, name, ha="center", va="center", fontsize=plotting.TEXT + 2)
     axes.text(x, y - 2.5, description, ha="center", va="center", fontsize=plotting.SMALL)
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.output, **snakemake.params)

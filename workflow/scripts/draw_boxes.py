@@ -1,13 +1,7 @@
 """Figure 7: box plots of PSNR and SSIM of every method, one row per noise protocol, from the table of metrics."""
 
-from typing import TYPE_CHECKING
-
 from tvmap import plotting, tabular
-from tvmap.logs import logged_to
 from tvmap.methods import LABELS, METHODS, protocol_label
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 
 def main(metrics_path, png_path, pdf_path, protocols):
@@ -62,8 +56,3 @@ def draw_panel(panel, images, metric, methods):
     panel.set(xlabel="", ylabel="", yticks=range(len(methods)), yticklabels=[LABELS[method] for method in methods])
     panel.grid(axis="x", color=plotting.LIGHT, linewidth=0.5)
     panel.set_axisbelow(True)
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -1,15 +1,9 @@
 """Figure 2: a 3 × 3 convolution with zero padding and 2 × 2 max pooling, worked out on numbers."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.patches import Rectangle
 
 from tvmap import plotting
-from tvmap.logs import logged_to
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 IMAGE = np.array([[1, 2, 0, 3], [4, 1, 1, 0], [0, 2, 5, 1], [3, 0, 1, 2]])
 KERNEL = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
@@ -78,8 +72,3 @@ def draw_matrix(axes, values, left, title, blocks, padding=False):
             color=plotting.GREY if border else plotting.DARK,
         )
     axes.text(left + values.shape[1] / 2, bottom - 0.2, title, ha="center", va="top", fontsize=plotting.SMALL)
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.output, **snakemake.params)

@@ -1,17 +1,11 @@
 """Figure 8: histograms of the paired differences map minus scalar of PSNR and SSIM, from the table of metrics."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tvmap import plotting, tabular
-from tvmap.logs import logged_to
 from tvmap.methods import LABELS, ORACLES, protocol_label
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 
 def main(metrics_path, png_path, pdf_path, protocols):
@@ -66,8 +60,3 @@ def draw_panel(panel, gain, edges, baseline, metric):
     mean = f"{gain.mean():+.2f} dB" if metric == "psnr" else f"{gain.mean():+.3f}"
     text = f"mean {mean.replace('-', '−')}, {(gain > 0).sum()} of {len(gain)} images improved"
     panel.text(0.99, 0.97, text, transform=panel.transAxes, ha="right", va="top", fontsize=plotting.SMALL)
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.input, **snakemake.output, **snakemake.params)

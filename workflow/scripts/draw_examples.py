@@ -1,17 +1,11 @@
 """Figure 4: clean, noisy and denoised images of median, best and worst gain, from the pixels and table of examples."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.patches import Rectangle
 
 from tvmap import plotting, tabular
 from tvmap.errors import StudyError
-from tvmap.logs import logged_to
 from tvmap.methods import protocol_label
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 KINDS = ("median", "best", "worst")
 COLUMNS = {"clean": "clean", "noisy": "noisy", "scalar": "scalar λ, oracle (PSNR)", "map": "map Λ (U-Net)"}
@@ -83,8 +77,3 @@ def draw_image(panel, image, corner, side):
     inset.imshow(image[row : row + side, column : column + side], **options)
     inset.set(xticks=[], yticks=[])
     inset.spines[:].set(visible=True, edgecolor="#ffd92f", linewidth=0.8)
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -1,17 +1,11 @@
 """Figure 6: PSNR and SSIM against the scalar weight λ for one protocol, from the tables of grid, choice and metrics."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from tvmap import plotting, tabular
 from tvmap.errors import StudyError
-from tvmap.logs import logged_to
 from tvmap.methods import LABELS, ORACLES, protocol_label
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 
 def main(grid_path, examples_path, choice_path, metrics_path, png_path, pdf_path, protocol, level):
@@ -92,8 +86,3 @@ def zoom(panel, curves, example, maps, weight):
     high = max(near.quantile(0.9, axis=1).max(), maps.mean(), maps[example])
     panel.xaxis.set_major_locator(MaxNLocator(6))
     panel.set(xlim=(0, right), ylim=(low - 0.05 * (high - low), high + 0.08 * (high - low)))
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -1,16 +1,10 @@
 """Figure 5: the map Λ of the image of median gain, its logarithm, and histograms of both."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from tvmap import plotting, tabular
 from tvmap.errors import StudyError
-from tvmap.logs import logged_to
 from tvmap.methods import LABELS, protocol_label
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 
 def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
@@ -66,8 +60,3 @@ def draw_row(figure, row, values, label, scalar):
         colour = plotting.COLOURS["scalar-oracle-psnr"]
         row[1].axvline(scalar, color=colour, linestyle="--", label=LABELS["scalar-oracle-psnr"])
     row[1].set(xlabel=label, ylabel="share of pixels (%)")
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -1,12 +1,6 @@
 """Time and memory of each step of the workflow as horizontal bars, from the table of times."""
 
-from typing import TYPE_CHECKING
-
 from tvmap import plotting, tabular
-from tvmap.logs import logged_to
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 
 def main(times_path, png_path, pdf_path):
@@ -58,8 +52,3 @@ def duration(seconds):
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.input, **snakemake.output, **snakemake.params)

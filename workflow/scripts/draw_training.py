@@ -1,14 +1,8 @@
 """Training curves: loss, learning rate, validation PSNR and SSIM against epoch, from the training history."""
 
-from typing import TYPE_CHECKING
-
 from matplotlib.ticker import MaxNLocator
 
 from tvmap import plotting, tabular
-from tvmap.logs import logged_to
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 SERIES = {"train_loss": ("#0173b2", "training"), "val_loss": ("#de8f05", "validation")}
 
@@ -63,8 +57,3 @@ def draw_series(panel, history, column, colour, label=None):
     known = history.dropna(subset=[column])
     marker = "o" if len(known) <= 25 else None
     panel.plot(known["epoch"], known[column], color=colour, label=label, marker=marker, markersize=3)
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -1,16 +1,10 @@
 """Figure 3: the U-Net with its channels, image sizes and operations, drawn from the list of channels."""
 
-from typing import TYPE_CHECKING
-
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from tvmap import plotting
 from tvmap.errors import StudyError
-from tvmap.logs import logged_to
-
-if TYPE_CHECKING:
-    from snakemake.script import snakemake
 
 CONVOLUTION, POOLING, UPSAMPLING, SKIP, LAST = "#0173b2", "#c1272d", "#029e73", "#6e6e6e", "#8f4fa8"
 LEGEND = {
@@ -117,8 +111,3 @@ def write_legend(axes):
     for text, colour in (("feature maps, number of channels above", MAP), ("copied feature maps", COPY)):
         handles.append(Patch(facecolor=colour, edgecolor=plotting.DARK, linewidth=0.6, label=text))
     axes.legend(handles=handles, loc="lower center", ncols=2, columnspacing=1.5, borderaxespad=0.2)
-
-
-if "snakemake" in globals():
-    with logged_to(snakemake.log[0]):
-        main(**snakemake.output, **snakemake.params)

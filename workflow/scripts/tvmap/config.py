@@ -35,6 +35,13 @@ def check(config, schema_path):
     _check_together(config)
 
 
+def drop_protocols(config):
+    """Take out of `config` the noise protocols that are null: an overlay, merged key by key, cannot do it otherwise."""
+    noise = config.get("noise")
+    if isinstance(noise, dict) and isinstance(noise.get("protocols"), dict):
+        noise["protocols"] = {name: level for name, level in noise["protocols"].items() if level is not None}
+
+
 def _check_plain(value, path):
     """Reject what a JSON schema lets pass: names that are no text, numbers that are not finite."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -4,7 +4,7 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .errors import StudyError
 
@@ -63,6 +63,10 @@ def _open(source, name):
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise StudyError(
             f"{name}: declares more than {Image.MAX_IMAGE_PIXELS:,} pixels; leave it out or save a smaller copy"
+        ) from None
+    except UnidentifiedImageError:  # its own text shows an address in memory
+        raise StudyError(
+            f"{name}: cannot be read as an image, it is of another kind; replace it or leave it out"
         ) from None
     except Exception as error:  # damaged files raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
         raise StudyError(

@@ -19,11 +19,12 @@ TEXT = (
 )  # never numbers, never NaN
 
 
-def read_table(path, columns, may_be_empty=(), separator=","):
+def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=False):
     """Return the CSV table at `path`, restricted to `columns`; identifiers stay text.
 
     Raises:
-        StudyError: no such file, a missing column, no row, or a missing number outside the columns `may_be_empty`.
+        StudyError: no such file, a missing column, no row unless `may_have_no_row`, or a missing number outside the
+            columns `may_be_empty`.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,7 +37,7 @@ def read_table(path, columns, may_be_empty=(), separator=","):
     if missing:
         raise StudyError(f"{path}: column {', '.join(missing)} is missing; delete the file and run the study again")
     table = table[list(columns)]
-    if table.empty:
+    if table.empty and not may_have_no_row:
         raise StudyError(f"{path}: the table has no row; delete the file and run the study again")
     for column in columns:
         if column not in may_be_empty and table[column].isna().any():
