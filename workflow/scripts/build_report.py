@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmap import page
+from tvmap import page, provenance
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 def main(table_paths, figures_folder, provenance_path, template_path, output_path):
     """Write the page. `table_paths`: CSV files, known by their names; report.css lies beside the template."""
     tables = page.read_tables(table_paths)
-    provenance = page.read_provenance(provenance_path)
-    html = page.render(tables, figures_folder, provenance, template_path)
+    html = page.render(tables, figures_folder, provenance.read(provenance_path), template_path)
     Path(output_path).write_text(html, encoding="utf-8")
     log.info("%s: %.1f MB, opens without a network", output_path, len(html.encode()) / 1e6)
 

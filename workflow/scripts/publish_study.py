@@ -4,12 +4,11 @@ python workflow/scripts/publish_study.py results/xray-fast results/reference/xra
 """
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
 
-from tvmap import figures
+from tvmap import figures, provenance
 from tvmap.errors import StudyError
 
 ALLOWED = (
@@ -35,11 +34,11 @@ def main(folder, target):
         raise StudyError(f"{folder}: no finished study (checks/checks.csv is missing); run it first")
     if target.exists() and not (target / "provenance.json").is_file() or folder.resolve() == target.resolve():
         raise StudyError(f"{target}: not an earlier publication, so it is not replaced; give another folder")
-    provenance = read_provenance(folder / "provenance.json")
-    pixels = provenance["data"]["source"] in FREE_SOURCES
-    found = figures.figures(provenance["config"])
+    origin = provenance.read(folder / "provenance.json")
+    pixels = origin["data"]["source"] in FREE_SOURCES
+    found = figures.figures(origin["config"])
     names = [name for name, figure in found.items() if pixels or not figure.has_pixels]
-    chosen = [*ALLOWED, f"model/{provenance['training']['reported']}.safetensors"]
+    chosen = [*ALLOWED, f"model/{origin['training']['reported']}.safetensors"]
     chosen += [f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")]
     missing = [name for name in chosen if not (folder / name).is_file()]
     if missing:
@@ -55,14 +54,6 @@ def main(folder, target):
     shutil.rmtree(old, ignore_errors=True)
     size = sum((folder / name).stat().st_size for name in chosen) / 1e6
     print(f"{target}: {len(chosen)} files, {size:.1f} MB; {'with' if pixels else 'without'} pixels of test images")
-
-
-def read_provenance(path):
-    """The content of provenance.json, or a `StudyError`."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: cannot be read ({error}); run the study again") from error
 
 
 if __name__ == "__main__":

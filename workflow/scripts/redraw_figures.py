@@ -5,11 +5,10 @@ python workflow/scripts/redraw_figures.py results/reference/xray-fast
 
 import argparse
 import importlib
-import json
 import sys
 from pathlib import Path
 
-from tvmap import figures
+from tvmap import figures, provenance
 from tvmap.errors import StudyError
 
 
@@ -21,7 +20,7 @@ def main(folder, output=None):
     """
     folder = Path(folder)
     output = Path(output or folder / "figures")
-    config = read_config(folder / "provenance.json")
+    config = provenance.read(folder / "provenance.json")["config"]
     output.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, figure in figures.figures(config).items():
@@ -35,16 +34,6 @@ def main(folder, output=None):
         drawn.append(name)
     print(f"{len(drawn)} figures drawn in {output}")
     return drawn
-
-
-def read_config(path):
-    """Return the study's config from its provenance file, or raise `StudyError`."""
-    if not path.is_file():
-        raise StudyError(f"{path}: no such file; give the folder of a finished study, for example results/quickstart")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["config"]
-    except (ValueError, KeyError) as error:
-        raise StudyError(f"{path}: not a provenance file with a config ({error}); run the study again") from error
 
 
 if __name__ == "__main__":

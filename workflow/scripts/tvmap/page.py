@@ -1,7 +1,6 @@
 """The report page: equations as MathML, figures as data URIs, tables and sentences made from the study's numbers."""
 
 import base64
-import json
 import re
 import struct
 from pathlib import Path
@@ -310,11 +309,3 @@ def render(tables, figures_folder, provenance, template_path):
         published_table=published_table(summary, gains),
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
     )
-
-
-def read_provenance(path):
-    """The content of provenance.json."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: cannot be read ({error}); run the study again") from error
