@@ -289,7 +289,7 @@ CHANGED_CODE = [
         {**CHOSEN, **TRAINED, "search_grid": 8, "gather_grid": 4, "refine_grid": 2, "denoise_images": 10},
     ),
     ("tvmap/intervals.py", '"bootstrap"', '"intervals"', TABLES),
-    ("tvmap/page.py", "import json", "import json\n\nEXTRA = 1", {"build_report": 1, "all": 1}),
+    ("tvmap/page.py", "import base64", "import base64\n\nEXTRA = 1", {"build_report": 1, "all": 1}),
     ("draw_boxes.py", "from tvmap", "import json\n\nfrom tvmap", {"draw_figure": 1, "build_report": 1, "all": 1}),
     ("tvmap/grid.py", "round(10)", "round(9)", {**CHOSEN, "search_grid": 8, "gather_grid": 4, "refine_grid": 2}),
 ]
