@@ -11,19 +11,19 @@ from tvmap.logs import log, logged_to
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
-CURVE = ("id", "weight", "psnr", "ssim")
-
 
 def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, weight_paths):
     """Write the choices (one row a test image) and `weight_paths`: {method: file with ids and weight (n,)}."""
-    val = pd.concat([tabular.read_table(path, CURVE) for path in val_grid_paths]).groupby("weight")["psnr"].mean()
+    val = (
+        pd.concat([tabular.read_table(path, tabular.CURVE) for path in val_grid_paths]).groupby("weight")["psnr"].mean()
+    )
     best, on_edge = grid.best_index(val.to_numpy())
     fixed = val.index[best]
     log.info("λ fixed on validation: %g (%.3f dB)", fixed, val.iloc[best])
     if on_edge:
         log.warning("grid: the λ fixed on validation, %g, lies on the edge; widen grid.minimum or grid.maximum", fixed)
     ids = stacks.load(noisy_path)["ids"]
-    curves = tabular.read_table(test_grid_path, CURVE).groupby("id", sort=False)
+    curves = tabular.read_table(test_grid_path, tabular.CURVE).groupby("id", sort=False)
     fine = tabular.read_table(fine_path, ("id", "weight_psnr", "psnr", "weight_ssim", "ssim")).set_index("id")
     rows = []
     for image_id in ids:

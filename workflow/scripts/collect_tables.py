@@ -26,7 +26,7 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
     per_image = pd.concat([tabular.read_table(path, PER_IMAGE) for path in metric_paths])
     choices, grids = (
         pd.concat([tabular.read_table(path, columns).assign(**key) for path, key in zip(paths, keys, strict=True)])
-        for paths, columns in ((choice_paths, CHOICE), (grid_paths, ("id", "weight", "psnr", "ssim")))
+        for paths, columns in ((choice_paths, CHOICE), (grid_paths, tabular.CURVE))
     )
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
     found = {

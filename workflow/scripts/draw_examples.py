@@ -16,18 +16,7 @@ def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
 
     The inset magnifies the quarter-width window in which the clean image varies most, which no method influences.
     """
-    columns = [
-        "protocol",
-        "kind",
-        "id",
-        "noise_level",
-        "gain_db",
-        "psnr_noisy",
-        "psnr_scalar",
-        "psnr_map",
-        "weight_scalar",
-    ]
-    table = tabular.read_table(examples_path, columns)
+    table = tabular.read_table(examples_path, tabular.EXAMPLES)
     pixels = plotting.read_examples(pixels_path)
     figure, axes = plotting.panels(len(KINDS), len(COLUMNS), 6.0)
     for row, kind in zip(axes, KINDS, strict=True):

@@ -18,7 +18,7 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, threads
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
     check_finite(torch.from_numpy(noisy["images"]), noisy_path)
-    curves = tabular.read_table(grid_path, ("id", "weight", "psnr", "ssim")).groupby("id", sort=False)
+    curves = tabular.read_table(grid_path, tabular.CURVE).groupby("id", sort=False)
     rows = []
     for image_id, x, z in zip(clean["ids"], clean["images"], noisy["images"], strict=True):
         curve = curves.get_group(image_id)

@@ -56,17 +56,7 @@ TABLES = {  # what the page needs of each
     "training_history": ("epoch", "learning_rate", "train_loss", *_NO_SCORE),
     "gaps": ("protocol", "method", "n", "relative_gap_median", "relative_gap_max", "rms_bound"),
     "times": ("step", "jobs", "seconds", "max_rss_mib"),
-    "examples": (
-        "protocol",
-        "kind",
-        "id",
-        "noise_level",
-        "gain_db",
-        "psnr_noisy",
-        "psnr_scalar",
-        "psnr_map",
-        "weight_scalar",
-    ),
+    "examples": tabular.EXAMPLES,
 }
 # One test image has no standard deviation, one patient no interval, an epoch without validation no score.
 MAY_BE_EMPTY = ("max_rss_mib", "std", "low", "high", *_MEANS, *_NO_SCORE)

@@ -18,6 +18,19 @@ TEXT = (
     "sha256",
 )  # never numbers, never NaN
 
+CURVE = ("id", "weight", "psnr", "ssim")  # a grid: one row an image and λ
+EXAMPLES = (
+    "protocol",
+    "kind",
+    "id",
+    "noise_level",
+    "gain_db",
+    "psnr_noisy",
+    "psnr_scalar",
+    "psnr_map",
+    "weight_scalar",
+)
+
 
 def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=False):
     """Return the CSV table at `path`, restricted to `columns`; identifiers stay text.
