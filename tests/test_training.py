@@ -113,8 +113,20 @@ def test_a_checkpoint_that_does_not_fit_is_ignored(tmp_path, caplog, damage):
         (folder / "checkpoint.pt").write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"nonsense")
     with caplog.at_level("INFO", logger="tvmap"):
         run(folder)
-    assert "starting anew" in caplog.text
+    assert "not used" in caplog.text
     assert contents(folder) == contents(tmp_path / "whole")
+
+
+def test_at_a_constant_rate_a_longer_training_goes_on_from_a_shorter_one(tmp_path, caplog):
+    constant = {**SETTINGS, "schedule": "constant"}
+    for name, epochs in (("long", 5), ("shorter", 3)):
+        run(tmp_path / name, settings={**constant, "epochs": epochs})
+    checkpoints = [tmp_path / name / "checkpoint.pt" for name in ("long", "shorter", "none")]
+    with caplog.at_level("INFO", logger="tvmap"):
+        run(tmp_path / "on", settings={**constant, "epochs": 4}, earlier=checkpoints)
+        assert "resuming after step 9 of 12" in caplog.text, "not from the longer one"
+        run(tmp_path / "on_again", settings={**constant, "epochs": 5}, earlier=[tmp_path / "on" / "checkpoint.pt"])
+    assert contents(tmp_path / "on_again") == contents(tmp_path / "long")
 
 
 def test_history_and_best(tmp_path):

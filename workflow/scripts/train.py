@@ -21,24 +21,32 @@ FILES = ("last.safetensors", "best.safetensors", "history.csv", "training.json")
 def main(clean_train, clean_val, noisy_val, settings, folder, store, device, threads, code_version, checkpoint_seconds):
     """Write FILES into `folder`. `settings`: arguments of `tvmap.training.train`; `store`: finished trainings."""
     inputs = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (clean_train, clean_val, noisy_val)]
-    key = json.dumps([settings, inputs, code_version], sort_keys=True)
+    how = settings["settings"]
+    # At a constant rate a longer training begins as a shorter one does, so it may go on from that one's checkpoint.
+    continuable = how["schedule"] == "constant" and how["epochs"] % how["validate_every"] == 0
+    key = settings | {"settings": how | {"epochs": None}} if continuable else settings
+    key = json.dumps([key, inputs, code_version], sort_keys=True)
     fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
-    kept = Path(store) / fingerprint
+    kept = Path(store) / f"{fingerprint}-{how['epochs']}"
     if not kept.exists():
         torch.set_num_threads(threads)
         validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in (clean_val, noisy_val)]
         images, device = stacks.load(clean_train)["images"], devices.pick(device)
         log.info("training %s on %s with %d threads", fingerprint, device, torch.get_num_threads())
-        work = Path(store) / f"{fingerprint}.unfinished"
+        work = kept.with_name(f"{kept.name}.unfinished")
         work.mkdir(parents=True, exist_ok=True)
         where = {"folder": work, "checkpoint_path": work / "checkpoint.pt", "fingerprint": fingerprint}
-        where["checkpoint_seconds"] = checkpoint_seconds
+        where |= {
+            "checkpoint_seconds": checkpoint_seconds,
+            "earlier": sorted(kept.parent.glob(f"{fingerprint}-*/*.pt")),
+        }
         summary = training.train(images, validation, device=device, **where, **settings)
         summary |= {"fingerprint": fingerprint, "device": str(device), "threads": torch.get_num_threads()}
         summary |= {"versions": machine.versions(), "machine": machine.description(), "max_rss_mib": logs.peak_memory()}
         write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
         work.rename(kept)
-        (kept / "checkpoint.pt").unlink(missing_ok=True)  # only now: a training killed until here resumes
+        if not continuable:
+            (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
     else:
         log.info("training %s was finished before: taken from %s", fingerprint, kept)
     for name in FILES:

@@ -68,18 +68,20 @@ def _optimiser(network, settings, n_steps):
     return optimiser, schedule
 
 
-def _resume(path, fingerprint):
-    """The checkpoint at `path` if it belongs to this training, else None; a damaged or foreign one is ignored."""
-    if not Path(path).exists():
-        return None
-    try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
-        if checkpoint["fingerprint"] == fingerprint:
-            return checkpoint
-        log.info("%s belongs to another training (settings, data or code differ): starting anew", path)
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        log.warning("%s cannot be read (%s): starting anew", path, type(error).__name__)
-    return None
+def _resume(paths, fingerprint, n_steps):
+    """The furthest checkpoint of this training at `paths`, or None; damaged, foreign and longer ones are ignored."""
+    found = None
+    for path in filter(Path.exists, map(Path, paths)):
+        try:
+            checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+            step = checkpoint["state"]["step"]
+            if checkpoint["fingerprint"] != fingerprint:
+                log.info("%s belongs to another training (settings, data or code differ): not used", path)
+            elif step <= n_steps and (found is None or step > found["state"]["step"]):
+                found = checkpoint
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            log.warning("%s cannot be read (%s): not used", path, type(error).__name__)
+    return found
 
 
 def _history_text(rows):
@@ -102,12 +104,13 @@ def train(
     fingerprint,
     checkpoint_path,
     checkpoint_seconds,
+    earlier=(),
 ):
     """Train and write last.safetensors, best.safetensors, history.csv into `folder`; return a summary dict.
 
     images: float32 (n, H, W) in [0, 1]; validation: (clean, noisy), tensors (n, 1, H, W); settings: `training` of the
-    config; network, solver: its sections of these names. The checkpoint at `checkpoint_path` is resumed if its
-    `fingerprint` is this one, and written anew every `checkpoint_seconds`.
+    config; network, solver: its sections of these names. The furthest checkpoint of this `fingerprint` at
+    `checkpoint_path` or among `earlier` is resumed; it is written anew every `checkpoint_seconds` and at the end.
     """
     started, folder = time.perf_counter(), Path(folder)
     network_settings = {**network, "precision": settings["precision"]}
@@ -126,7 +129,7 @@ def train(
     }
 
     state = {"step": 0, "loss": 0.0, "history": [], "best": None, "best_epoch": 0, "seconds": 0.0}
-    checkpoint = _resume(checkpoint_path, fingerprint)
+    checkpoint = _resume([checkpoint_path, *earlier], fingerprint, epochs * n_batches)
     if checkpoint:
         state = checkpoint["state"]
         model.unet.load_state_dict(checkpoint["model"])
@@ -181,7 +184,7 @@ def train(
             scores = f"validation {row[4]:.3f} dB, SSIM {row[5]:.4f}, " if row[4] is not None else ""
             log.info("epoch %d/%d: loss %.6f, %s%.1f min left", epoch + 1, epochs, row[2], scores, left / 60)
 
-        if time.perf_counter() - saved > checkpoint_seconds and step + 1 < epochs * n_batches:
+        if time.perf_counter() - saved > checkpoint_seconds or step + 1 == epochs * n_batches:
             saved = time.perf_counter()
             state["seconds"] = seconds_before + saved - started
             _save_checkpoint(checkpoint_path, fingerprint, state, model, optimiser, schedule)
