@@ -52,12 +52,12 @@ class _NumbaPDHG(torch.autograd.Function):
         gradients = grad_x.contiguous().numpy()
 
         def one(b):
-            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *ctx.options)
+            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *ctx.options, ctx.needs_input_grad[0])
 
         grad_z, grad_weight = zip(*_threaded(one, len(gradients)), strict=True)
         grad_weight = torch.stack([torch.from_numpy(a) for a in grad_weight])
         return (
-            torch.stack([torch.from_numpy(a) for a in grad_z])[:, None],
+            torch.stack([torch.from_numpy(a) for a in grad_z])[:, None] if ctx.needs_input_grad[0] else None,
             _sum_to(grad_weight, ctx.weight_shape),
             *[None] * 4,
         )
