@@ -90,7 +90,7 @@ def test_schema_lists_the_keys_of_config_yaml_and_describes_them():
         ({"training": {"learning_rate": "1e-4"}}, "training.learning_rate: '1e-4' is not of type 'number'; "),
         ({"training": {"learning_rate": float("nan")}}, "training.learning_rate: nan is not a finite number"),
         ({"noise": {"train_level": [0.1, float("inf")]}}, "noise.train_level.1: inf is not a finite number"),
-        ({"training": {"device": "gpu"}}, "training.device: 'gpu' is not one of ['auto', 'cpu', 'cuda']"),
+        ({"device": "gpu"}, "device: 'gpu' is not one of ['auto', 'cpu', 'cuda']"),
         ({"solver": {"lipschitz": 8}}, "solver.lipschitz: 8 is not one of [3, 'sqrt13']"),
         ({"grid": None}, "grid: None is not of type 'object'; the scalar weights"),
         ({"study": "../up"}, "study: '../up' does not match"),

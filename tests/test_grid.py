@@ -21,8 +21,8 @@ def test_the_published_grid():
 
 def test_scores_are_those_of_each_solution():
     values = [0.0, 0.05, 0.2]
-    scores = grid.score(CLEAN, NOISY, values, SOLVER)
-    for weight, psnr, ssim in zip(values, *scores, strict=True):
+    scores = grid.score(CLEAN[None], NOISY[None], values, SOLVER)
+    for weight, psnr, ssim in zip(values, *scores[:, 0], strict=True):
         x, _ = pdhg(torch.from_numpy(NOISY)[None, None], weight, **SOLVER)
         x = x[0, 0].double().numpy()
         clean = CLEAN.astype(np.float64)
@@ -31,8 +31,19 @@ def test_scores_are_those_of_each_solution():
         assert ssim == pytest.approx(skimage.metrics.structural_similarity(clean, x, **options), abs=1e-5)
 
 
+@pytest.mark.parametrize("pixels", [1, 24 * 24 * 4, 24 * 24 * 100])
+def test_any_number_of_pairs_at_once_gives_the_same_scores(monkeypatch, pixels):
+    """As on a GPU: 14 pairs of image and λ one at a time, in fours and all together."""
+    images = np.stack([CLEAN, NOISY]), np.stack([NOISY, CLEAN])
+    values = grid.grid_values(0, 0.3, 7)
+    expected = grid.score(*images, values, SOLVER)
+    monkeypatch.setattr(grid, "PIXELS_AT_ONCE", pixels)
+    monkeypatch.setattr(grid, "holds_one", lambda device: False)
+    np.testing.assert_allclose(grid.score(*images, values, SOLVER), expected, rtol=1e-6)
+
+
 def test_no_weight_scores_the_noisy_image():
-    psnr = grid.score(CLEAN, NOISY, [0.0], SOLVER)[0, 0]
+    psnr = grid.score(CLEAN[None], NOISY[None], [0.0], SOLVER)[0, 0, 0]
     mse = np.mean((CLEAN.astype(float) - NOISY.astype(float)) ** 2)
     assert psnr == pytest.approx(-10 * np.log10(mse), rel=1e-12)
 

@@ -61,12 +61,28 @@ def test_initial_weights_belong_to_the_seed():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_bfloat16_stays_inside_the_network():
+def test_bfloat16_stays_inside_the_network(monkeypatch):
+    monkeypatch.setattr(network, "has_bfloat16", lambda device: True)  # a CPU without it computes it too, slowly
     z = torch.rand(1, 1, 32, 32)
     exact, rounded = (network.build(precision=p, seed=0)(z) for p in ("float32", "bfloat16"))
     assert rounded.dtype == torch.float32
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(exact, rounded, rtol=0.05, atol=1e-3)
+
+
+def test_without_fast_bfloat16_the_network_computes_in_float32_and_says_so_once(monkeypatch, caplog):
+    monkeypatch.setattr(network, "has_bfloat16", lambda device: False)
+    z = torch.rand(1, 1, 32, 32)
+    exact, model = network.build(seed=0)(z), network.build(precision="bfloat16", seed=0)
+    with caplog.at_level("WARNING", logger="tvmap"):
+        assert torch.equal(model(z), exact) and torch.equal(model(z), exact)
+    assert caplog.text.count("no fast bfloat16 on this cpu") == 1
+
+
+def test_tf32_is_allowed_by_its_name_alone():
+    for precision in ("float32", "tf32", "bfloat16"):
+        network.build(precision=precision)
+        assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
 
 
 def test_weights_come_back_with_their_settings(tmp_path):

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from smoke import RESULTS, ROOT, copy, finished
 
@@ -23,7 +24,7 @@ import predict_maps
 import refine_grid
 import search_grid
 import write_provenance
-from tvmap import fingerprint, stacks
+from tvmap import fingerprint, logs, stacks
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -79,6 +80,14 @@ def test_drawing_needs_no_torch():
                 assert not {"torch", "numba", "safetensors"} & set(imported), f"{path.name} through {module.name}"
 
 
+def test_a_gpu_out_of_memory_is_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended, logs.logged_to(tmp_path / "log"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 80 GiB")
+    lines = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1 and "Traceback" not in "".join(lines)
+    assert "out of memory" in lines[0] and "training.batch_size" in lines[0] and "resumes" in lines[0]
+
+
 # --- grid
 
 
@@ -88,7 +97,7 @@ def test_shards_together_are_the_whole_in_any_number(results, tmp_path):
     for n_shards in (1, 3, 7):  # seven: more than images
         paths = [tmp_path / f"{k}-of-{n_shards}.csv" for k in range(1, n_shards + 1)]
         for k, path in enumerate(paths, 1):
-            search_grid.main(clean, noisy, path, [0.0, 0.05], SOLVER, k, n_shards, threads=1)
+            search_grid.main(clean, noisy, path, [0.0, 0.05], SOLVER, k, n_shards, "cpu", threads=1)
         gather_grid.main(paths, noisy, tmp_path / "grid.csv", n_values=2)
         whole[n_shards] = (tmp_path / "grid.csv").read_bytes()
     assert whole[1] == whole[3] == whole[7]
@@ -149,7 +158,7 @@ def test_scalars_are_chosen_as_the_text_says(tmp_path):
 
 def test_finer_grid_lies_between_the_neighbours_and_is_never_worse(results, tmp_path):
     arguments = [results / "clean/test.npz", results / "noisy/test_uniform_0.npz", results / "grid/test_uniform_0.csv"]
-    refine_grid.main(*arguments, tmp_path / "fine.csv", 4, SOLVER, threads=1)
+    refine_grid.main(*arguments, tmp_path / "fine.csv", 4, SOLVER, "cpu", threads=1)
     assert (tmp_path / "fine.csv").read_bytes() == (results / "grid/fine_uniform_0.csv").read_bytes()
     grid = pd.read_csv(arguments[2], dtype={"id": str})
     for row in pd.read_csv(tmp_path / "fine.csv", dtype={"id": str}).itertuples():
@@ -165,7 +174,7 @@ def test_weights_of_other_images_are_refused(results, tmp_path):
     noisy = results / "noisy/test_uniform_0.npz"
     weight = other_ids(results / "weights/test_uniform_0_map.npz", tmp_path / "weight.npz")
     with pytest.raises(StudyError, match="weight.npz: its images are not those of .*delete it"):
-        denoise_images.main(noisy, weight, tmp_path / "x.npz", SOLVER, threads=1)
+        denoise_images.main(noisy, weight, tmp_path / "x.npz", SOLVER, "cpu", threads=1)
 
 
 @pytest.mark.parametrize("which", ["noisy", "denoised"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tvmap import network, training
+from tvmap import network, steps, training
 from tvmap.errors import StudyError
 
 SETTINGS = {
@@ -69,28 +69,26 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("steps", [1, 3, 4, 8])
-def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, steps):
+@pytest.mark.parametrize("last", [1, 3, 4, 8])
+def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, last):
     """Three batches an epoch: killed within the first epoch, at its end, in the second, before the last step."""
     run(tmp_path / "whole")
-    solve, calls = training.solve, []
+    compute, taken = steps.Steps.compute, []
 
-    def killed_solve(*args, **options):
-        if options["iterations"] == SETTINGS["iterations"]:
-            calls.append(1)
-            if len(calls) > steps:
-                raise Killed
-        return solve(*args, **options)
+    def killed_compute(self, size):
+        if len(taken) == last:
+            raise Killed
+        taken.append(size)
+        compute(self, size)
 
-    monkeypatch.setattr(training, "solve", killed_solve)
+    monkeypatch.setattr(steps.Steps, "compute", killed_compute)
     with pytest.raises(Killed):
         run(tmp_path / "killed")
     assert (tmp_path / "killed" / "checkpoint.pt").exists()
-    calls.clear()
-    monkeypatch.setattr(training, "solve", lambda *args, **options: calls.append(1) or solve(*args, **options))
+    taken.clear()
+    monkeypatch.setattr(steps.Steps, "compute", lambda self, size: taken.append(size) or compute(self, size))
     run(tmp_path / "killed")
-    resumed_steps = sum(1 for _ in calls) - 2 * (3 - steps // 3)
-    assert resumed_steps == 9 - steps, "the finished steps were not done again"
+    assert taken == ([2, 2, 1] * 3)[last:], "the finished steps were not done again"
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
@@ -176,42 +174,6 @@ def test_it_learns(tmp_path):
     run(tmp_path / "a", images, settings, noise_level=0.5)
     losses = [float(row["train_loss"]) for row in history(tmp_path / "a")]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:3])
-
-
-def test_examples_are_drawn_anew_every_epoch_and_by_key():
-    image = pictures(1, 20)[0]
-    options = {"noise_level": [0.1, 0.5], "noise_kind": "relative", "crop": None, "flips": False}
-    clean, first = training.training_example(image, 1, 0, 0, **options)
-    assert np.array_equal(clean, image)
-    assert np.array_equal(first, training.training_example(image, 1, 0, 0, **options)[1])
-    for key in ((2, 0, 0), (1, 1, 0), (1, 0, 1)):
-        assert not np.array_equal(first, training.training_example(image, *key, **options)[1])
-
-
-def test_level_crop_and_flip():
-    image = pictures(1, 40)[0] + np.arange(40, dtype=np.float32)
-    options = {"noise_level": [0.1, 0.5], "noise_kind": "absolute", "crop": None, "flips": False}
-    levels = []
-    for epoch in range(300):
-        clean, noisy = training.training_example(image, 1, epoch, 0, **options)
-        levels.append(np.std(noisy - clean))
-    assert 0.09 < min(levels) < 0.13 and 0.47 < max(levels) < 0.53
-    assert np.mean(levels) == pytest.approx(0.3, abs=0.02)
-    cropped = [
-        training.training_example(image, 1, e, 0, **{**options, "crop": 32, "flips": True})[0] for e in range(200)
-    ]
-    assert {c.shape for c in cropped} == {(32, 32)}
-    assert len({float(abs(c).min()) for c in cropped}) > 30, "crops move"
-    flipped = np.mean([c[0, 0] > c[0, -1] for c in cropped])
-    assert 0.4 < flipped < 0.6
-
-
-def test_relative_noise_is_scaled_by_the_whole_image_whatever_the_crop():
-    image = np.zeros((64, 64), np.float32)
-    image[:, 32:] = 1
-    options = {"noise_level": 0.5, "noise_kind": "relative", "crop": 16, "flips": False}
-    residuals = [np.subtract(*training.training_example(image, 1, e, 0, **options)[::-1]) for e in range(50)]
-    assert np.std(residuals) == pytest.approx(0.5 * np.std(image, ddof=1), rel=0.02)
 
 
 def test_schedule_of_the_rate(tmp_path):

@@ -403,6 +403,19 @@ def test_a_finished_training_is_taken_from_the_store(study):
     assert "epoch 1/" not in run.stdout and contents(study) == before
 
 
+def test_a_training_of_another_machine_without_snakemake_is_taken_from_the_store(tmp_path_factory):
+    study = copy(tmp_path_factory)
+    change = {"seed": 7}
+    job = f"{RESULTS}/training_job.json"
+    described = snakemake(study, job, change=change)
+    assert described.returncode == 0, described.stdout[-5000:]
+    elsewhere = [sys.executable, "workflow/scripts/train.py", job, "--device", "cpu"]
+    trained = subprocess.run(elsewhere, cwd=study, env=ENVIRONMENT, capture_output=True, text=True)
+    assert trained.returncode == 0 and "epoch 3/3" in trained.stderr, trained.stderr
+    run = snakemake(study, f"{RESULTS}/model/last.safetensors", change=change)
+    assert run.returncode == 0 and "was finished before" in run.stdout and "epoch 1/" not in run.stdout
+
+
 def test_a_training_killed_with_its_workflow_goes_on_and_ends_with_the_same_bytes(tmp_path_factory):
     """Also what a user meets on the way: the lock that a kill leaves, and the message that tells how to remove it."""
     whole, killed = copy(tmp_path_factory), copy(tmp_path_factory)
@@ -579,7 +592,7 @@ def rules():
 
 
 def test_directives_are_complete_and_in_one_order():
-    assert len(rules()) == 19
+    assert len(rules()) == 20
     for name, directives in rules().items():
         assert directives == [directive for directive in DIRECTIVES if directive in directives], name
         assert set(DIRECTIVES) - set(directives) <= OPTIONAL, name

@@ -21,7 +21,7 @@ try:
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
-# One local GPU runs one training at a time; a cluster schedules its own.
+# One local GPU runs one job at a time; a cluster schedules its own.
 if not workflow.non_local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", 1)
 
@@ -43,7 +43,7 @@ FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_S
 
 
 # What the trained weights depend on; where and how it is computed is not part of it.
-HOW = ("report", "validation_protocol", "device", "threads", "checkpoint_seconds")
+HOW = ("report", "validation_protocol", "threads", "checkpoint_seconds")
 TRAINING = {
     "settings": {key: value for key, value in config["training"].items() if key not in HOW},
     "network": config["network"],
@@ -52,10 +52,8 @@ TRAINING = {
     "noise_level": config["noise"]["train_level"],
     "seed": config["seed"],
 }
-TRAINING_GPUS = 0 if config["training"]["device"] == "cpu" else 1
-TRAINING_ENVIRONMENT = (
-    "../../envs/torch-cuda.yaml" if config["training"]["device"] == "cuda" else "../../envs/torch.yaml"
-)
+GPUS = 0 if config["device"] == "cpu" else 1
+TORCH = "../../envs/torch-cuda.yaml" if config["device"] == "cuda" else "../../envs/torch.yaml"
 
 
 wildcard_constraints:

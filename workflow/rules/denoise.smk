@@ -12,11 +12,12 @@ rule search_grid:
     benchmark:
         f"{BENCHMARKS}/search_grid/{{split}}_{{protocol}}_{{draw}}_{{scatteritem}}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        TORCH
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=GPUS,
     params:
         values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},
         solver=config["solver"],
@@ -64,11 +65,12 @@ rule refine_grid:
     benchmark:
         f"{BENCHMARKS}/refine_grid/{{protocol}}_{{draw}}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        TORCH
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=GPUS,
     params:
         factor=config["grid"]["refine"],
         solver=config["solver"],
@@ -118,14 +120,13 @@ rule predict_maps:
     benchmark:
         f"{BENCHMARKS}/predict_maps/{{protocol}}_{{draw}}.tsv"
     conda:
-        TRAINING_ENVIRONMENT
+        TORCH
     threads: config["training"]["threads"]
     resources:
         mem_mb=4000,
         runtime=30,
-        gpu=TRAINING_GPUS,
+        gpu=GPUS,
     params:
-        device=config["training"]["device"],
         code=code_version("predict_maps"),
     message:
         "Predict the maps: {wildcards.protocol}, draw {wildcards.draw}"
@@ -144,11 +145,12 @@ rule denoise_images:
     benchmark:
         f"{BENCHMARKS}/denoise_images/{{protocol}}_{{draw}}_{{method}}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        TORCH
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
+        gpu=GPUS,
     params:
         solver=config["solver"],
         code=code_version("denoise_images"),

@@ -16,12 +16,12 @@ rule train:
     benchmark:
         f"{BENCHMARKS}/train.tsv"
     conda:
-        TRAINING_ENVIRONMENT
+        TORCH
     threads: config["training"]["threads"]
     resources:
         mem_mb=8000,
         runtime=2880,
-        gpu=TRAINING_GPUS,
+        gpu=GPUS,
     params:
         settings=TRAINING,
         store=f"{RESULTS}/trained",
@@ -30,3 +30,32 @@ rule train:
         "Train NET_Θ for {params.settings[settings][epochs]} epochs"
     script:
         "../scripts/train.py"
+
+
+# For a machine with a GPU and no Snakemake: tests/on_gpu.sh.
+rule describe_training:
+    input:
+        clean_train=rules.train.input.clean_train,
+        clean_val=rules.train.input.clean_val,
+        noisy_val=rules.train.input.noisy_val,
+    output:
+        f"{RESULTS}/training_job.json",
+    log:
+        f"{LOGS}/describe_training.log",
+    benchmark:
+        f"{BENCHMARKS}/describe_training.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=TRAINING,
+        store=rules.train.params.store,
+        training_code=rules.train.params.code,
+        code=code_version("describe_training"),
+    message:
+        "Describe the training"
+    script:
+        "../scripts/describe_training.py"

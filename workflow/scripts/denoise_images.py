@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tvmap import stacks
+from tvmap import devices, stacks
 from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 from tvmap.solver import check_finite, solve_certified
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(noisy_path, weight_path, output_path, solver, threads):
+def main(noisy_path, weight_path, output_path, solver, device, threads):
     """Write ids, images (n, H, W), and of each its primal value and primal-dual gap (n,)."""
     torch.set_num_threads(threads)
     noisy, weights = stacks.load(noisy_path), stacks.load(weight_path)
@@ -24,9 +24,10 @@ def main(noisy_path, weight_path, output_path, solver, threads):
     weight = torch.from_numpy(weights["weight"]).to(z.dtype)
     check_finite(z, noisy_path)
     check_finite(weight, weight_path)
-    solution = solve_certified(z, weight, **solver)
-    numbers = {"gap": solution.gap.numpy(), "primal": solution.primal.numpy()}
-    stacks.save(output_path, ids=noisy["ids"], images=solution.x[:, 0].numpy(), **numbers)
+    device = devices.pick(device)
+    solution = solve_certified(z.to(device), weight.to(device), **solver)
+    numbers = {"gap": solution.gap.cpu().numpy(), "primal": solution.primal.cpu().numpy()}
+    stacks.save(output_path, ids=noisy["ids"], images=solution.x[:, 0].cpu().numpy(), **numbers)
     log.info("%d images, largest relative primal-dual gap %.2g", len(z), solution.relative_gap.max())
 
 
@@ -37,5 +38,6 @@ if "snakemake" in globals():
             snakemake.input.weight,
             snakemake.output[0],
             snakemake.params.solver,
+            snakemake.config["device"],
             snakemake.threads,
         )

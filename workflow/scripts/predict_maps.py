@@ -29,6 +29,6 @@ if "snakemake" in globals():
             snakemake.input.model,
             snakemake.input.noisy,
             snakemake.output[0],
-            snakemake.params.device,
+            snakemake.config["device"],
             snakemake.threads,
         )

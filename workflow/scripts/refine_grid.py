@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from tvmap import grid, stacks, tabular
+from tvmap import devices, grid, stacks, tabular
 from tvmap.logs import logged_to
 from tvmap.solver import check_finite
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(clean_path, noisy_path, grid_path, output_path, factor, solver, threads):
+def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device, threads):
     """One row an image: best λ and score by PSNR and by SSIM among the λ between the neighbours of the grid's best."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
     check_finite(torch.from_numpy(noisy["images"]), noisy_path)
     curves = tabular.read_table(grid_path, tabular.CURVE).groupby("id", sort=False)
-    rows = []
+    rows, device = [], devices.pick(device)
     for image_id, x, z in zip(clean["ids"], clean["images"], noisy["images"], strict=True):
         curve = curves.get_group(image_id)
         row = {"id": image_id}
         for position, metric in enumerate(("psnr", "ssim")):
             best, _ = grid.best_index(curve[metric].to_numpy())
             values = grid.finer_values(curve["weight"].to_numpy(), best, factor)
-            scores = grid.score(x, z, values, solver)[position]
+            scores = grid.score(x[None], z[None], values, solver, device)[position, 0]
             finest, _ = grid.best_index(scores)
             row |= {f"weight_{metric}": values[finest], metric: scores[finest]}
         rows.append(row)
@@ -35,5 +35,6 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, threads
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        arguments = [snakemake.input[name] for name in ("clean", "noisy", "grid")]
-        main(*arguments, snakemake.output[0], snakemake.params.factor, snakemake.params.solver, snakemake.threads)
+        paths = [*(snakemake.input[name] for name in ("clean", "noisy", "grid")), snakemake.output[0]]
+        options = snakemake.params.factor, snakemake.params.solver, snakemake.config["device"], snakemake.threads
+        main(*paths, *options)

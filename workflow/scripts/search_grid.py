@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tvmap import grid, stacks
+from tvmap import devices, grid, stacks
 from tvmap.logs import log, logged_to
 from tvmap.solver import check_finite
 
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "weight", "psnr", "ssim")
 
 
-def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, threads):
+def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, device, threads):
     """Shard `shard` of 1 … `n_shards` takes every n_shards-th image; `values`: the λ of the grid."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
     check_finite(torch.from_numpy(noisy["images"]), noisy_path)
-    indices = range(shard - 1, len(clean["ids"]), n_shards)
+    shard_of = slice(shard - 1, None, n_shards)
+    ids, images = clean["ids"][shard_of], (clean["images"][shard_of], noisy["images"][shard_of])
+    scores = grid.score(*images, values, solver, devices.pick(device))
     with open(output_path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for index in indices:
-            psnr, ssim = grid.score(clean["images"][index], noisy["images"][index], values, solver)
-            writer.writerows(zip([clean["ids"][index]] * len(values), values, psnr, ssim, strict=True))
-    log.info("shard %d of %d: %d images, %d weights each", shard, n_shards, len(indices), len(values))
+        for image_id, psnr, ssim in zip(ids, *scores, strict=True):
+            writer.writerows(zip([image_id] * len(values), values, psnr, ssim, strict=True))
+    log.info("shard %d of %d: %d images, %d weights each", shard, n_shards, len(ids), len(values))
 
 
 if "snakemake" in globals():
@@ -35,4 +36,4 @@ if "snakemake" in globals():
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         values = grid.grid_values(**snakemake.params.values).tolist()
         arguments = snakemake.input.clean, snakemake.input.noisy, snakemake.output[0], values
-        main(*arguments, snakemake.params.solver, shard, n_shards, snakemake.threads)
+        main(*arguments, snakemake.params.solver, shard, n_shards, snakemake.config["device"], snakemake.threads)

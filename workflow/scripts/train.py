@@ -1,5 +1,9 @@
-"""Train NET_Θ on the clean training images; a training that was finished before is taken from the store."""
+"""Train NET_Θ on the clean training images; a training that was finished before is taken from the store.
 
+Without Snakemake: python workflow/scripts/train.py results/<study>/training_job.json --device cuda
+"""
+
+import argparse
 import hashlib
 import json
 import shutil
@@ -18,8 +22,11 @@ if TYPE_CHECKING:
 FILES = ("last.safetensors", "best.safetensors", "history.csv", "training.json")
 
 
-def main(clean_train, clean_val, noisy_val, settings, folder, store, device, threads, code_version, checkpoint_seconds):
-    """Write FILES into `folder`. `settings`: arguments of `tvmap.training.train`; `store`: finished trainings."""
+def main(clean_train, clean_val, noisy_val, settings, store, code_version, threads, checkpoint_seconds, device, folder):
+    """Copy FILES into `folder`, if any, from `store`, where finished trainings are kept by their fingerprint.
+
+    settings: arguments of `tvmap.training.train`.
+    """
     inputs = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (clean_train, clean_val, noisy_val)]
     how = settings["settings"]
     # At a constant rate a longer training begins as a shorter one does, so it may go on from that one's checkpoint.
@@ -41,7 +48,7 @@ def main(clean_train, clean_val, noisy_val, settings, folder, store, device, thr
             "earlier": sorted(kept.parent.glob(f"{fingerprint}-*/*.pt")),
         }
         summary = training.train(images, validation, device=device, **where, **settings)
-        summary |= {"fingerprint": fingerprint, "device": str(device), "threads": torch.get_num_threads()}
+        summary |= {"fingerprint": fingerprint, "device": devices.name(device), "threads": torch.get_num_threads()}
         summary |= {"versions": machine.versions(), "machine": machine.description(), "max_rss_mib": logs.peak_memory()}
         write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
         work.rename(kept)
@@ -49,7 +56,7 @@ def main(clean_train, clean_val, noisy_val, settings, folder, store, device, thr
             (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
     else:
         log.info("training %s was finished before: taken from %s", fingerprint, kept)
-    for name in FILES:
+    for name in FILES if folder else ():
         shutil.copyfile(kept / name, Path(folder) / name)
 
 
@@ -62,10 +69,17 @@ if "snakemake" in globals():
         main(
             *(snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")),
             snakemake.params.settings,
-            Path(snakemake.output.history).parent,
             snakemake.params.store,
-            how["device"],
-            snakemake.threads,
             snakemake.params.code,
+            snakemake.threads,
             how["checkpoint_seconds"],
+            snakemake.config["device"],
+            Path(snakemake.output.history).parent,
         )
+elif __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("job", type=Path, help="the file that the rule describe_training writes")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    arguments = parser.parse_args()
+    with logged_to(arguments.job.with_suffix(".log")):
+        main(**json.loads(arguments.job.read_text()), device=arguments.device, folder=None)

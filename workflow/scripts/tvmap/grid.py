@@ -1,10 +1,15 @@
 """The baseline: PSNR and SSIM of the solution for every scalar λ of a grid."""
 
+import math
+
 import numpy as np
 import torch
 
 from .metrics import local_statistics, psnr, ssim
 from .solver import solve
+
+CPU = torch.device("cpu")
+PIXELS_AT_ONCE = 2**23  # on a GPU: enough to fill it, with less than 2 GiB of memory
 
 
 def grid_values(minimum, maximum, values):
@@ -18,16 +23,32 @@ def finer_values(grid, best, factor):
     return np.linspace(grid[low], grid[high], (high - low) * factor + 1).round(10)
 
 
-def score(clean, noisy, weights, solver):
-    """(PSNR, SSIM), each (len(weights),), of one image's solutions; clean, noisy: (H, W); data range 1, no clamping."""
-    x, z = (torch.from_numpy(image)[None, None] for image in (clean, noisy))
-    reference = local_statistics(x)
-    scores = np.empty((2, len(weights)))
+def holds_one(device):
+    """Whether the caches of `device` hold the state of one solve, but not of many."""
+    return device.type == "cpu"
+
+
+def score(clean, noisy, weights, solver, device=CPU):
+    """(PSNR, SSIM), each (n, len(weights)), of the solutions for all pairs of image and λ.
+
+    clean, noisy: (n, H, W); data range 1, no clamping. A GPU solves many pairs at once; a CPU's caches hold just one.
+    """
+    clean, noisy = (torch.from_numpy(images)[:, None].to(device) for images in (clean, noisy))
+    statistics, weights = local_statistics(clean), torch.as_tensor(weights, dtype=noisy.dtype, device=device)
+    at_once = 1 if holds_one(noisy.device) else max(1, PIXELS_AT_ONCE // math.prod(noisy.shape[-2:]))
+    n_pairs = len(clean) * len(weights)
+    scores = torch.empty(2, n_pairs, dtype=torch.float64, device=device)
     with torch.inference_mode():
-        for k, weight in enumerate(weights):
-            denoised, _ = solve(z, float(weight), **solver)
-            scores[:, k] = psnr(x, denoised, data_range=1).item(), ssim(reference, denoised, data_range=1).item()
-    return scores
+        for first in range(0, n_pairs, at_once):
+            pairs = torch.arange(first, min(first + at_once, n_pairs), device=device)
+            image, weight = pairs // len(weights), weights[pairs % len(weights)]
+            if at_once == 1:
+                image = slice(image.item(), image.item() + 1)  # a view, where an index would copy
+            denoised, _ = solve(noisy[image], weight, **solver)
+            reference = [tensor[image] for tensor in statistics]
+            scores[0, pairs] = psnr(clean[image], denoised, data_range=1)
+            scores[1, pairs] = ssim(reference, denoised, data_range=1)
+    return scores.unflatten(1, (len(clean), len(weights))).cpu().numpy()
 
 
 def best_index(scores):

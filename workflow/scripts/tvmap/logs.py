@@ -9,13 +9,18 @@ from .errors import StudyError
 
 log = logging.getLogger("tvmap")
 
+OUT_OF_MEMORY = (
+    "the GPU is out of memory (%s): free it, lower training.batch_size or training.crop, or set device: cpu; "
+    "nothing finished is lost, a training resumes from its checkpoint"
+)
+
 
 @contextlib.contextmanager
 def logged_to(path):
     """Send the log of the block to the file `path` and to stderr.
 
-    A `StudyError` ends the process with one line and exit status 1; any other exception leaves its traceback in the
-    file.
+    A `StudyError`, and a GPU out of memory, end the process with one line and exit status 1; any other exception
+    leaves its traceback in the file.
     """
     handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
     for handler in handlers:
@@ -27,7 +32,10 @@ def logged_to(path):
     except StudyError as error:
         log.error("%s", error)
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's; most scripts have no torch
+            log.error(OUT_OF_MEMORY, str(error).split(". ")[0])
+            sys.exit(1)
         log.exception("unexpected error")
         raise
     finally:

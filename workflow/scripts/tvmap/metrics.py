@@ -44,7 +44,7 @@ def ssim(reference, image, *, data_range, window="gaussian"):
     `reference` may be the result of `local_statistics`. Variances as in scikit-image: population ones for the Gaussian
     window, sample ones (n/(n − 1)) for the uniform. In float64: E[x²] − E[x]² loses too much in float32.
     """
-    if not isinstance(reference, tuple):
+    if isinstance(reference, torch.Tensor):
         reference = local_statistics(reference, window)
     x, mean_x, square_x = reference
     taps, y = _window(window), image.double()

@@ -1,6 +1,7 @@
 """NET_Θ: the U-Net that maps a noisy image to the regularisation parameter map Λ_Θ (dissertation, sections 2.4, 3)."""
 
 import json
+import logging
 
 import safetensors
 import torch
@@ -8,8 +9,11 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
 
+from .devices import allow_tf32, has_bfloat16
 from .errors import StudyError
 from .files import write_atomically
+
+log = logging.getLogger("tvmap")
 
 CHANNELS = (32, 64, 128, 256)
 N_PARAMETERS = 1_796_034
@@ -58,7 +62,8 @@ class UNet(nn.Module):
 class MapNetwork(nn.Module):
     """NET_Θ with its output function: Λ_Θ = 0.1·softplus(channel 0) for up_bound 0, up_bound·sigmoid(channel 0) above.
 
-    `padding`: reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32.
+    `padding`: reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where
+    the device has no bfloat16, the U-Net stays in float32, which is said once.
     The second channel belongs to a time direction that a still image does not have; it is kept for the published count.
     """
 
@@ -71,6 +76,9 @@ class MapNetwork(nn.Module):
         """z (B, 1, H, W) → Λ (B, 1, H, W), ≥ 0."""
         d = self.padding
         y = F.pad(z, (d, d, d, d), mode="reflect") if d else z
+        if self.bfloat16 and not has_bfloat16(z.device):
+            self.bfloat16 = False
+            log.warning("no fast bfloat16 on this %s: the U-Net computes in float32", z.device.type)
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
             y = self.unet(y.to(memory_format=torch.channels_last))
         y = y[:, :1, d : d + z.shape[-2], d : d + z.shape[-1]].to(z.dtype)
@@ -78,7 +86,11 @@ class MapNetwork(nn.Module):
 
 
 def build(up_bound=0.0, padding=0, precision="float32", seed=None):
-    """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`."""
+    """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`.
+
+    precision: float32 | tf32 (on a GPU, factors of products are rounded to 10 bits) | bfloat16 (of the U-Net alone).
+    """
+    allow_tf32(precision == "tf32")  # PyTorch has one switch for all networks of a process
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)

@@ -1,0 +1,66 @@
+"""A step of the training: draw a batch, predict Λ, solve, differentiate, Adam. On a GPU it is one CUDA graph."""
+
+import torch
+from torch.nn import functional as F
+
+from .graphs import captured
+from .solver import solve
+
+
+def make_optimiser(parameters):
+    """Adam (no weight decay) with moments of 0, and with its learning rate in a tensor, which a step sets."""
+    parameters = list(parameters)
+    device = parameters[0].device
+    rate = torch.zeros((), device=device)
+    optimiser = torch.optim.Adam(parameters, rate, fused=True, capturable=device.type == "cuda")
+    # Adam makes its state in its first step; made within a CUDA graph, every replay would make it again.
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    for state in optimiser.state.values():
+        state["step"].zero_()
+    return optimiser
+
+
+class Steps:
+    """The steps of a training on `batches`, and what they leave behind, in memory that stays where it is.
+
+    loss_sum (float64) grows by size·MSE with every step; gradient_norm is that of the last step, before gradients
+    longer than `clip` (None: any) were scaled down to it. solver: options of `solve`.
+    """
+
+    def __init__(self, model, batches, solver, clip=None):
+        self.model, self.batches, self.solver, self.clip = model, batches, solver, clip
+        self.parameters, device = list(model.parameters()), batches.images.device
+        self.optimiser = make_optimiser(self.parameters)
+        self.moments = [tensor for state in self.optimiser.state.values() for tensor in state.values()]
+        self.rates = torch.zeros(-(-len(batches.images) // batches.size), device=device)
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.gradient_norm = torch.zeros((), device=device)
+        self._by_size = {}
+
+    def begin(self, epoch, rates, position=0):
+        """Draw the batches of `epoch` and set the learning rates of its steps; `position` images count as done."""
+        self.batches.begin(epoch, position)
+        self.rates.copy_(rates)
+
+    def take(self, size):
+        """Take a step with the next `size` images; each size has a CUDA graph of its own."""
+        if size not in self._by_size:
+            left = self.batches.position, self.loss_sum, self.gradient_norm
+            self._by_size[size] = captured(lambda: self.compute(size), [*self.parameters, *self.moments, *left])
+        self._by_size[size]()
+
+    def compute(self, size):
+        """What a step does; nothing here waits for the device."""
+        self.optimiser.param_groups[0]["lr"].copy_(self.rates[self.batches.position // self.batches.size][0])
+        clean, noisy = self.batches.draw(size)
+        denoised, _ = solve(noisy, self.model(noisy), **self.solver)
+        loss = F.mse_loss(denoised, clean)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.gradient_norm.copy_(torch.nn.utils.get_total_norm([p.grad for p in self.parameters]))
+        if self.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self.gradient_norm)
+        self.optimiser.step()
+        self.loss_sum.add_(loss.detach(), alpha=size)
