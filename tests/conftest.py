@@ -5,18 +5,18 @@ import shutil
 
 import hypothesis
 import pytest
+import torch
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton: its kernels run on the CPU then
 hypothesis.settings.register_profile("tvmap", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tvmap")
 
 
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("gpu"):
-        import torch
-
-        if not torch.cuda.is_available():
-            pytest.skip("needs a GPU")
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
     if item.get_closest_marker("chromium") and not shutil.which("chromium"):
         pytest.skip("needs Chromium")
 

@@ -3,28 +3,88 @@
 import pytest
 import torch
 
-from tvmap import network, solver, training
+from tvmap import network, pdhg, solver, training
 
 pytestmark = pytest.mark.gpu
 OPTIONS = {"iterations": 64, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
 
 
-def problem(device):
-    generator = torch.Generator().manual_seed(0)
-    z = torch.rand(2, 1, 40, 56, dtype=torch.float64, generator=generator).to(device)
-    weight = 0.2 * torch.rand(2, 1, 40, 56, dtype=torch.float64, generator=generator).to(device)
+def problem(device, shape=(2, 1, 40, 56), dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.rand(shape, dtype=torch.float64, generator=generator).to(device, dtype)
+    weight = 0.2 * torch.rand(shape, dtype=torch.float64, generator=generator).to(device, dtype)
     return z.requires_grad_(), weight.requires_grad_()
 
 
-def test_solution_and_gradients_are_those_of_the_cpu():
-    found = []
-    for device in ("cpu", "cuda"):
-        z, weight = problem(device)
-        x, _ = solver.solve(z, weight, **OPTIONS)
-        gradients = torch.autograd.grad(x.square().sum(), (z, weight))
-        found.append([tensor.detach().cpu() for tensor in (x, *gradients)])
-    for cpu, cuda in zip(*found, strict=True):
-        torch.testing.assert_close(cuda, cpu, rtol=1e-9, atol=1e-9)
+def solution_and_gradients(method, z, weight, **options):
+    x, _ = method(z, weight, **options)
+    return x.detach(), *torch.autograd.grad(x.square().sum(), (z, weight))
+
+
+def both(shape=(2, 1, 40, 56), dtype=torch.float64, **options):
+    """(x, ∂/∂z, ∂/∂Λ) of the reference on the CPU, image by image to save memory, and of the solver on the GPU."""
+    images = zip(*(tensor.detach().split(1) for tensor in problem("cpu", shape, dtype)), strict=True)
+    found = [solution_and_gradients(pdhg.pdhg, *(t.requires_grad_() for t in pair), **options) for pair in images]
+    gpu = solution_and_gradients(solver.solve, *problem("cuda", shape, dtype), **options)
+    assert solver._triton_fault(gpu[0].device) == ""
+    return [torch.cat(tensors) for tensors in zip(*found, strict=True)], [tensor.cpu() for tensor in gpu]
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "neumann"])
+def test_solution_and_gradients_are_those_of_the_cpu(boundary):
+    for expected, found in zip(*both(**OPTIONS | {"boundary": boundary}), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 256, 256), (4, 1, 256, 256), (1, 1, 512, 384), (4, 1, 512, 384)])
+@pytest.mark.parametrize(
+    "dtype,solution_error,gradient_error",
+    [(torch.float64, 1e-11, 1e-9), (torch.float32, 1e-5, 2e-2)],  # float32: one pixel at a bound or not
+)
+def test_so_they_are_at_full_size(shape, dtype, solution_error, gradient_error):
+    expected, found = both(shape, dtype, **OPTIONS | {"iterations": 256})
+    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=solution_error)
+    for a, b in zip(found[1:], expected[1:], strict=True):
+        assert a.dtype == dtype and (a - b).norm() <= gradient_error * b.norm()
+
+
+def test_what_is_stored_for_the_gradient_is_half_a_byte_a_pixel_and_iteration():
+    from tvmap import pdhg_triton
+
+    z, weight = (tensor.detach() for tensor in problem("cuda", (1, 1, 256, 256), torch.float32))
+    *_, codes = pdhg_triton.forward(z, weight, 256, "periodic", "zero", 3, keep_codes=True)
+    assert codes.nbytes == 256 * 256 * 256 // 2
+
+
+def test_a_cuda_graph_of_solution_and_gradients_replays_to_the_same():
+    z, weight = problem("cuda", (1, 1, 256, 256), torch.float32)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        solution_and_gradients(solver.solve, z, weight, **OPTIONS)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        replayed = solution_and_gradients(solver.solve, z, weight, **OPTIONS)
+    for seed in (1, 2):
+        with torch.no_grad():
+            for tensor, other in zip((z, weight), problem("cuda", z.shape, z.dtype, seed), strict=True):
+                tensor.copy_(other)
+        graph.replay()
+        expected = solution_and_gradients(solver.solve, z, weight, **OPTIONS)
+        assert all(torch.equal(a, b) for a, b in zip(replayed, expected, strict=True))
+
+
+def test_without_triton_the_reference_runs_and_says_so(monkeypatch, caplog):
+    z, weight = (tensor.detach() for tensor in problem("cuda"))
+    monkeypatch.setattr(solver, "_triton_fault", lambda device: " without Triton (why)")
+    solver._said.clear()
+    with caplog.at_level("INFO", logger="tvmap"):
+        for _ in range(2):
+            x, _ = solver.solve(z, weight, **OPTIONS)
+    assert torch.equal(x, pdhg.pdhg(z, weight, **OPTIONS)[0])
+    message = "no fast solver for the anisotropic norm on cuda without Triton (why): the reference runs"
+    assert [record.message for record in caplog.records] == [message]
 
 
 def test_maps_are_those_of_the_cpu():

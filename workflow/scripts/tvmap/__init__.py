@@ -7,9 +7,11 @@ The problem, for a noisy image z and a regularisation weight Λ ≥ 0 (a scalar 
 Where to find what (equation numbers are the dissertation's):
 
     operators     ∇ (5)-(7), ∇ᵀ, the dual projection            network    NET_Θ and Λ_Θ, section 2.4 and 3
-    pdhg          Algorithm 1, objective, primal-dual gap       training   the loss, the schedule, resuming
-    pdhg_numba    the same iterations and their gradient, fast  noise      z = x + noise, keyed by image
-    solver        picks one of the two                          grid       the 81-point search for λ
+    pdhg          Algorithm 1, objective, primal-dual gap       training   the schedule, validation, resuming
+    pdhg_numba    the same and its gradient, fast on a CPU      steps      one step: loss, gradient, Adam
+    pdhg_triton   the same on a GPU                             batches    what a step draws; graphs: CUDA graphs
+    solver        picks one of the three                        noise      z = x + noise, keyed by image
+    philox        normal numbers by key, on any device          grid       the 81-point search for λ
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13.

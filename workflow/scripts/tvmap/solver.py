@@ -1,6 +1,8 @@
 """One function for every solver: `solve` runs the fastest one that can do what is asked, the same for λ and Λ."""
 
+import functools
 import logging
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -63,6 +65,40 @@ class _NumbaPDHG(torch.autograd.Function):
         )
 
 
+class _TritonPDHG(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
+        from . import pdhg_triton
+
+        keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        x, q, ctx.codes = pdhg_triton.forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes)
+        ctx.weight_shape, ctx.options = weight.shape, (iterations, boundary, dual_start, lipschitz)
+        ctx.mark_non_differentiable(q)
+        return x, q
+
+    @staticmethod
+    def backward(ctx, grad_x, _):
+        from . import pdhg_triton
+
+        grad_z, grad_weight = pdhg_triton.backward(grad_x, ctx.codes, *ctx.options, ctx.needs_input_grad[0])
+        return grad_z, _sum_to(grad_weight, ctx.weight_shape), *[None] * 4
+
+
+@functools.cache
+def _triton_fault(device):
+    """Why Triton cannot run on `device`, found out by its first launch, which needs a C compiler; "" if it can."""
+    try:
+        from . import pdhg_triton
+
+        z = torch.zeros(1, 1, 1, 1, device=device)
+        pdhg_triton.forward(z, z, 1, "periodic", "zero", 3)
+    except torch.OutOfMemoryError:
+        raise
+    except (ImportError, OSError, RuntimeError, AssertionError, subprocess.CalledProcessError) as error:
+        return f" without Triton, or a C compiler for its launcher ({error})"
+    return ""
+
+
 def _sum_to(gradient, shape):
     """Transpose of broadcasting a weight of `shape` to (B, 2, H, W)."""
     summed = [i for i, (n, m) in enumerate(zip(shape, gradient.shape, strict=True)) if n == 1 < m]
@@ -80,17 +116,22 @@ def _threaded(function, n):
 def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
-    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, the reference `pdhg` for
-    what that cannot do (isotropic norm, other devices), and says so once.
+    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, `pdhg_triton` on a GPU, the
+    reference `pdhg` for what these cannot do (isotropic norm, other devices, no Triton), and says so once.
     """
     weight = as_weight(weight, z)
+    fault = ""
     if norm == "anisotropic" and z.device.type == "cpu":
         # Row pieces of the compiled solver are contiguous whatever the memory format of the network's output.
         z, weight = z.contiguous(), weight.contiguous()
         return _NumbaPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
+    if norm == "anisotropic" and z.device.type == "cuda":
+        fault = _triton_fault(z.device)
+        if not fault:
+            return _TritonPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
     if (norm, z.device.type) not in _said:
         _said.add((norm, z.device.type))
-        log.info("no fast solver for the %s norm on %s: the reference runs", norm, z.device.type)
+        log.info("no fast solver for the %s norm on %s%s: the reference runs", norm, z.device.type, fault)
     return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz)
 
 
