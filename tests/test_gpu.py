@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tvmap import network, pdhg, solver, training
+from tvmap import grid, network, pdhg, philox, solver, steps, training
+from tvmap.batches import Batches
 
 pytestmark = pytest.mark.gpu
 OPTIONS = {"iterations": 64, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
@@ -91,6 +92,76 @@ def test_maps_are_those_of_the_cpu():
     z = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     cpu, cuda = (network.build(seed=0).to(device)(z.to(device)).cpu() for device in ("cpu", "cuda"))
     torch.testing.assert_close(cuda, cpu, rtol=1e-3, atol=1e-4)
+
+
+def make_steps(device, precision="float32"):
+    """Five images in batches of two: the last step of an epoch has a size of its own."""
+    images = torch.rand(5, 64, 64, generator=torch.Generator().manual_seed(0)).numpy()
+    options = {"noise_level": [0.1, 0.5], "noise_kind": "relative", "crop": 48, "flips": True}
+    model = network.build(seed=0, precision=precision).to(device)
+    return steps.Steps(model, Batches(images, 1, 2, torch.device(device), **options), OPTIONS, clip=0.01)
+
+
+def train_two_epochs(taken, step):
+    for epoch in range(2):
+        taken.begin(epoch, torch.tensor([1e-3, 2e-3, 5e-4]))
+        for size in (2, 2, 1):
+            step(size)
+    return torch.cat([p.detach().flatten() for p in taken.parameters]).cpu(), taken.loss_sum.item()
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_a_step_in_a_cuda_graph_is_the_step_and_that_of_the_cpu(precision):
+    graphed, eager = make_steps("cuda", precision), make_steps("cuda", precision)
+    weights, loss = train_two_epochs(graphed, graphed.take)
+    assert all(isinstance(replay.__self__, torch.cuda.CUDAGraph) for replay in graphed._by_size.values())
+    expected, expected_loss = train_two_epochs(eager, eager.compute)
+    assert loss == pytest.approx(expected_loss, rel=1e-3)
+    torch.testing.assert_close(weights, expected, rtol=0, atol=1e-3)  # Adam's first steps are as long as the rates
+    if precision == "float32":
+        cpu = make_steps("cpu")
+        assert loss == pytest.approx(train_two_epochs(cpu, cpu.compute)[1], rel=1e-2)
+
+
+def test_a_step_does_not_wait_for_the_gpu():
+    taken = make_steps("cuda")
+    taken.begin(0, torch.full((3,), 1e-3))
+    taken.compute(2)  # compiles
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        taken.compute(2)
+        taken.compute(1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_where_a_step_cannot_be_captured_it_runs_by_itself_and_says_so(monkeypatch, caplog):
+    taken, eager = make_steps("cuda"), make_steps("cuda")
+    compute = taken.compute
+
+    def waiting(size):
+        compute(size)
+        taken.loss_sum.item()  # not allowed while a graph is captured
+
+    monkeypatch.setattr(taken, "compute", waiting)
+    with caplog.at_level("WARNING", logger="tvmap"):
+        weights, _ = train_two_epochs(taken, taken.take)
+    assert "no CUDA graph" in caplog.text
+    torch.testing.assert_close(weights, train_two_epochs(eager, eager.compute)[0], rtol=0, atol=1e-3)
+
+
+def test_noise_is_that_of_the_cpu():
+    stream, substream = torch.tensor([0, 7, 2**31]), torch.tensor([5])
+    cpu, cuda = (philox.standard_normal((1, 2), stream.to(d), substream.to(d), (64, 65)).cpu() for d in ("cpu", "cuda"))
+    torch.testing.assert_close(cuda, cpu, rtol=1e-5, atol=1e-5)
+
+
+def test_scores_of_the_grid_are_those_of_the_cpu():
+    pytest.importorskip("numba", reason="needs a GPU machine with numba, for the CPU's solver")
+    clean = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0)).numpy()
+    noisy, values = clean + 0.1, grid.grid_values(0, 0.8, 81)
+    cpu, cuda = (grid.score(clean, noisy, values, OPTIONS, torch.device(device)) for device in ("cpu", "cuda"))
+    torch.testing.assert_close(torch.from_numpy(cuda), torch.from_numpy(cpu), rtol=1e-4, atol=1e-5)
 
 
 def test_a_training_runs_and_its_weights_load_on_the_cpu(tmp_path):

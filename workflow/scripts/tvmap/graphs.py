@@ -18,12 +18,19 @@ def captured(step, changed):
     if not changed or changed[0].device.type != "cuda":
         return step
     before = [tensor.detach().clone() for tensor in changed]
+
+    @torch.no_grad()
+    def restore():
+        for tensor, old in zip(changed, before, strict=True):
+            tensor.copy_(old)
+
     try:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UPS):
                 step()
+                restore()  # a second step may not be possible: the epoch may have no more images
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -33,8 +40,5 @@ def captured(step, changed):
         raise
     except RuntimeError as error:
         log.warning("no CUDA graph (%s): every kernel of a step is launched by itself", str(error).splitlines()[0])
+        restore()
         return step
-    finally:
-        with torch.no_grad():
-            for tensor, old in zip(changed, before, strict=True):
-                tensor.copy_(old)
