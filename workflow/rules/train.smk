@@ -53,7 +53,7 @@ rule describe_training:
     params:
         settings=TRAINING,
         store=rules.train.params.store,
-        training_code=rules.train.params.code,
+        version=rules.train.params.code,
         code=code_version("describe_training"),
     message:
         "Describe the training"

@@ -23,7 +23,7 @@ if "snakemake" in globals():
             **{name: snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")},
             settings=snakemake.params.settings,
             store=snakemake.params.store,
-            code_version=snakemake.params.training_code,
+            code_version=snakemake.params.version,
             threads=how["threads"],
             checkpoint_seconds=how["checkpoint_seconds"],
         )
