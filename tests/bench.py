@@ -236,8 +236,7 @@ def training_step(problem):
             optimiser.step()
             return loss.detach()
 
-        moments = [tensor for state in optimiser.state.values() for tensor in state.values()]
-        return in_a_graph(step, [*model.parameters(), *moments, source.position]) if graph else step
+        return in_a_graph(step, [*model.parameters(), *steps.moments(optimiser), source.position]) if graph else step
 
     def ours(precision):
         taken = steps.Steps(*parts(precision), options)

@@ -22,6 +22,11 @@ def make_optimiser(parameters):
     return optimiser
 
 
+def moments(optimiser):
+    """The tensors that the optimiser changes beside the parameters: of each, the number of steps and the moments."""
+    return [tensor for state in optimiser.state.values() for tensor in state.values()]
+
+
 class Steps:
     """The steps of a training on `batches`, and what they leave behind, in memory that stays where it is.
 
@@ -33,7 +38,7 @@ class Steps:
         self.model, self.batches, self.solver, self.clip = model, batches, solver, clip
         self.parameters, device = list(model.parameters()), batches.images.device
         self.optimiser = make_optimiser(self.parameters)
-        self.moments = [tensor for state in self.optimiser.state.values() for tensor in state.values()]
+        self.moments = moments(self.optimiser)
         self.rates = torch.zeros(-(-len(batches.images) // batches.size), device=device)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.gradient_norm = torch.zeros((), device=device)

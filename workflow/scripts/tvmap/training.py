@@ -55,7 +55,7 @@ def learning_rates(settings, n_steps):
 def _resume(paths, fingerprint, n_steps):
     """The furthest checkpoint of this training at `paths`, or None; damaged, foreign and longer ones are ignored."""
     found = None
-    for path in filter(Path.exists, map(Path, paths)):
+    for path in filter(Path.exists, dict.fromkeys(map(Path, paths))):
         try:
             checkpoint = torch.load(path, weights_only=True, map_location="cpu")
             step = checkpoint["state"]["step"]
