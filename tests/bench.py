@@ -4,7 +4,7 @@ Random data, settings of config.yaml, on the CPU and, where there is one, on a C
 take turns, round by round, so that whatever else the machine does hits all alike; times are medians after a warm-up, in
 which all must give the same. "ratio" is the time of a comparison's first variant over this one's, so above 1 is faster.
 "memory" is the growth of the peak by one call: of a fresh process's memory, or of the tensors on a GPU.
-Into the folder bench/ go results.csv, row by row, machine.json, and speed.png, which --plot draws from the CSV alone.
+Into the folder bench/ go results.csv, row by row, machine.json, and speed.png, which bench_plot.py draws from the CSV.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import importlib.util
 import itertools
 import json
 import logging
-import math
 import multiprocessing
 import operator
 import os
@@ -41,12 +40,9 @@ SECONDS, ROUNDS = 10, (2, 15)  # a comparison takes what fits into these seconds
 AUTOGRAD_BYTES = 20.3  # kept by eager autograd, for each pixel and iteration
 CPU_GIB = 4  # of which eager autograd may keep so much on a CPU, and an eighth of the memory on a GPU
 TOLERANCE = 1e-3  # for the norm of a difference of results over that of a result; rounding makes 1e-6
-COLOURS = {"eager": "#949494", "torch.compile": "#de8f05", "tvmap": "#029e73", "floor": "#d9d9d9"}
-BARS = ("forward, Λ", "forward + backward", "training step")
 UNITS = {"ms": 1, "s": 1e3, "h": 3.6e6}
 GROWTH = {"growth with T": "iterations", "growth with pixels": "size", "growth with images": "batch"}
 LINE = "{:6}{:32}{:28}{:>5}{:>6}{:>6}{:>8}{:>7}{:>9}{:>7}{:>7}"  # of the printed table
-LINES = ("#0173b2", "o", 8), ("#de8f05", "s", 5), ("#029e73", ".", 5)  # colour, marker and its size
 COLUMNS = tuple("device what variant size batch iterations threads rounds milliseconds ratio memory_mib".split())
 
 
@@ -119,24 +115,24 @@ def compiled(z, weight, iterations):
 
 
 def stream_from_l1(problem):
-    """A function that loads and stores as often as a forward solve, but always one row: no solver can be faster."""
+    """A function that loads and stores the variables as often as a solve, but of one row: no solver can be faster."""
     import numba
     import numpy as np
 
-    from tvmap.pdhg_numba import LANES, PAD, QH, QV, WH, WV, XBAR, P, X, Z, _load, _state, _store
+    from tvmap.pdhg_numba import LANES, PAD, QH, QV, XBAR, P, W, X, Z, _load, _state, _store
 
     @numba.njit
     def stream(s, times):
         for _ in range(times):
-            for j in range(PAD, s.shape[2] - PAD, LANES):
+            for j in range(0, s.shape[2] - PAD, LANES):
                 q_v, q_h = _load(s, 0, QV, j), _load(s, 0, QH, j)
                 _store(s, 0, XBAR, j, _load(s, 0, XBAR, j) + _load(s, 0, Z, j))
-                _store(s, 0, X, j, _load(s, 0, X, j) + _load(s, 0, WV, j))
-                _store(s, 0, P, j, _load(s, 0, P, j) + _load(s, 0, WH, j))
+                _store(s, 0, X, j, _load(s, 0, X, j) + _load(s, 0, W, j))
+                _store(s, 0, P, j, _load(s, 0, P, j) + _load(s, 0, W, j))
                 _store(s, 0, QV, j, q_h)  # crosswise, or the compiler would leave both out
                 _store(s, 0, QH, j, q_v)
 
-    return functools.partial(stream, _state((1, problem.size), 8, np.float32), problem.size * problem.iterations)
+    return functools.partial(stream, _state((1, problem.size), 7, np.float32), problem.size * problem.iterations)
 
 
 def in_a_graph(run, changed):
@@ -426,64 +422,6 @@ def text(row):
     return LINE.format(*start, span(ms), f"{ratio:.2f}" if ratio else "", f"{mib:.0f}" if mib else "")
 
 
-def draw_bars(axes, lines):
-    """A bar for each row of the CSV, with its time and ratio; lines: (name, row), where a heading has no row."""
-    for place, (name, row) in enumerate(lines):
-        if row:
-            ms, ratio = float(row["milliseconds"]), float(row["ratio"] or 1)
-            axes.barh(place, ms, 0.8, color=next(c for start, c in COLOURS.items() if name.startswith(start)))
-            said = span(ms) if ratio == 1 else f"{span(ms)}, {ratio:{'.0f' if ratio >= 10 else '.2g'}}×"
-            axes.annotate(said, (ms, place), (3, 0), textcoords="offset points", va="center_baseline", fontsize=7)
-    axes.set(xscale="log", yticks=range(len(lines)), yticklabels=[name for name, _ in lines])
-    axes.set(ylim=(len(lines) - 0.4, -0.6), xlabel="milliseconds; ×: speed relative to the first of the group")
-    axes.margins(x=0.12)
-    axes.tick_params(axis="y", length=0)
-    for label, (_, row) in zip(axes.get_yticklabels(), lines, strict=True):
-        label.set_fontweight("normal" if row else "bold")
-
-
-def draw_growth(axes, rows):
-    """Time against work, both logarithmic, and what would be in proportion."""
-    for (title, field), (colour, marker, size) in zip(GROWTH.items(), LINES, strict=True):
-        if not (own := [row for row in rows if row["what"] == title]):
-            continue
-        work = [int(row["size"]) ** 2 * int(row["batch"]) * int(row["iterations"]) / 256**3 for row in own]
-        ms, face = [float(row["milliseconds"]) for row in own], "none" if size > 5 else colour
-        power = "²" if field == "size" else ""
-        label = f"{title.split()[-1]}: {int(own[0][field]):,}{power} to {int(own[-1][field]):,}{power}"
-        axes.plot(work, ms, f"{marker}-", color=colour, markersize=size, markerfacecolor=face, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="T × pixels × images / 256³", ylabel="milliseconds")
-    if axes.lines:
-        decades = [math.log10(n) for line in axes.lines for n in line.get_ydata()]
-        axes.set_ylim(10 ** math.floor(min(decades)), 10 ** math.ceil(max(decades)))
-        axes.axline((work[0], ms[0]), (2 * work[0], 2 * ms[0]), color="#949494", linestyle=":", label="in proportion")
-        axes.legend(loc="upper left")
-
-
-def plot(csv_paths, png_path):
-    """One figure, a row for each device in the CSV files: the variants for one image of 256², and how ours grows."""
-    from tvmap import plotting
-
-    rows = [row for path in csv_paths for row in csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())]
-    names, one = list(dict.fromkeys(row["device"] for row in rows)), {"size": "256", "batch": "1", "iterations": str(T)}
-    bars = {name: [] for name in names}
-    for name, title in itertools.product(names, BARS):
-        chosen = {"device": name, "what": title, **one}.items()
-        bars[name] += [(title, None), *((row["variant"], row) for row in rows if chosen <= row.items())]
-    heights = [len(lines) + 4 for lines in bars.values()]
-    shape = {"width_ratios": (1.5, 1), "height_ratios": heights, "sharex": "col"}
-    figure, axes = plotting.panels(len(names), 2, 0.16 * sum(heights), **shape)
-    for name, (left, right) in zip(names, axes, strict=True):
-        draw_bars(left, bars[name])
-        draw_growth(right, [row for row in rows if row["device"] == name])
-        left.set_title(f"{name.upper()}: one image of 256², T = {T}", loc="left")
-        right.set_title(f"{name.upper()}: tvmap, forward + backward", loc="left")
-        for axis in (left.xaxis, right.xaxis, right.yaxis):
-            axis.set_major_formatter("{x:g}")
-    figure.savefig(png_path, dpi=200, metadata={"Software": None})
-    return figure
-
-
 def main(device, quick, folder):
     names = ["cpu"] if device != "cuda" else []
     if devices.pick(device).type == "cuda":
@@ -506,6 +444,7 @@ def main(device, quick, folder):
     (folder / "machine.json").write_text(json.dumps(content, indent=2) + "\n")
     print(f"{about['cpu']}, {about['cores']} cores, load before the start {load} (above 0.5: figures are noisy)")
     rounds = (2, 2) if quick else ROUNDS
+    devices.keep_freed_memory()  # as in a training; not in the processes started for `memory_growth`
     print(LINE.format("", "", "variant", "size", "batch", "T", "threads", "rounds", "time", "ratio", "MiB"))
     with open(folder / "results.csv", "w", newline="", encoding="utf-8", buffering=1) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -516,6 +455,8 @@ def main(device, quick, folder):
                     writer.writerow(row)
                     print(text(row), flush=True)
     try:
+        from bench_plot import plot
+
         plot([folder / "results.csv"], folder / "speed.png")
     except ImportError as error:
         print(f"left out: speed.png: {error}")
@@ -528,17 +469,13 @@ if __name__ == "__main__":
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).parents[1] / "bench", help="folder of the results"
     )
-    parser.add_argument("--plot", nargs="+", metavar="FILE", help="only draw: CSV files and the PNG to write")
     options = parser.parse_args()
-    if options.plot:
-        plot(options.plot[:-1], options.plot[-1])
-    else:
-        with tempfile.TemporaryDirectory() as kernels:  # of torch.compile, or a second run would not compile
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = kernels
-            os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-            # Each image gets pages of its own: the holes in glibc's heap would make eager autograd look several times
-            # worse. Read by the processes started for `memory_growth`, not by this one.
-            os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
-            logging.basicConfig(format="%(message)s")
-            logging.getLogger("tvmap").setLevel(logging.INFO)  # a solver that is not the fast one says so
-            main(options.device, options.quick, options.output)
+    with tempfile.TemporaryDirectory() as kernels:  # of torch.compile, or a second run would not compile
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = kernels
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+        # Each image gets pages of its own: the holes in glibc's heap would make eager autograd look several times
+        # worse. Read by the processes started for `memory_growth`, not by this one.
+        os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("tvmap").setLevel(logging.INFO)  # a solver that is not the fast one says so
+        main(options.device, options.quick, options.output)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import bench
+import bench_plot
 import pytest
 import torch
 import yaml
@@ -147,7 +148,7 @@ def write_csv(path, device, growth=True):
 
 def test_the_figure_shows_what_the_csv_says(tmp_path):
     paths = [write_csv(tmp_path / f"{device}.csv", device) for device in ("cpu", "cuda")]
-    figure = bench.plot(paths, tmp_path / "speed.png")
+    figure = bench_plot.plot(paths, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").stat().st_size > 10_000
     assert [axes.get_title(loc="left")[:4] for axes in figure.axes] == ["CPU:", "CPU:", "CUDA", "CUDA"]
     for bars, growth in (figure.axes[:2], figure.axes[2:]):
@@ -157,7 +158,7 @@ def test_the_figure_shows_what_the_csv_says(tmp_path):
 
 
 def test_a_run_that_was_aborted_can_be_drawn(tmp_path):
-    figure = bench.plot([write_csv(tmp_path / "cpu.csv", "cpu", growth=False)], tmp_path / "speed.png")
+    figure = bench_plot.plot([write_csv(tmp_path / "cpu.csv", "cpu", growth=False)], tmp_path / "speed.png")
     assert len(figure.axes[0].patches) == 3 and not figure.axes[1].lines
 
 

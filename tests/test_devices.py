@@ -1,5 +1,9 @@
 """Where torch computes: what is picked, and what is said when it cannot be had."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -25,3 +29,25 @@ def test_fast_bfloat16_follows_the_vectors_of_the_cpu():
     if capability in ("DEFAULT", "AVX2"):
         assert not devices.has_bfloat16(torch.device("cpu"))
     assert devices.has_bfloat16(torch.device("cuda")) and devices.name(torch.device("cpu")) == "cpu"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_used_again_without_the_kernel():
+    """In a process of its own, as the setting stays. 5 rounds of 400 MiB are 512,000 pages; a few may be new each time.
+
+    Without the setting as many as all of them are, as chance places the blocks.
+    """
+    script = """
+import resource, torch
+from tvmap import devices
+assert devices.keep_freed_memory()
+def faults():
+    for _ in range(5):
+        kept = [torch.ones(2**18) for _ in range(400)]
+        del kept
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+print(faults() - before)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 10_000

@@ -28,6 +28,11 @@ def _double_convolution(n_in, n_out):
     )
 
 
+def _channels_last(gradient):
+    """The gradient in one piece: as a slice of a concatenation, it slows PyTorch's interpolation down four times."""
+    return gradient.contiguous(memory_format=torch.channels_last)
+
+
 class UNet(nn.Module):
     """1-32-64-128-256-128-64-32-2, (B, 1, H, W) → (B, 2, H, W), any H and W; 1,796,034 parameters.
 
@@ -55,6 +60,8 @@ class UNet(nn.Module):
             skip = skips.pop()
             # A 1×1 convolution and an interpolation commute; before it, the convolution costs a quarter.
             y = F.interpolate(reduction(y), size=skip.shape[-2:], mode="bilinear", align_corners=True)
+            if y.requires_grad:
+                y.register_hook(_channels_last)
             y = decoder(torch.cat([skip, y], dim=1))
         return self.last(y)
 

@@ -3,19 +3,21 @@
 Why a second solver: an iteration of `pdhg` goes over whole images a dozen times, this one once, and autograd would
 store every iterate, this one stores two bits an entry of q.
 
-Layout. All variables of a row lie next to one another: state[row, field, PAD + column]. A row of a field:
+Layout. All variables of a row lie next to one another: state[row, field, column]. A row of a field:
 
-    |<---- PAD ---->|<----------- columns, in groups of LANES ----------->|<---- PAD ---->|
-    | . . . . . . g | 0 1 … 15 | 16 … 31 | …           … last g . . . . . | . . . . . . . |     g: ghost columns, the
-                                                                                                 periodic neighbours
+    |<----------- columns, in groups of LANES ----------->|<----- PAD ----->|
+    | 0 1 … 15 | 16 … 31 | …               … last g . . . | . . . . . . . . |  g: ghost column, x̄ of the neighbour
+
 Groups are aligned with the machine's vectors (unaligned, it takes twice as long), and all work is done on whole groups;
 what lies right of the ghost column is finite and never reaches a pixel.
 
-Sweep. One iteration goes over the rows once, in place. Row i needs x̄ of the rows i and i+1 before their update and
-q_v of the rows i−1 and i after it. It starts with q_v of the row above the first; then every row finds what it needs,
-around the edge too:
+Sweep. One iteration goes over the rows once, in place, and over each row once. Row i needs x̄ of the rows i and i+1
+before their update and q_v of the rows i−1 and i after it. It starts with q_v of the row above the first; then every
+row finds what it needs, around the edge too:
 
     q_v[s−1] from x̄[s−1], x̄[s];   then for i = s, s+1, …:  q_v[i] from x̄[i], x̄[i+1];  q_h[i];  p[i], x[i], x̄[i]
+
+The left neighbour of q_h is the group before, still in a register; for the first group it is computed ahead.
 
 Schedule. IN_FLIGHT iterations are under way at once, so that the rows they share stay in the cache: iteration k+1
 starts one row after iteration k (s = k mod rows) and runs two rows behind it, so LAG = 3 steps later. The iterates are
@@ -26,12 +28,15 @@ the same as one iteration after the other.
     iteration 1            1  2  3  4  …
     iteration 2                     2  …
 
+The rows of SIDE_BY_SIDE iterations fit into the L1 cache, those of IN_FLIGHT only into L2. So this many take BLOCK
+steps together, one step after the other, before the next ones take the same steps.
+
 Boundaries. The neighbour past the last row or column is the first one (periodic) or the last itself (neumann: the
 difference is 0, so q stays 0 there and its adjoint needs no case of its own).
 
 Gradient. With fixed steps only the projection is not linear, and its derivative follows from where it ends: at −Λ,
-inside or at Λ. The forward sweep stores that in codes[iteration, row, group], one bit a lane: q_v was stopped, it was
-at −Λ, the same two of q_h. The backward sweep runs the transposed linear recurrence in reverse, in the same order of
+inside or at Λ. The forward sweep stores that in codes[iteration, row, group], one bit a lane: q_v was stopped, its
+sign, the same two of q_h. The backward sweep runs the transposed linear recurrence in reverse, in the same order of
 rows.
 """
 
@@ -49,12 +54,16 @@ from .pdhg import step_sizes
 
 LANES = 16  # numbers worked on at once; what the machine's vectors cannot hold, LLVM splits
 PAD = 16  # entries: a cache line of float32
-IN_FLIGHT = 6  # iterations under way at once
+IN_FLIGHT = 16  # iterations under way at once
+SIDE_BY_SIDE = 2  # of which so many take their steps in turns
+BLOCK = 64  # steps taken in turns
 LAG = 3  # sweep steps between the starts of two iterations: one row later and two rows behind
 
-XBAR, X, P, Z, QV, QH, WV, WH = range(8)  # fields of the forward state; W: the weight of each direction
-ABAR, GX, GXBAR, GP, GQV, GQH, GWV, GWH, GZ = range(9)  # and of the backward state: G means derivative of the loss
-STOPPED_V, _, STOPPED_H, _ = range(4)  # masks of a group, each followed by that of the lower bound
+# Fields of the forward state, then the weights of the directions, one for both or two; Z holds gain·z, see `_row`.
+XBAR, X, P, Z, QV, QH, W = range(7)
+# Fields of the backward state (G: derivative of the loss, SLOPE: that in x̄, by σ), then those in the weights and in z.
+ABAR, SLOPE, GP, GQV, GQH, GW = range(6)
+STOPPED_V, _, STOPPED_H, _ = range(4)  # masks of a group, each followed by that of the sign
 
 
 # --- a group of LANES numbers as one value of compiled code (plain loops are not vectorised with the masks as bits)
@@ -147,9 +156,64 @@ def _group_multiply(a, b):
         return lambda a, b: _multiply(a, b)
 
 
+def _llvm(name):
+    """The LLVM function of groups of this name."""
+
+    def typed(typing, *groups):
+        def generate(context, builder, signature, args):
+            group = context.get_value_type(signature.return_type)
+            of_groups = ir.FunctionType(group, [group] * len(args))
+            full_name = f"llvm.{name}.v{LANES}f{signature.return_type.dtype.bitwidth}"
+            return builder.call(cgutils.get_or_insert_function(builder.module, of_groups, full_name), args)
+
+        return groups[0](*groups), generate
+
+    return typed
+
+
+@intrinsic
+def _absolute(typing, a):
+    """|a|."""
+    return _llvm("fabs")(typing, a)
+
+
+@intrinsic
+def _with_sign(typing, a, b):
+    """|a| with the sign of b."""
+    return _llvm("copysign")(typing, a, b)
+
+
+@intrinsic
+def _smaller(typing, a, b):
+    """min(a, b)."""
+
+    def generate(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def _shifted(typing, before, a):
+    """a moved one lane to the right, with the last lane of `before` in front."""
+
+    def generate(context, builder, signature, args):
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [*range(LANES - 1, 2 * LANES - 1)])
+        return builder.shuffle_vector(*args, lanes)
+
+    return a(before, a), generate
+
+
 @intrinsic
 def _negative(typing, a):
-    return a(a), lambda context, builder, signature, args: builder.fneg(args[0])
+    """Sign bits, one a lane."""
+
+    def generate(context, builder, signature, args):
+        integers = ir.VectorType(ir.IntType(a.dtype.bitwidth), LANES)
+        negative = builder.icmp_signed("<", builder.bitcast(args[0], integers), ir.Constant(integers, [0] * LANES))
+        return builder.bitcast(negative, ir.IntType(LANES))
+
+    return numba.uint16(a), generate
 
 
 @intrinsic
@@ -188,128 +252,159 @@ def _compiled(function):
 @_compiled
 def _project(u, w, codes, k, i, group, stopped):
     """clip_Λ(u); the masks of the group go to codes[k, i, group, stopped : stopped + 2]."""
-    low = _negative(w)
-    above, under = _exceeds(u, w), _exceeds(low, u)
+    size = _absolute(u)
     if codes is not None:
-        codes[k, i, group, stopped] = above | under
-        codes[k, i, group, stopped + 1] = under
-    return _choose(above, w, _choose(under, low, u))
+        codes[k, i, group, stopped] = _exceeds(size, w)
+        codes[k, i, group, stopped + 1] = _negative(u)
+    return _with_sign(_smaller(size, w), u)
 
 
 @_compiled
-def _dual(s, codes, k, i, below, sigma, vertical, horizontal):
-    """q ← clip_Λ(q + σ∇x̄) in row i, in one direction or both."""
-    for group in range((s.shape[2] - 2 * PAD) // LANES):
-        j = PAD + group * LANES
-        x_bar = _load(s, i, XBAR, j)
+def _vertical(s, codes, k, i, below, sigma):
+    """q_v ← clip_Λ(q_v + σ∇_v x̄)  in row i."""
+    for group in range(s.shape[2] // LANES - 1):
+        j = group * LANES
+        u = _load(s, i, QV, j) + sigma * (_load(s, below, XBAR, j) - _load(s, i, XBAR, j))
+        _store(s, i, QV, j, _project(u, _load(s, i, W, j), codes, k, i, group, STOPPED_V))
+
+
+@_compiled
+def _first_left(s, i, last, wh, sigma):
+    """q_h of the last column after its update, the left neighbour of the first one."""
+    u = s[i, QH, last] + sigma * (s[i, XBAR, 0] - s[i, XBAR, last])
+    return max(-s[i, wh, last], min(u, s[i, wh, last]))
+
+
+@_compiled
+def _row(s, codes, k, i, above, below, left, wh, tau, sigma, shrink, gain, two, vertical):
+    """q ← clip_Λ(q + σ∇x̄);  p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + ∇ᵀq);  x̄ ← 2x − x_old  in row i.
+
+    shrink = 1/(1 + σ), gain = σ·shrink; q_v only if `vertical`; `left`: q_h left of the first column in the last lane.
+    """
+    for group in range(s.shape[2] // LANES - 1):
+        j = group * LANES
+        x_bar, q_v, w = _load(s, i, XBAR, j), _load(s, i, QV, j), _load(s, i, W, j)
         if vertical:
-            u = _load(s, i, QV, j) + sigma * (_load(s, below, XBAR, j) - x_bar)
-            _store(s, i, QV, j, _project(u, _load(s, i, WV, j), codes, k, i, group, STOPPED_V))
-        if horizontal:
-            u = _load(s, i, QH, j) + sigma * (_load(s, i, XBAR, j + 1) - x_bar)
-            _store(s, i, QH, j, _project(u, _load(s, i, WH, j), codes, k, i, group, STOPPED_H))
-
-
-@_compiled
-def _primal(s, i, above, tau, sigma, shrink):
-    """p ← (p + σ(x̄ − z))·shrink, shrink = 1/(1 + σ);  x ← x − τ(p + ∇ᵀq);  x̄ ← 2x − x_old  in row i."""
-    for group in range((s.shape[2] - 2 * PAD) // LANES):
-        j = PAD + group * LANES
-        p = (_load(s, i, P, j) + sigma * (_load(s, i, XBAR, j) - _load(s, i, Z, j))) * shrink
-        vertical = _load(s, above, QV, j) - _load(s, i, QV, j)
-        horizontal = _load(s, i, QH, j - 1) - _load(s, i, QH, j)
+            u = q_v + sigma * (_load(s, below, XBAR, j) - x_bar)
+            q_v = _project(u, w, codes, k, i, group, STOPPED_V)
+            _store(s, i, QV, j, q_v)
+        if wh != W:
+            w = _load(s, i, wh, j)
+        u = _load(s, i, QH, j) + sigma * (_load(s, i, XBAR, j + 1) - x_bar)
+        q_h = _project(u, w, codes, k, i, group, STOPPED_H)
+        p = shrink * _load(s, i, P, j) + (gain * x_bar - _load(s, i, Z, j))
         x_old = _load(s, i, X, j)
-        x = x_old - tau * (p + (vertical + horizontal))
+        x = x_old - tau * (p + ((_load(s, above, QV, j) - q_v) + (_shifted(left, q_h) - q_h)))
+        _store(s, i, QH, j, q_h)
         _store(s, i, P, j, p)
         _store(s, i, X, j, x)
-        _store(s, i, XBAR, j, x + (x - x_old))
+        _store(s, i, XBAR, j, two * x - x_old)
+        left = q_h
 
 
 @_compiled
-def _forward(s, codes, iterations, last, tau, sigma, shrink, periodic):
+def _forward(s, codes, iterations, last, tau, sigma, shrink, two, periodic):
     """All iterations of Algorithm 1 on the state s; `codes`: the masks, or None for none; `last`: the last column."""
-    rows = s.shape[0]
-    tau, sigma, shrink = _fill(tau), _fill(sigma), _fill(shrink)
+    rows, wh = s.shape[0], s.shape[1] - 1
+    taus, sigmas, shrinks, gains, twos = _fill(tau), _fill(sigma), _fill(shrink), _fill(sigma * shrink), _fill(two)
     for first in range(0, iterations, IN_FLIGHT):
-        under_way = min(IN_FLIGHT, iterations - first)
-        for step in range(rows + LAG * (under_way - 1)):
-            for k in range(first, first + under_way):
-                t = step - LAG * (k - first)
-                if t >= 0 and t < rows:
-                    i = (k + t) % rows
-                    above = i - 1 if i > 0 else rows - 1
-                    below = i + 1 if i < rows - 1 else (0 if periodic else i)
-                    if t == 0:
-                        _dual(s, codes, k, above, i if periodic or i > 0 else above, sigma, True, False)
-                    s[i, XBAR, last + 1] = s[i, XBAR, PAD if periodic else last]
-                    _dual(s, codes, k, i, below, sigma, t < rows - 1, True)
-                    s[i, QH, PAD - 1] = s[i, QH, last]
-                    _primal(s, i, above, tau, sigma, shrink)
+        end = min(first + IN_FLIGHT, iterations)
+        for block in range(0, rows + LAG * (end - first - 1), BLOCK):
+            for pair in range(first, end, SIDE_BY_SIDE):
+                for step in range(block, block + BLOCK):
+                    for k in range(pair, min(pair + SIDE_BY_SIDE, end)):
+                        t = step - LAG * (k - first)
+                        if t < 0 or t >= rows:
+                            continue
+                        i = (k + t) % rows
+                        above = i - 1 if i > 0 else rows - 1
+                        below = i + 1 if i < rows - 1 else (0 if periodic else i)
+                        if t == 0:
+                            _vertical(s, codes, k, above, i if periodic or i > 0 else above, sigmas)
+                        s[i, XBAR, last + 1] = s[i, XBAR, 0 if periodic else last]
+                        left = _fill(_first_left(s, i, last, wh, sigma) if periodic else tau - tau)
+                        vertical = t < rows - 1
+                        _row(s, codes, k, i, above, below, left, wh, taus, sigmas, shrinks, gains, twos, vertical)
 
 
 @_compiled
-def _transposed_project(s, i, weight, j, g, zero, codes, k, group, stopped):
-    """Where the projection stopped q the slope g goes to ±Λ, elsewhere to q; returns the latter."""
+def _transposed_project(g, g_w, zero, codes, k, i, group, stopped):
+    """g_q and g_Λ: where the projection stopped q its slope g goes to ±Λ, elsewhere to q."""
     to_weight = _choose(codes[k, i, group, stopped], g, zero)
-    signed = _choose(codes[k, i, group, stopped + 1], _negative(to_weight), to_weight)
-    _store(s, i, weight, j, _load(s, i, weight, j) + signed)
-    return _choose(codes[k, i, group, stopped], zero, g)
+    return g - to_weight, _choose(codes[k, i, group, stopped + 1], g_w - to_weight, g_w + to_weight)
 
 
 @_compiled
-def _transposed_dual(s, codes, k, i, below, tau, zero, vertical, horizontal):
-    """Transpose of x ← x − τ∇ᵀq, then of the projection, in row i."""
-    for group in range((s.shape[2] - 2 * PAD) // LANES):
-        j = PAD + group * LANES
-        a_bar = _load(s, i, ABAR, j)
+def _transposed_vertical(s, codes, k, i, below, tau, zero):
+    """Transpose of x ← x − τ∇_vᵀq, then of the projection, in row i."""
+    for group in range(s.shape[2] // LANES - 1):
+        j = group * LANES
+        g = _load(s, i, GQV, j) - tau * (_load(s, below, ABAR, j) - _load(s, i, ABAR, j))
+        g_v, g_w = _transposed_project(g, _load(s, i, GW, j), zero, codes, k, i, group, STOPPED_V)
+        _store(s, i, GQV, j, g_v)
+        _store(s, i, GW, j, g_w)
+
+
+@_compiled
+def _transposed_first_left(s, codes, k, i, last, tau):
+    """g_q_h of the last column after its update, the left neighbour of the first one."""
+    g = s[i, GQH, last] - tau * (s[i, ABAR, 0] - s[i, ABAR, last])
+    return g - g if codes[k, i, last // LANES, STOPPED_H] >> (last % LANES) & 1 else g
+
+
+@_compiled
+def _transposed_row(s, codes, k, i, above, below, left, gwh, tau, sigma, shrink, two_sigma, zero, vertical, with_z):
+    """Transpose of the steps of x, q, p and x̄ in row i; a = g_x + 2 g_x̄ is all that flows into the new x."""
+    for group in range(s.shape[2] // LANES - 1):
+        j = group * LANES
+        a, g_v, g_w = _load(s, i, ABAR, j), _load(s, i, GQV, j), _load(s, i, GW, j)
         if vertical:
-            g = _load(s, i, GQV, j) - tau * (_load(s, below, ABAR, j) - a_bar)
-            _store(s, i, GQV, j, _transposed_project(s, i, GWV, j, g, zero, codes, k, group, STOPPED_V))
-        if horizontal:
-            g = _load(s, i, GQH, j) - tau * (_load(s, i, ABAR, j + 1) - a_bar)
-            _store(s, i, GQH, j, _transposed_project(s, i, GWH, j, g, zero, codes, k, group, STOPPED_H))
-
-
-@_compiled
-def _transposed_primal(s, i, above, tau, sigma, shrink, with_z):
-    """Transpose of the steps of p and x̄ in row i; a = g_x + 2 g_x̄ is all that flows into the new x."""
-    for group in range((s.shape[2] - 2 * PAD) // LANES):
-        j = PAD + group * LANES
-        g_p = (_load(s, i, GP, j) - tau * _load(s, i, ABAR, j)) * shrink
-        vertical = _load(s, above, GQV, j) - _load(s, i, GQV, j)
-        horizontal = _load(s, i, GQH, j - 1) - _load(s, i, GQH, j)
-        g_x = _load(s, i, GX, j) + _load(s, i, GXBAR, j)
-        g_x_bar = sigma * (g_p + (vertical + horizontal))
+            g = g_v - tau * (_load(s, below, ABAR, j) - a)
+            g_v, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_V)
+            _store(s, i, GQV, j, g_v)
+        if gwh != GW:
+            _store(s, i, GW, j, g_w)
+            g_w = _load(s, i, gwh, j)
+        g = _load(s, i, GQH, j) - tau * (_load(s, i, ABAR, j + 1) - a)
+        g_h, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_H)
+        _store(s, i, gwh, j, g_w)
+        g_p = (_load(s, i, GP, j) - tau * a) * shrink
+        g_x = a - sigma * _load(s, i, SLOPE, j)  # g_x + g_x̄
+        slope = g_p + ((_load(s, above, GQV, j) - g_v) + (_shifted(left, g_h) - g_h))
+        _store(s, i, GQH, j, g_h)
         _store(s, i, GP, j, g_p)
+        _store(s, i, SLOPE, j, slope)
+        _store(s, i, ABAR, j, g_x + two_sigma * slope)
         if with_z:
-            _store(s, i, GZ, j, _load(s, i, GZ, j) - sigma * g_p)
-        _store(s, i, GX, j, g_x)
-        _store(s, i, GXBAR, j, g_x_bar)
-        _store(s, i, ABAR, j, g_x + (g_x_bar + g_x_bar))
+            _store(s, i, gwh + 1, j, _load(s, i, gwh + 1, j) - sigma * g_p)
+        left = g_h
 
 
 @_compiled
-def _backward(s, codes, last, tau, sigma, shrink, periodic, with_z):
-    """All iterations of the transposed recurrence on the state s, in which ABAR = GX = ∂loss/∂x_T and all else is 0."""
+def _backward(s, codes, last, gwh, tau, sigma, shrink, two, periodic, with_z):
+    """All iterations of the transposed recurrence on the state s, in which ABAR = ∂loss/∂x_T and all else is 0."""
     rows, iterations = s.shape[0], codes.shape[0]
-    zero, tau, sigma, shrink = _fill(tau - tau), _fill(tau), _fill(sigma), _fill(shrink)
+    zeros, taus, sigmas, shrinks, twos = _fill(tau - tau), _fill(tau), _fill(sigma), _fill(shrink), _fill(two * sigma)
     for first in range(0, iterations, IN_FLIGHT):
-        under_way = min(IN_FLIGHT, iterations - first)
-        for step in range(rows + LAG * (under_way - 1)):
-            for order in range(first, first + under_way):
-                t = step - LAG * (order - first)
-                if t >= 0 and t < rows:
-                    k = iterations - 1 - order
-                    i = (order + t) % rows
-                    above = i - 1 if i > 0 else rows - 1
-                    below = i + 1 if i < rows - 1 else (0 if periodic else i)
-                    if t == 0:
-                        neighbour = i if periodic or i > 0 else above
-                        _transposed_dual(s, codes, k, above, neighbour, tau, zero, True, False)
-                    s[i, ABAR, last + 1] = s[i, ABAR, PAD if periodic else last]
-                    _transposed_dual(s, codes, k, i, below, tau, zero, t < rows - 1, True)
-                    s[i, GQH, PAD - 1] = s[i, GQH, last]
-                    _transposed_primal(s, i, above, tau, sigma, shrink, with_z)
+        end = min(first + IN_FLIGHT, iterations)
+        for block in range(0, rows + LAG * (end - first - 1), BLOCK):
+            for pair in range(first, end, SIDE_BY_SIDE):
+                for step in range(block, block + BLOCK):
+                    for order in range(pair, min(pair + SIDE_BY_SIDE, end)):
+                        t = step - LAG * (order - first)
+                        if t < 0 or t >= rows:
+                            continue
+                        k = iterations - 1 - order
+                        i = (order + t) % rows
+                        above = i - 1 if i > 0 else rows - 1
+                        below = i + 1 if i < rows - 1 else (0 if periodic else i)
+                        if t == 0:
+                            next_row = i if periodic or i > 0 else above
+                            _transposed_vertical(s, codes, k, above, next_row, taus, zeros)
+                        s[i, ABAR, last + 1] = s[i, ABAR, 0 if periodic else last]
+                        left = _fill(_transposed_first_left(s, codes, k, i, last, tau) if periodic else tau - tau)
+                        steps = taus, sigmas, shrinks, twos, zeros
+                        _transposed_row(s, codes, k, i, above, below, left, gwh, *steps, t < rows - 1, with_z)
 
 
 def _n_groups(columns):
@@ -317,8 +412,8 @@ def _n_groups(columns):
 
 
 def _state(shape, fields, dtype):
-    """Zeros (rows, fields, whole groups + 2 PAD) on a cache line; so is each group."""
-    rows, width = shape[0], _n_groups(shape[1]) * LANES + 2 * PAD
+    """Zeros (rows, fields, whole groups + PAD) on a cache line; so is each group."""
+    rows, width = shape[0], _n_groups(shape[1]) * LANES + PAD
     size = rows * fields * width
     memory = np.zeros(size + PAD, dtype)
     start = (-memory.ctypes.data % (PAD * 4)) // memory.itemsize
@@ -327,34 +422,37 @@ def _state(shape, fields, dtype):
 
 @functools.cache
 def _steps(lipschitz, dtype):
+    """τ, σ, shrink and 2, which a compiler that knew it would add instead of fusing multiplication and subtraction."""
     tau, sigma = step_sizes(lipschitz)
-    return dtype.type(tau), dtype.type(sigma), dtype.type(1 / (1 + sigma))
+    return tuple(map(dtype.type, (tau, sigma, 1 / (1 + sigma), 2)))
 
 
 def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=False):
     """One image: z (rows, columns), weight (1 or 2, rows, columns), same dtype. Returns x_T, q_T (2, …) and codes."""
-    s = _state(z.shape, 8, z.dtype)
-    last = PAD + z.shape[1] - 1
-    inner = s[:, :, PAD : last + 1]
-    inner[:, [XBAR, X, Z]] = z[:, None]
+    steps = _steps(lipschitz, z.dtype)
+    _, sigma, shrink, _ = steps
+    s, last = _state(z.shape, W + len(weight), z.dtype), z.shape[1] - 1
+    inner = s[:, :, : last + 1]
+    inner[:, [XBAR, X]] = z[:, None]
     inner[:, P] = z if dual_start == "image" else 0
-    inner[:, WV], inner[:, WH] = weight[0], weight[-1]
+    inner[:, Z] = sigma * shrink * z
+    inner[:, W:] = weight.transpose(1, 0, 2)
     codes = np.empty((iterations, len(z), _n_groups(z.shape[1]), 4), np.uint16) if keep_codes else None
-    _forward(s, codes, iterations, last, *_steps(lipschitz, z.dtype), boundary == "periodic")
+    _forward(s, codes, iterations, last, *steps, boundary == "periodic")
     return inner[:, X].copy(), inner[:, QV : QH + 1].transpose(1, 0, 2).copy(), codes
 
 
-def backward(grad_x, codes, boundary, dual_start, lipschitz, with_z=True):
-    """∂loss/∂z (rows, columns), or None, and ∂loss/∂Λ (2, …) from ∂loss/∂x_T and the codes of `forward`."""
-    s = _state(grad_x.shape, 9, grad_x.dtype)
-    last = PAD + grad_x.shape[1] - 1
-    inner = s[:, :, PAD : last + 1]
-    inner[:, [ABAR, GX]] = grad_x[:, None]
-    _backward(s, codes, last, *_steps(lipschitz, grad_x.dtype), boundary == "periodic", with_z)
-    grad_weight = inner[:, GWV : GWH + 1].transpose(1, 0, 2).copy()
+def backward(grad_x, codes, boundary, dual_start, lipschitz, maps=1, with_z=True):
+    """∂loss/∂z (rows, columns), or None, and ∂loss/∂Λ (maps, …) from ∂loss/∂x_T and the codes of `forward`."""
+    steps, gwh = _steps(lipschitz, grad_x.dtype), GW + maps - 1
+    s, last = _state(grad_x.shape, gwh + 1 + with_z, grad_x.dtype), grad_x.shape[1] - 1
+    inner = s[:, :, : last + 1]
+    inner[:, ABAR] = grad_x
+    _backward(s, codes, last, gwh, *steps, boundary == "periodic", with_z)
+    grad_weight = inner[:, GW : gwh + 1].transpose(1, 0, 2).copy()
     if not with_z:
         return None, grad_weight
-    grad_z = inner[:, GZ] + inner[:, GX] + inner[:, GXBAR]  # z enters every step, and as x₀ and x̄₀
+    grad_z = inner[:, gwh + 1] + inner[:, ABAR] - steps[1] * inner[:, SLOPE]  # z enters every step, and as x₀ and x̄₀
     if dual_start == "image":
         grad_z += inner[:, GP]
     return grad_z, grad_weight

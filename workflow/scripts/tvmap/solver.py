@@ -6,6 +6,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from .errors import StudyError
@@ -51,10 +52,10 @@ class _NumbaPDHG(torch.autograd.Function):
     def backward(ctx, grad_x, _):
         from . import pdhg_numba
 
-        gradients = grad_x.contiguous().numpy()
+        gradients, maps = grad_x.contiguous().numpy(), ctx.weight_shape[1]
 
         def one(b):
-            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *ctx.options, ctx.needs_input_grad[0])
+            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *ctx.options, maps, ctx.needs_input_grad[0])
 
         grad_z, grad_weight = zip(*_threaded(one, len(gradients)), strict=True)
         grad_weight = torch.stack([torch.from_numpy(a) for a in grad_weight])
@@ -106,11 +107,20 @@ def _sum_to(gradient, shape):
 
 
 def _threaded(function, n):
-    """[function(0), …, function(n − 1)] over torch's threads: the compiled solver releases the global lock."""
-    if n == 1:
+    """[function(0), …, function(n − 1)] over torch's threads: the compiled solver releases the global lock.
+
+    Numbers below the smallest normal one count as 0 meanwhile: gradients that fade out over many iterations pass
+    through them, and some processors compute ten times slower with them.
+    """
+    if n > 1:
+        with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_flush_denormal, initargs=[True]) as pool:
+            return list(pool.map(function, range(n)))
+    flushed = np.finfo(np.float32).tiny / np.float32(2) == 0
+    torch.set_flush_denormal(True)
+    try:
         return [function(0)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(function, range(n)))
+    finally:
+        torch.set_flush_denormal(bool(flushed))
 
 
 def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from .batches import Batches
+from .devices import keep_freed_memory
 from .errors import StudyError
 from .files import write_atomically
 from .metrics import psnr, ssim
@@ -98,6 +99,7 @@ def train(
     """
     started, folder = time.perf_counter(), Path(folder)
     network_settings = {**network, "precision": settings["precision"]}
+    keep_freed_memory()
     model = build(**network_settings, seed=seed).to(device).train()
     validation = [tensor.to(device) for tensor in validation]
     epochs, batch_size = settings["epochs"], settings["batch_size"]
