@@ -74,7 +74,8 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
         "gains": [
             {"protocol": p, "baseline": b, "metric": m, "n": 4 * draws, "mean": gain_of(b, m, gain)}
             | {"low": gain_of(b, m, gain - half_width), "high": gain_of(b, m, gain + half_width)}
-            | {"std": random.uniform(0, 1), "win_rate": random.uniform()}
+            | {"std": random.uniform(0, 1), "win_rate": random.uniform(), "effect_size": random.uniform(-3, 3)}
+            | {"p_value": random.uniform(), "p_holm": 10 ** random.uniform(-9, 0)}
             for p in protocols
             for b in METHODS[:-1]
             for m in ("psnr", "ssim")
@@ -225,6 +226,9 @@ def test_gains_are_printed_as_in_the_table(small):
         assert numbers(cells[4]) == pytest.approx([round(row.mean, digits), round(row.std, digits)], abs=1e-9)
         assert numbers(cells[5]) == pytest.approx([round(row.low, digits), round(row.high, digits)], abs=1e-9)
         assert numbers(cells[6]) == pytest.approx([round(100 * row.win_rate, 1)], abs=1e-9)
+        assert numbers(cells[7]) == pytest.approx([round(row.effect_size, 2)], abs=1e-9)
+        p_value = cells[8].translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")).replace(" × 10", "e")
+        assert float(p_value) == pytest.approx(row.p_holm, rel=0.05, abs=5e-4 if row.p_holm >= 1e-3 else 0)
 
 
 def test_scalars_gaps_training_and_times_are_printed_as_in_the_tables(small):

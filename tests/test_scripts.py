@@ -309,7 +309,7 @@ FAULTS = {
 def check(folder, output, iterations=16):
     paths = [folder / name for name in ("manifest.csv", "tables/per_image.csv", "tables/grid.csv")]
     paths += [folder / "tables/scalar_choice.csv", output]
-    check_study.main(*paths, n_values=5, n_protocols=2, n_draws=1, iterations=iterations, size=32)
+    check_study.main(*paths, n_values=5, n_protocols=2, n_draws=1, n_methods=5, iterations=iterations, size=32)
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -13,6 +13,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 import yaml
 from PIL import Image
@@ -31,7 +32,7 @@ COLUMNS = {
     "scalar_choice": "protocol,draw,id,weight_fixed,psnr_edge,weight_psnr,weight_psnr_fine,psnr_gain_fine,"
     "ssim_edge,weight_ssim,weight_ssim_fine,ssim_gain_fine",
     "summary": "protocol,method,n,psnr_mean,psnr_std,psnr_low,psnr_high,ssim_mean,ssim_std,ssim_low,ssim_high",
-    "gains": "protocol,baseline,metric,n,mean,std,low,high,win_rate",
+    "gains": "protocol,baseline,metric,n,mean,std,low,high,win_rate,effect_size,p_value,p_holm",
     "gaps": "protocol,method,n,relative_gap_median,relative_gap_max,rms_bound",
     "training_history": "epoch,learning_rate,train_loss,val_loss,val_psnr,val_ssim",
     "times": "step,jobs,seconds,max_rss_mib",
@@ -53,6 +54,7 @@ DIRECTIVES = (
     "output",
     "log",
     "benchmark",
+    "wildcard_constraints",
     "retries",
     "localrule",
     "conda",
@@ -62,7 +64,7 @@ DIRECTIVES = (
     "message",
     "script",
 )
-OPTIONAL = {"input", "retries", "localrule"}
+OPTIONAL = {"input", "wildcard_constraints", "retries", "localrule"}
 
 # The first study is run by whichever test comes first.
 pytestmark = pytest.mark.timeout(900)
@@ -226,6 +228,9 @@ def test_gains_are_paired_differences(results):
         assert row.n == len(difference)
         assert (row.mean, row.std) == pytest.approx((difference.mean(), difference.std()), rel=1e-9)
         assert row.win_rate == (difference > 0).mean()
+        assert row.effect_size == pytest.approx(difference.mean() / difference.std())
+        assert row.p_value == pytest.approx(scipy.stats.wilcoxon(difference).pvalue)
+        assert row.p_value <= row.p_holm <= min(1, len(PROTOCOLS) * row.p_value)
 
 
 def test_every_solution_has_a_gap_that_is_not_negative(results):
@@ -593,7 +598,7 @@ def rules():
 
 
 def test_directives_are_complete_and_in_one_order():
-    assert len(rules()) == 20
+    assert len(rules()) == 25
     for name, directives in rules().items():
         assert directives == [directive for directive in DIRECTIVES if directive in directives], name
         assert set(DIRECTIVES) - set(directives) <= OPTIONAL, name

@@ -34,8 +34,9 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 PROTOCOLS = list(config["noise"]["protocols"])
 DRAWS = list(range(config["noise"]["draws"]))
-METHODS = list(tvmap.methods.METHODS)
-SCALARS = [method for method in METHODS if method != "map"]
+METHODS = tvmap.methods.chosen(config["baselines"])
+SOLVED = [method for method in METHODS if tvmap.methods.solves(method)]  # by a weight, λ or Λ; others without
+SCALARS = [method for method in tvmap.methods.METHODS if method != "map"]
 FIGURES_OF_STUDY = tvmap.figures.figures(config)
 TEMPLATE = "workflow/report/report.html.j2"
 STYLE = "workflow/report/report.css"
@@ -60,7 +61,7 @@ wildcard_constraints:
     split="train|val|test",
     protocol="|".join(map(re.escape, PROTOCOLS)),
     draw=r"\d+",
-    method="|".join(METHODS),
+    method="|".join(tvmap.methods.LABELS),
     figure="|".join(map(re.escape, FIGURES_OF_STUDY)),
 
 
@@ -83,7 +84,16 @@ BENCHMARKED = [
     ),
     *expand(f"{BENCHMARKS}/refine_grid/{{round}}.tsv", round=_ROUNDS),
     *expand(f"{BENCHMARKS}/predict_maps/{{round}}.tsv", round=_ROUNDS),
-    *expand(f"{BENCHMARKS}/denoise_images/{{round}}_{{method}}.tsv", round=_ROUNDS, method=METHODS),
+    *expand(f"{BENCHMARKS}/denoise_images/{{round}}_{{method}}.tsv", round=_ROUNDS, method=SOLVED),
+    *(
+        path
+        for rule, methods in tvmap.methods.BASELINE_RULES.items()
+        for path in expand(
+            f"{BENCHMARKS}/{rule}/{{round}}_{{method}}.tsv",
+            round=_ROUNDS,
+            method=[method for method in METHODS if tvmap.methods.base(method) in methods],
+        )
+    ),
     *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_ROUNDS),
 ]
 

@@ -1,4 +1,5 @@
-# Regularisation weights, scalars and maps alike, and the images they give.
+# Regularisation weights, scalars and maps alike, and the images they give; and the images of methods without one.
+BLIND = ["", "-blind"]
 
 
 rule search_grid:
@@ -134,6 +135,88 @@ rule predict_maps:
         "../scripts/predict_maps.py"
 
 
+rule learn_scalars:
+    input:
+        train=f"{RESULTS}/noisy/train_{{protocol}}_0.npz",
+        train_grid=f"{RESULTS}/grid/train_{{protocol}}_0.csv",
+        manifest=rules.select_images.output[0],
+        noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
+    output:
+        f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_{{method}}.npz",
+    log:
+        f"{LOGS}/learn_scalars/{{protocol}}_{{draw}}_{{method}}.log",
+    benchmark:
+        f"{BENCHMARKS}/learn_scalars/{{protocol}}_{{draw}}_{{method}}.tsv"
+    wildcard_constraints:
+        method="|".join(tvmap.methods.LEARNED),
+    conda:
+        "../../envs/baselines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_version("learn_scalars"),
+    message:
+        "Learn λ from the training images, {wildcards.method}: {wildcards.protocol}, draw {wildcards.draw}"
+    script:
+        "../scripts/learn_scalars.py"
+
+
+rule choose_by_noise:
+    input:
+        f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
+    output:
+        f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_{{method}}.npz",
+    log:
+        f"{LOGS}/choose_by_noise/{{protocol}}_{{draw}}_{{method}}.log",
+    benchmark:
+        f"{BENCHMARKS}/choose_by_noise/{{protocol}}_{{draw}}_{{method}}.tsv"
+    wildcard_constraints:
+        method="|".join(name + blind for name in tvmap.methods.BY_NOISE for blind in BLIND),
+    conda:
+        "../../envs/baselines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        low=config["grid"]["minimum"] or 1e-3,
+        high=config["grid"]["maximum"],
+        boundary=config["solver"]["boundary"],
+        code=code_version("choose_by_noise"),
+    message:
+        "Choose λ without the clean image, {wildcards.method}: {wildcards.protocol}, draw {wildcards.draw}"
+    script:
+        "../scripts/choose_by_noise.py"
+
+
+rule fit_oracle_maps:
+    input:
+        clean=f"{RESULTS}/clean/test.npz",
+        noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
+        scalar=f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_scalar-oracle-psnr.npz",
+    output:
+        f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_map-oracle.npz",
+    log:
+        f"{LOGS}/fit_oracle_maps/{{protocol}}_{{draw}}_map-oracle.log",
+    benchmark:
+        f"{BENCHMARKS}/fit_oracle_maps/{{protocol}}_{{draw}}_map-oracle.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        solver=config["solver"],
+        code=code_version("fit_oracle_maps"),
+    message:
+        "Fit a map to each clean image, the bound: {wildcards.protocol}, draw {wildcards.draw}"
+    script:
+        "../scripts/fit_oracle_maps.py"
+
+
 rule denoise_images:
     input:
         noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
@@ -144,6 +227,8 @@ rule denoise_images:
         f"{LOGS}/denoise_images/{{protocol}}_{{draw}}_{{method}}.log",
     benchmark:
         f"{BENCHMARKS}/denoise_images/{{protocol}}_{{draw}}_{{method}}.tsv"
+    wildcard_constraints:
+        method="|".join(SOLVED),
     conda:
         TORCH
     threads: 1
@@ -158,3 +243,57 @@ rule denoise_images:
         "Denoise the test images: {wildcards.protocol}, draw {wildcards.draw}, {wildcards.method}"
     script:
         "../scripts/denoise_images.py"
+
+
+rule tune_classical:
+    input:
+        clean=f"{RESULTS}/clean/val.npz",
+        noisy=expand(f"{RESULTS}/noisy/val_{{{{protocol}}}}_{{draw}}.npz", draw=DRAWS),
+    output:
+        f"{RESULTS}/classical/{{protocol}}_{{method}}.csv",
+    log:
+        f"{LOGS}/tune_classical/{{protocol}}_{{method}}.log",
+    benchmark:
+        f"{BENCHMARKS}/tune_classical/{{protocol}}_{{method}}.tsv"
+    wildcard_constraints:
+        method="|".join(name + blind for name in tvmap.methods.CLASSICAL for blind in BLIND),
+    conda:
+        "../../envs/baselines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        solver=config["solver"],
+        code=code_version("tune_classical"),
+    message:
+        "Tune {wildcards.method} on validation: {wildcards.protocol}"
+    script:
+        "../scripts/tune_classical.py"
+
+
+rule denoise_classical:
+    input:
+        tuning=rules.tune_classical.output[0],
+        noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
+    output:
+        f"{RESULTS}/denoised/test_{{protocol}}_{{draw}}_{{method}}.npz",
+    log:
+        f"{LOGS}/denoise_classical/{{protocol}}_{{draw}}_{{method}}.log",
+    benchmark:
+        f"{BENCHMARKS}/denoise_classical/{{protocol}}_{{draw}}_{{method}}.tsv"
+    wildcard_constraints:
+        method="|".join(name + blind for name in tvmap.methods.CLASSICAL for blind in BLIND),
+    conda:
+        "../../envs/baselines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        solver=config["solver"],
+        code=code_version("denoise_classical"),
+    message:
+        "Denoise the test images: {wildcards.protocol}, draw {wildcards.draw}, {wildcards.method}"
+    script:
+        "../scripts/denoise_classical.py"

@@ -6,7 +6,7 @@ rule measure_images:
         clean=f"{RESULTS}/clean/test.npz",
         noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
         manifest=rules.select_images.output[0],
-        weights=expand(f"{RESULTS}/weights/test_{{{{protocol}}}}_{{{{draw}}}}_{{method}}.npz", method=METHODS),
+        weights=expand(f"{RESULTS}/weights/test_{{{{protocol}}}}_{{{{draw}}}}_{{method}}.npz", method=SOLVED),
         denoised=expand(f"{RESULTS}/denoised/test_{{{{protocol}}}}_{{{{draw}}}}_{{method}}.npz", method=METHODS),
     output:
         f"{RESULTS}/metrics/test_{{protocol}}_{{draw}}.csv",
@@ -22,6 +22,7 @@ rule measure_images:
         runtime=30,
     params:
         methods=METHODS,
+        solved=SOLVED,
         code=code_version("measure_images"),
     message:
         "Measure the denoised images: {wildcards.protocol}, draw {wildcards.draw}"
@@ -211,6 +212,7 @@ rule check_study:
             "n_values": config["grid"]["values"],
             "n_protocols": len(PROTOCOLS),
             "n_draws": len(DRAWS),
+            "n_methods": len(METHODS),
             "iterations": config["solver"]["iterations"],
             "size": config["data"]["size"],
         },

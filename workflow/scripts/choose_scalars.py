@@ -14,12 +14,9 @@ if TYPE_CHECKING:
 
 def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, weight_paths):
     """Write the choices (one row a test image) and `weight_paths`: {method: file with ids and weight (n,)}."""
-    val = (
-        pd.concat([tabular.read_table(path, tabular.CURVE) for path in val_grid_paths]).groupby("weight")["psnr"].mean()
-    )
-    best, on_edge = grid.best_index(val.to_numpy())
-    fixed = val.index[best]
-    log.info("λ fixed on validation: %g (%.3f dB)", fixed, val.iloc[best])
+    val = pd.concat([tabular.read_table(path, tabular.CURVE) for path in val_grid_paths])
+    fixed, mean, on_edge = grid.best_on_average(val)
+    log.info("λ fixed on validation: %g (%.3f dB)", fixed, mean)
     if on_edge:
         log.warning("grid: the λ fixed on validation, %g, lies on the edge; widen grid.minimum or grid.maximum", fixed)
     ids = stacks.load(noisy_path)["ids"]

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import tables, tabular
+from tvmap import significance, tables, tabular
 from tvmap.intervals import bootstrap_interval
 from tvmap.logs import log, logged_to
-from tvmap.methods import METHODS
+from tvmap.methods import LABELS
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -23,7 +23,7 @@ HISTORY = ("epoch", "learning_rate", "train_loss", "val_loss", "val_psnr", "val_
 def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols, draws, report, seed, source, size):
     """`…_paths`: a file for each protocol and draw, in this order; `report`: of the config."""
     keys = [{"protocol": protocol, "draw": draw} for protocol in protocols for draw in draws]
-    per_image = pd.concat([tabular.read_table(path, PER_IMAGE) for path in metric_paths])
+    per_image = pd.concat([tabular.read_table(path, PER_IMAGE, tabular.NO_WEIGHT) for path in metric_paths])
     choices, grids = (
         pd.concat([tabular.read_table(path, columns).assign(**key) for path, key in zip(paths, keys, strict=True)])
         for paths, columns in ((choice_paths, CHOICE), (grid_paths, tabular.CURVE))
@@ -68,19 +68,27 @@ def summarise(per_image, options):
 
 
 def paired_gains(per_image, options):
-    """Map minus each other method, image by image: mean, standard deviation, interval, share of images gained."""
+    """Map minus each other method, image by image: mean, standard deviation, interval, share of images gained, tests.
+
+    The tests take the mean over the noise draws of an image, as these are not independent; Holm's correction is over
+    the protocols.
+    """
     rows = []
     for protocol, part in per_image.groupby("protocol", sort=False):
         by_method = {method: rows.set_index(["draw", "id"]) for method, rows in part.groupby("method")}
-        for baseline in (method for method in METHODS if method != "map"):
+        for baseline in (method for method in LABELS if method in by_method and method != "map"):
             for metric in ("psnr", "ssim"):
                 difference = by_method["map"][metric] - by_method[baseline][metric]
                 patients = by_method["map"]["patient"][difference.index]
                 low, high = bootstrap_interval(difference.to_numpy(), patients, **options)
                 row = {"protocol": protocol, "baseline": baseline, "metric": metric, "n": len(difference)}
                 row |= {"mean": difference.mean(), "std": difference.std(ddof=1), "low": low, "high": high}
-                rows.append({**row, "win_rate": (difference > 0).mean()})
-    return pd.DataFrame(rows)
+                of_images = difference.groupby("id").mean()
+                row |= {"win_rate": (difference > 0).mean(), "effect_size": significance.effect_size(of_images)}
+                rows.append({**row, "p_value": significance.signed_rank_p(of_images)})
+    gains = pd.DataFrame(rows)
+    gains["p_holm"] = gains.groupby(["baseline", "metric"])["p_value"].transform(significance.holm)
+    return gains
 
 
 if "snakemake" in globals():

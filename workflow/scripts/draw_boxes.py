@@ -1,7 +1,7 @@
 """Figure 7: box plots of PSNR and SSIM of every method, one row per noise protocol, from the table of metrics."""
 
 from tvmap import plotting, tabular
-from tvmap.methods import LABELS, METHODS, protocol_label
+from tvmap.methods import LABELS, protocol_label
 
 
 def main(metrics_path, png_path, pdf_path, protocols):
@@ -11,8 +11,9 @@ def main(metrics_path, png_path, pdf_path, protocols):
     averaged first. `protocols` maps a protocol's name to its noise level or range.
     """
     table = tabular.read_table(metrics_path, ["protocol", "draw", "id", "method", "psnr", "ssim"])
-    methods = [method for method in METHODS if method != "noisy" and method in set(table["method"])]
-    figure, axes = plotting.panels(len(protocols), 2, 0.5 + 1.45 * len(protocols), sharex="col", sharey=True)
+    methods = [method for method in LABELS if method != "noisy" and method in set(table["method"])]
+    height = 0.5 + (0.45 + 0.25 * len(methods)) * len(protocols)
+    figure, axes = plotting.panels(len(protocols), 2, height, sharex="col", sharey=True)
     for row, (protocol, level) in zip(axes, protocols.items(), strict=True):
         images = tabular.of_protocol(table, protocol, metrics_path)
         images = images.groupby(["method", "id"], as_index=False)[["psnr", "ssim"]].mean()

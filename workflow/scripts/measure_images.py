@@ -15,32 +15,36 @@ if TYPE_CHECKING:
 
 
 def main(clean_path, noisy_path, manifest_path, weight_paths, denoised_paths, output_path, protocol, draw):
-    """`weight_paths`, `denoised_paths`: {method: file}. Data range 1, Gaussian SSIM window, no clamping."""
+    """`weight_paths` (of methods that have one), `denoised_paths`: {method: file}.
+
+    Data range 1, Gaussian SSIM window, no clamping.
+    """
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
     patients = tabular.read_table(manifest_path, ("id", "patient")).set_index("id")["patient"]
     x = torch.from_numpy(clean["images"])[:, None]
     tables = []
     for method, path in denoised_paths.items():
-        denoised, weight = stacks.load(path), stacks.load(weight_paths[method])["weight"]
+        denoised, weighted = stacks.load(path), method in weight_paths
         for other in (noisy, denoised):
             if not np.array_equal(clean["ids"], other["ids"]):
                 raise StudyError(f"{path}: its images are not those of {clean_path}; delete it and run again")
         y = torch.from_numpy(denoised["images"])[:, None]
         columns = {"protocol": protocol, "draw": draw, "id": clean["ids"], "patient": patients[clean["ids"]].to_numpy()}
         columns |= {"noise_level": noisy["levels"], "method": method}
+        weight = stacks.load(weight_paths[method])["weight"] if weighted else np.full(len(x), np.nan)
         columns |= {"weight_mean": weight.reshape(len(weight), -1).mean(axis=1, dtype=np.float64)}
         columns |= {name: getattr(metrics, name)(x, y, data_range=1).numpy() for name in ("psnr", "ssim")}
-        relative = denoised["gap"] / np.maximum(denoised["primal"], np.finfo(np.float64).tiny)
-        tables.append(pd.DataFrame({**columns, "gap": denoised["gap"], "relative_gap": relative}))
+        gap = denoised["gap"] if weighted else np.full(len(x), np.nan)
+        relative = gap / np.maximum(denoised["primal"], np.finfo(np.float64).tiny) if weighted else gap
+        tables.append(pd.DataFrame({**columns, "gap": gap, "relative_gap": relative}))
         log.info("%s: %.2f dB, SSIM %.4f", method, tables[-1]["psnr"].mean(), tables[-1]["ssim"].mean())
     pd.concat(tables).to_csv(output_path, index=False)
 
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        weights, denoised = (
-            dict(zip(snakemake.params.methods, snakemake.input[name], strict=True)) for name in ("weights", "denoised")
-        )
+        weights = dict(zip(snakemake.params.solved, snakemake.input.weights, strict=True))
+        denoised = dict(zip(snakemake.params.methods, snakemake.input.denoised, strict=True))
         arguments = [snakemake.input[name] for name in ("clean", "noisy", "manifest")]
         key = snakemake.wildcards.protocol, int(snakemake.wildcards.draw)
         main(*arguments, weights, denoised, snakemake.output[0], *key)

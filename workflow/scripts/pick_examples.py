@@ -19,7 +19,7 @@ _NEEDED = ("protocol", "draw", "id", "noise_level", "method", "weight_mean", "ps
 
 def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
     """`stack_paths`: {protocol: {noisy, scalar, map, weights: file}} of draw 0; the scalar is the PSNR oracle."""
-    per_image = tabular.read_table(per_image_path, _NEEDED)
+    per_image = tabular.read_table(per_image_path, _NEEDED, tabular.NO_WEIGHT)
     clean = stacks.load(clean_path)
     position = {image_id: index for index, image_id in enumerate(clean["ids"])}
     rows = []

@@ -12,6 +12,8 @@ Where to find what (equation numbers are the dissertation's):
     pdhg_triton   the same on a GPU                             batches    what a step draws; graphs: CUDA graphs
     solver        picks one of the three                        noise      z = x + noise, keyed by image
     philox        normal numbers by key, on any device          grid       the 81-point search for λ
+    blind         λ by SURE or the discrepancy principle        oracle     Λ fitted to the clean image, the bound
+    features      λ by regression from the noisy image          classical  isotropic TV, NLM, wavelets, BM3D
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13.

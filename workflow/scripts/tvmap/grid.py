@@ -51,6 +51,13 @@ def score(clean, noisy, weights, solver, device=CPU):
     return scores.unflatten(1, (len(clean), len(weights))).cpu().numpy()
 
 
+def best_on_average(curves):
+    """λ of the highest mean PSNR over the images of a table of grids, that mean, and whether λ lies on the edge."""
+    means = curves.groupby("weight")["psnr"].mean()
+    best, on_edge = best_index(means.to_numpy())
+    return means.index[best], means.iloc[best], on_edge
+
+
 def best_index(scores):
     """Index of the highest score, the smallest λ among equals, and whether it lies on the grid's edge."""
     best = int(np.argmax(scores))

@@ -1,14 +1,54 @@
 """Names of the compared methods and of the noise protocols, as tables and figures print them."""
 
-METHODS = ("noisy", "scalar-fixed", "scalar-oracle-psnr", "scalar-oracle-ssim", "map")
-LABELS = {
+METHODS = ("noisy", "scalar-fixed", "scalar-oracle-psnr", "scalar-oracle-ssim", "map")  # of every study
+ORACLES = {"psnr": "scalar-oracle-psnr", "ssim": "scalar-oracle-ssim"}  # the strongest scalar baseline for each metric
+
+# Those that need the noise's standard deviation get the true one; `-blind` estimates it from the noisy image.
+CLASSICAL = ("tv-isotropic", "nlm", "wavelet", "bm3d")  # one parameter each, tuned on validation
+BY_NOISE = ("scalar-sure", "scalar-discrepancy")  # λ of each image from its noise alone
+LEARNED = ("scalar-train", "scalar-features")  # λ from the training images' best ones
+BASELINE_RULES = {
+    "learn_scalars": LEARNED,
+    "choose_by_noise": BY_NOISE,
+    "fit_oracle_maps": ("map-oracle",),
+    "denoise_classical": CLASSICAL,
+}
+_NEED_NOISE = {  # their labels
+    "scalar-sure": "scalar λ, SURE",
+    "scalar-discrepancy": "scalar λ, discrepancy",
+    "tv-isotropic": "isotropic TV",
+    "nlm": "non-local means",
+    "wavelet": "wavelets, BayesShrink",
+    "bm3d": "BM3D",
+}
+_BLIND = {f"{name}-blind": f"{label}, σ estimated" for name, label in _NEED_NOISE.items()}
+LABELS = {  # in the order of tables and figures
     "noisy": "noisy image",
     "scalar-fixed": "scalar λ, fixed on validation",
+    "scalar-train": "scalar λ, fixed on training",
+    "scalar-features": "scalar λ, from features",
+    **{name: text for pair in zip(_NEED_NOISE.items(), _BLIND.items(), strict=True) for name, text in pair},
     "scalar-oracle-psnr": "scalar λ, oracle (PSNR)",
     "scalar-oracle-ssim": "scalar λ, oracle (SSIM)",
     "map": "map Λ (U-Net)",
+    "map-oracle": "map Λ, oracle",
 }
-ORACLES = {"psnr": "scalar-oracle-psnr", "ssim": "scalar-oracle-ssim"}  # the strongest scalar baseline for each metric
+BASELINES = tuple(name for name in LABELS if name not in METHODS)
+
+
+def chosen(baselines):
+    """The methods of a study with these `baselines`, in the order of its tables."""
+    return [name for name in LABELS if name in METHODS or name in baselines]
+
+
+def base(name):
+    """A method's name without `-blind`."""
+    return name.removesuffix("-blind")
+
+
+def solves(name):
+    """Whether the method's images are solutions of the TV problem for a regularisation weight, λ or Λ."""
+    return base(name) not in CLASSICAL
 
 
 def protocol_label(level):

@@ -46,11 +46,12 @@ PUBLISHED = (  # the later run: 234 test images, level 0.5 for all, grid linspac
 )
 X_RAYS = ("mendeley", "archive")
 _MEANS = [f"{metric}_{number}" for metric in METRICS for number in ("mean", "std", "low", "high")]
+_TESTS = ("effect_size", "p_value", "p_holm")
 _NO_SCORE = ("val_loss", "val_psnr", "val_ssim")
 _FINE = ("psnr_edge", "ssim_edge", "psnr_gain_fine", "ssim_gain_fine")
 TABLES = {  # what the page needs of each
     "summary": ("protocol", "method", "n", *_MEANS),
-    "gains": ("protocol", "baseline", "metric", "n", "mean", "std", "low", "high", "win_rate"),
+    "gains": ("protocol", "baseline", "metric", "n", "mean", "std", "low", "high", "win_rate", *_TESTS),
     "per_image": ("protocol", "draw", "id", "patient", "method"),
     "scalar_choice": ("protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim", *_FINE),
     "training_history": ("epoch", "learning_rate", "train_loss", *_NO_SCORE),
@@ -59,7 +60,7 @@ TABLES = {  # what the page needs of each
     "examples": tabular.EXAMPLES,
 }
 # One test image has no standard deviation, one patient no interval, an epoch without validation no score.
-MAY_BE_EMPTY = ("max_rss_mib", "std", "low", "high", *_MEANS, *_NO_SCORE)
+MAY_BE_EMPTY = ("max_rss_mib", "std", "low", "high", *_TESTS, *_MEANS, *_NO_SCORE)
 
 
 # Repairs of latex2mathml's output: Greek capitals upright, function names without the blanks of an operator, bars and

@@ -10,18 +10,22 @@ from matplotlib.figure import Figure
 
 from . import stacks
 from .errors import StudyError
+from .methods import LABELS, METHODS
 
 FULL, COLUMN = 7.0, 3.5  # widths in inches of a page and of one of two columns
 TEXT, SMALL = 8, 7  # font sizes in points
 DARK, GREY, LIGHT = "#262626", "#6e6e6e", "#d9d9d9"
-# one colour a method, told apart by readers with any common colour-vision deficiency
-COLOURS = {
+# The methods of every study have a colour each, told apart by readers with any common colour-vision deficiency; the
+# others have that of their family, as they are always named beside it: scalar λ, no TV, the map's bound.
+COLOURS = dict.fromkeys(LABELS, "#ca9161") | {
     "noisy": "#949494",
     "scalar-fixed": "#0173b2",
     "scalar-oracle-psnr": "#de8f05",
     "scalar-oracle-ssim": "#cc78bc",
     "map": "#029e73",
+    "map-oracle": "#9ad9c5",
 }
+COLOURS |= {name: "#56b4e9" for name in LABELS if name.startswith("scalar-") and name not in METHODS}
 
 matplotlib.use("Agg")
 sns.set_theme(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas
 
-from .methods import LABELS
+from .methods import LABELS, solves
 
 METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
 
@@ -19,7 +19,8 @@ def note(source, report):
         "(standard deviation 1.5). ± is the standard deviation over the test images (ddof = 1), n the number of pairs "
         f"of image and noise draw. Brackets: {100 * report['confidence']:g} % bootstrap interval of the mean, "
         f"{report['bootstrap']} resamples of whole {group}s. “Oracle”: λ chosen for each image with the help of its "
-        "clean image."
+        "clean image. Effect size: mean over standard deviation of the images' differences; p: Wilcoxon's signed-rank "
+        "test of the images, each the mean of its noise draws, corrected for the number of protocols (Holm)."
     )
 
 
@@ -30,7 +31,8 @@ def summary_head(percent):
 
 def gains_head(percent):
     """Column titles of `gains_table`."""
-    return ["Noise", "Map minus", "Metric", "n", "Mean ± std", f"{percent:g} % interval", "Map ahead"]
+    tests = ["Effect size", "p (signed rank, Holm)"]
+    return ["Noise", "Map minus", "Metric", "n", "Mean ± std", f"{percent:g} % interval", "Map ahead", *tests]
 
 
 def choices_head():
@@ -133,6 +135,8 @@ def gains_table(gains):
                 f"{number(row.mean, digits, sign=True)} ± {number(row.std, digits)}",
                 interval(row.low, row.high, digits, sign=True),
                 f"{number(100 * row.win_rate, 1)} %",
+                number(row.effect_size),
+                scientific(row.p_holm) if row.p_holm < 0.001 else number(row.p_holm, 3),
             ]
         )
     return rows
@@ -157,7 +161,7 @@ def choices_table(choices):
 
 def gaps(per_image, pixels):
     """Primal-dual gaps by protocol and method: median and largest relative one, and √(2 max gap / pixels)."""
-    solved = per_image[per_image.method != "noisy"]  # λ = 0 is no problem to solve
+    solved = per_image[(per_image.method != "noisy") & per_image.method.map(solves)]  # λ = 0 is no problem to solve
     rows = [
         {
             "protocol": protocol,

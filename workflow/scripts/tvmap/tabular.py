@@ -19,6 +19,7 @@ TEXT = (
 )  # never numbers, never NaN
 
 CURVE = ("id", "weight", "psnr", "ssim")  # a grid: one row an image and λ
+NO_WEIGHT = ("weight_mean", "gap", "relative_gap")  # empty for methods that solve no problem with a weight
 EXAMPLES = (
     "protocol",
     "kind",

@@ -1,0 +1,94 @@
+"""The baselines in the workflow: a small study with all kinds of them, against its own grids and files."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import smoke
+import yaml
+
+from tvmap import classical, methods, stacks
+
+NAMES = ("scalar-train", "scalar-features", "scalar-sure", "scalar-discrepancy-blind", "map-oracle")
+NAMES += ("tv-isotropic", "nlm-blind", "wavelet", "bm3d")
+PROTOCOL = "fixed0.5"
+
+pytest.importorskip("bm3d", reason="needs the package bm3d")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = smoke.fresh(tmp_path_factory.mktemp("baselines"))
+    change = {"baselines": list(NAMES), "noise": {"protocols": {"uniform": None}}}
+    run = smoke.snakemake(folder, change=change)
+    assert run.returncode == 0, run.stdout[-5000:]
+    return folder / smoke.RESULTS
+
+
+@pytest.fixture(scope="module")
+def per_image(results):
+    return pd.read_csv(results / "tables/per_image.csv").pivot(index="id", columns="method")
+
+
+def weight(results, name):
+    stack = stacks.load(results / f"weights/test_{PROTOCOL}_0_{name}.npz")
+    return pd.Series(stack["weight"].reshape(len(stack["ids"]), -1).mean(1), stack["ids"])
+
+
+def test_every_method_is_in_every_table(results):
+    chosen = methods.chosen(NAMES)
+    assert list(pd.read_csv(results / "tables/summary.csv")["method"]) == chosen
+    gains = pd.read_csv(results / "tables/gains.csv")
+    assert list(gains["baseline"].unique()) == [name for name in chosen if name != "map"]
+    solved = [name for name in chosen if methods.solves(name) and name != "noisy"]
+    assert list(pd.read_csv(results / "tables/gaps.csv")["method"]) == solved
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert all(methods.LABELS[name] in page for name in chosen)
+
+
+def test_methods_without_a_weight_have_no_gap(per_image):
+    for name in methods.chosen(NAMES):
+        assert per_image["gap"][name].isna().all() == per_image["weight_mean"][name].isna().all()
+        assert per_image["gap"][name].isna().all() == (not methods.solves(name))
+    assert np.isfinite(per_image["psnr"]).all(axis=None)
+
+
+def test_scalar_of_the_training_images_is_the_best_of_their_grid(results):
+    grid = pd.read_csv(results / f"grid/train_{PROTOCOL}_0.csv")
+    assert grid["id"].nunique() == 6
+    best = grid.groupby("weight")["psnr"].mean().idxmax()
+    assert (weight(results, "scalar-train") == best).all()
+
+
+def test_scalars_by_image_lie_within_the_grid_and_differ(results):
+    for name in ("scalar-features", "scalar-sure", "scalar-discrepancy-blind"):
+        found = weight(results, name)
+        assert found.nunique() == len(found) and found.between(1e-3, 0.3).all()
+
+
+def test_no_scalar_beats_the_oracle_and_the_oracle_map_does(per_image):
+    psnr = per_image["psnr"]
+    for name in ("scalar-fixed", "scalar-train"):
+        assert (psnr[name] <= psnr["scalar-oracle-psnr"] + 1e-9).all()
+    assert (psnr["map-oracle"] > psnr["scalar-oracle-psnr"]).all()
+
+
+def test_classical_methods_take_the_strength_that_was_best_on_validation(results):
+    noisy = stacks.load(results / f"noisy/test_{PROTOCOL}_0.npz")
+    for name in ("wavelet", "tv-isotropic"):
+        tuning = pd.read_csv(results / f"classical/{PROTOCOL}_{name}.csv")
+        assert tuple(tuning["strength"]) == classical.STRENGTHS[name]
+        strength = tuning["strength"][tuning["psnr"].idxmax()]
+        expected = classical.denoise(name, noisy["images"][0], noisy["noise_std"][0], strength, {"iterations": 16})
+        found = stacks.load(results / f"denoised/test_{PROTOCOL}_0_{name}.npz")["images"][0]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_list_of_baselines_is_that_of_the_schema():
+    schema = yaml.safe_load((smoke.ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    assert tuple(schema["properties"]["baselines"]["items"]["enum"]) == methods.BASELINES
+
+
+def test_the_study_of_all_baselines_is_that_of_the_fast_training():
+    studies = smoke.ROOT / "workflow/studies"
+    evidence, fast = (yaml.safe_load((studies / f"{name}.yaml").read_text()) for name in ("evidence", "xray-fast"))
+    assert evidence["training"] == fast["training"]

@@ -1,0 +1,145 @@
+"""The classical rivals: what they gain, what they leave alone, their symmetries, the tuning of their strength."""
+
+import functools
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from tvmap import classical
+from tvmap.errors import StudyError
+from tvmap.metrics import psnr
+from tvmap.noise import keyed_noise
+from tvmap.pdhg import pdhg
+
+CLEAN = (skimage.data.camera()[64:128, 192:256] / 255).astype(np.float32)
+STD = 0.1
+NOISY = keyed_noise(CLEAN, STD, 42, 0, "camera", "absolute")
+TYPICAL = {"tv-isotropic": 0.8, "nlm": 0.6, "wavelet": 1.0, "bm3d": 1.0}
+GAIN = 4  # dB
+QUICK = {"iterations": 64}
+
+needs_bm3d = pytest.mark.skipif(not importlib.util.find_spec("bm3d"), reason="needs the package bm3d")
+every_method = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_bm3d) if name == "bm3d" else name for name in classical.STRENGTHS]
+)
+
+
+@functools.cache
+def typical_result(name):
+    return typical(name)
+
+
+def decibels(reference, image):
+    return psnr(*(torch.from_numpy(a)[None, None] for a in (reference, image)), data_range=1).item()
+
+
+def typical(name, z=NOISY, std=STD, solver=QUICK):
+    return classical.denoise(name, z, std, TYPICAL[name], solver)
+
+
+@every_method
+def test_it_improves_a_photograph_and_repeats_itself(name):
+    assert TYPICAL[name] in classical.STRENGTHS[name]
+    before = NOISY.copy()
+    denoised = typical_result(name)
+    assert denoised.shape == CLEAN.shape and denoised.dtype == np.float32
+    assert decibels(CLEAN, denoised) > decibels(CLEAN, NOISY) + GAIN
+    assert np.array_equal(denoised, typical(name))
+    assert np.array_equal(NOISY, before)
+
+
+@every_method
+def test_without_strength_or_noise_the_image_stays(name):
+    for std, strength in ((0, 1), (STD, 0)):
+        unchanged = classical.denoise(name, NOISY, std, strength)
+        assert np.array_equal(unchanged, NOISY) and unchanged is not NOISY
+    # Non-local means averages all patches that differ by noise alone, however small its strength.
+    std, strength = (1e-5, TYPICAL[name]) if name == "nlm" else (STD, 1e-3)
+    np.testing.assert_allclose(classical.denoise(name, NOISY, std, strength, QUICK), NOISY, atol=3e-3)
+
+
+def test_nlm_averages_even_with_hardly_any_strength():
+    assert decibels(CLEAN, classical.denoise("nlm", NOISY, STD, 1e-3)) > decibels(CLEAN, NOISY) + 1
+
+
+@every_method
+def test_a_constant_image_stays_and_a_constant_is_carried_through(name):
+    constant, atol = np.full((32, 40), 0.3, np.float32), 1e-3 if name == "bm3d" else 1e-5  # its transforms are rounded
+    np.testing.assert_allclose(typical(name, constant), constant, atol=atol)
+    np.testing.assert_allclose(typical(name, NOISY + np.float32(0.5)), typical_result(name) + 0.5, atol=10 * atol)
+
+
+@every_method
+def test_one_strength_for_all_scales(name):
+    """Half the image with half the noise gives half the result: strength is relative to the noise."""
+    np.testing.assert_allclose(typical(name, NOISY / 2, STD / 2), typical_result(name) / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name,transform",
+    [
+        ("tv-isotropic", np.transpose),  # forward differences: no symmetry under flips
+        ("tv-isotropic", lambda a: np.roll(a, (5, 9), (0, 1))),  # periodic
+        ("nlm", np.transpose),  # none under flips either: scikit-image's fast patches lie off the centre
+        ("wavelet", np.transpose),
+    ],
+)
+def test_symmetries(name, transform):
+    np.testing.assert_allclose(typical(name, transform(NOISY)), transform(typical_result(name)), atol=1e-5)
+
+
+def test_isotropic_tv_is_the_reference_and_passes_options_on():
+    z = torch.from_numpy(NOISY)[None, None]
+    expected, _ = pdhg(z, 0.8 * STD, norm="isotropic")
+    assert np.array_equal(typical("tv-isotropic", solver=None), expected[0, 0].numpy())
+    options = {"iterations": 20, "boundary": "neumann", "norm": "anisotropic", "dual_start": "image"}
+    expected, _ = pdhg(z, 0.8 * STD, **options | {"norm": "isotropic"})
+    assert np.array_equal(typical("tv-isotropic", solver=options), expected[0, 0].numpy())
+
+
+def test_isotropic_tv_of_two_constant_halves():
+    """Periodic halves of 8 × 4 pixels approach each other by λ · two edges of 8 / 32 pixels on either side."""
+    z = np.zeros((8, 8), np.float32)
+    z[:, 4:] = 1
+    shift = 0.2 * 16 / 32
+    x = classical.denoise("tv-isotropic", z, 0.1, 2, {"iterations": 1500})
+    np.testing.assert_allclose(x, shift + (1 - 2 * shift) * z, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tv-isotropic", "nlm", "wavelet"])
+def test_the_best_strength_lies_inside_and_is_best(name):
+    levels = np.array([0.06, 0.12])
+    clean = np.stack([CLEAN, (skimage.data.coins()[90:154, 40:104] / 255).astype(np.float32)])
+    noisy = np.stack([keyed_noise(x, s, 42, 0, f"{s}", "absolute") for x, s in zip(clean, levels, strict=True)])
+    tuning = classical.tune(name, clean, noisy, levels, solver=QUICK)
+    assert tuning.strengths == classical.STRENGTHS[name] and tuning.mean_psnr.shape == (len(tuning.strengths),)
+    assert tuning.mean_psnr[tuning.best] == tuning.mean_psnr.max() and not tuning.on_edge
+    pairs = zip(clean, noisy, levels, strict=True)
+    expected = [decibels(x, classical.denoise(name, z, s, tuning.strength, QUICK)) for x, z, s in pairs]
+    assert tuning.mean_psnr[tuning.best] == pytest.approx(np.mean(expected))
+
+
+def test_the_edge_of_the_strengths_is_said():
+    tuning = classical.tune("nlm", CLEAN[None], NOISY[None], STD, strengths=(0.0, 0.1, 0.6))
+    assert (tuning.strength, tuning.best, tuning.on_edge) == (0.6, 2, True)
+    assert tuning.mean_psnr[0] == pytest.approx(decibels(CLEAN, NOISY))
+
+
+def test_missing_bm3d_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bm3d", None)
+    with pytest.raises(StudyError, match=r"pip install bm3d.*non-commercial"):
+        typical("bm3d")
+
+
+def test_wrong_arguments_say_what_to_do():
+    with pytest.raises(StudyError, match="'median' is unknown; choose one of tv-isotropic, nlm, wavelet, bm3d"):
+        classical.denoise("median", NOISY, STD, 1)
+    with pytest.raises(StudyError, match="'median' is unknown"):
+        classical.tune("median", CLEAN[None], NOISY[None], STD, strengths=(1,))
+    for std, strength in ((-1, 1), (STD, -1), (float("nan"), 1)):
+        with pytest.raises(StudyError, match="nlm: noise_std .* must be numbers ≥ 0"):
+            classical.denoise("nlm", NOISY, std, strength)

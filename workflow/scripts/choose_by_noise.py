@@ -1,0 +1,35 @@
+"""Choose λ for every noisy image from its noise alone: by SURE or by the discrepancy principle."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvmap import blind, stacks
+from tvmap.features import noise_stds
+from tvmap.logs import log, logged_to
+from tvmap.methods import base
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+CHOICES = {"scalar-sure": blind.choose_by_sure, "scalar-discrepancy": blind.choose_by_discrepancy}
+
+
+def main(noisy_path, output_path, method, low, high, boundary):
+    """Write ids and weight (n,), within [low, high]; the noise is the true one, or estimated for a method `-blind`."""
+    noisy = stacks.load(noisy_path)
+    stds = noise_stds(noisy, method)
+    choose = CHOICES[base(method)]
+    found = [choose(z, std, low, high, boundary) for z, std in zip(noisy["images"], stds, strict=True)]
+    weights = np.array([choice.weight for choice in found])
+    stacks.save(output_path, ids=noisy["ids"], weight=weights)
+    if at_end := sum(choice.at_end for choice in found):
+        log.warning("%d of %d λ lie on an end of [%g, %g]; change the grid's ends", at_end, len(found), low, high)
+    solves = sum(choice.solves for choice in found)
+    log.info("%d images: λ %.4f ± %.4f, from %d solutions", len(found), weights.mean(), weights.std(), solves)
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        options = [snakemake.params[name] for name in ("low", "high", "boundary")]
+        main(snakemake.input[0], snakemake.output[0], snakemake.wildcards.method, *options)

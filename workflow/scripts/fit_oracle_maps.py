@@ -1,0 +1,41 @@
+"""Fit a regularisation map to every clean image: the bound of what any map can reach. An oracle."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from tvmap import stacks
+from tvmap.errors import StudyError
+from tvmap.logs import log, logged_to
+from tvmap.oracle import oracle_map
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(clean_path, noisy_path, scalar_path, output_path, solver, threads):
+    """Write ids and weight (n, 1, H, W); each map begins with the image's best scalar λ."""
+    torch.set_num_threads(1)  # an image a thread
+    clean, noisy, scalar = (stacks.load(path) for path in (clean_path, noisy_path, scalar_path))
+    for path, stack in ((noisy_path, noisy), (scalar_path, scalar)):
+        if not np.array_equal(clean["ids"], stack["ids"]):
+            raise StudyError(f"{path}: its images are not those of {clean_path}; delete it and run again")
+
+    def fit(k):
+        images = (torch.from_numpy(stack["images"][k])[None] for stack in (clean, noisy))
+        weight, history = oracle_map(*images, float(scalar["weight"][k]), solver)
+        return weight.numpy(), 10 * math.log10(history[0] / min(history))
+
+    with ThreadPoolExecutor(threads) as pool:
+        maps, gains = zip(*pool.map(fit, range(len(clean["ids"]))), strict=True)
+    stacks.save(output_path, ids=clean["ids"], weight=np.stack(maps))
+    log.info("%d maps, %.2f dB above the best scalar on average", len(maps), np.mean(gains))
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        paths = [snakemake.input[name] for name in ("clean", "noisy", "scalar")]
+        main(*paths, snakemake.output[0], snakemake.params.solver, snakemake.threads)

@@ -1,0 +1,71 @@
+"""The oracle map: the regularisation map Λ fitted to one image with the help of its clean version.
+
+What a map can gain at all over a scalar: no method that does not see the clean image is meant to reach it. The problem
+is not convex, so a longer or luckier descent may find a better map still: a bound from below of the best map's gain.
+"""
+
+import math
+
+import torch
+
+from .errors import StudyError
+from .solver import check_finite, solve
+
+FLOOR = 1e-3  # log Λ starts no lower: at λ = 0 the step has no scale
+BLOCKS = (1, 2, 4, 8, 16)  # pixels
+
+
+def oracle_map(clean, noisy, start, solver, steps=300, rate=0.1):
+    """(Λ, history): Λ (1, H, W) that minimises mean (x_T(z; Λ) − x)², x_T by `solver.solve`, and the MSE of each map.
+
+    clean x, noisy z: (1, H, W), float32, on the device that computes; start: the constant Λ to begin with, best the
+    image's best scalar; solver: the options of `solve`. log Λ − log start is a sum of images that are constant on
+    blocks of 1, 2, … 16 pixels; all begin at 0 and Adam changes them together, `steps` times by about `rate` (natural
+    logarithm) each, in the last 30 % of the steps by less and less. The gradient is exact for the T steps of `solve`.
+
+    history: steps + 1 numbers or fewer (an MSE of 0 ends the descent), the first that of `start` itself. The map is
+    that of the smallest, so it is never worse than `start`; it is positive unless it is a start of 0.
+    """
+    if clean.shape != noisy.shape or noisy.ndim != 3 or len(noisy) != 1:
+        raise StudyError(f"oracle map: clean {tuple(clean.shape)} and noisy {tuple(noisy.shape)}, not both (1, H, W)")
+    if not 0 <= start < math.inf:
+        raise StudyError(f"oracle map: start is {start}; give a scalar λ ≥ 0, such as the best one of the grid")
+    check_finite(clean, "clean image")
+    check_finite(noisy, "noisy image")
+    fields = [noisy.new_zeros(*(-(-side // block) for side in noisy.shape[-2:])) for block in BLOCKS]
+    fields = [field.requires_grad_() for field in fields]
+    optimizer = torch.optim.Adam(fields, lr=rate)
+    weight, history, best = torch.full_like(noisy, start), [], math.inf
+    for step in range(steps + 1):
+        if step or start >= FLOOR:
+            weight = max(start, FLOOR) * _log_ratio(fields, noisy.shape[-2:]).exp()
+        denoised, _ = solve(noisy[None], weight[None], **solver)
+        squares = (denoised[0].double() - clean.double()).square()
+        history.append(squares.mean().item())
+        if history[-1] < best:
+            best, best_weight = history[-1], weight.detach()
+        if step == steps or history[-1] == 0:
+            break
+        if weight.requires_grad:
+            # Over the first MSE, a pixel's gradient is about 1 whatever the image's size and contrast: far above
+            # Adam's ε, which would shorten the steps.
+            (squares.sum() / history[0]).backward()
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _fraction(step / steps)
+            optimizer.step()
+            optimizer.zero_grad()
+    return best_weight, history
+
+
+def _log_ratio(fields, shape):
+    """Sum of `fields`, each with an entry for every block, as an image (1, H, W)."""
+    height, width = shape
+    total = 0
+    for field, block in zip(fields, BLOCKS, strict=True):
+        total = total + field.repeat_interleave(block, -2).repeat_interleave(block, -1)[:height, :width]
+    return total[None]
+
+
+def _fraction(progress):
+    """The learning rate over its largest value: 1 up to `progress` 0.7, then half a period of a cosine down to 0."""
+    return (1 + math.cos(math.pi * max(0.0, (progress - 0.7) / 0.3))) / 2

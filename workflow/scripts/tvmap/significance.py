@@ -1,0 +1,31 @@
+"""Whether paired differences are more than chance: the signed-rank test, its correction for many tests, effect size."""
+
+import numpy as np
+from scipy import stats
+
+
+def signed_rank_p(differences):
+    """Two-sided p of Wilcoxon's signed-rank test (1945) that `differences` (n,) lie symmetrically about 0.
+
+    Zeros are left out, as Wilcoxon does; nothing but zeros, or a single value, says nothing: NaN.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    differences = differences[differences != 0]
+    return float(stats.wilcoxon(differences).pvalue) if len(differences) > 1 else float("nan")
+
+
+def holm(p_values):
+    """p (k,) corrected for k tests (Holm 1979): max_{j ≤ i} min(1, (k − j + 1) p₍ⱼ₎); NaN is no test and stays NaN."""
+    p_values = np.asarray(p_values, dtype=np.float64)
+    tests = np.flatnonzero(~np.isnan(p_values))
+    order = tests[np.argsort(p_values[tests])]
+    corrected = np.full_like(p_values, np.nan)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1)))
+    return corrected
+
+
+def effect_size(differences):
+    """Mean of paired `differences` (n,) in units of their standard deviation (Cohen's d_z, ddof = 1)."""
+    differences = np.asarray(differences, dtype=np.float64)
+    std = differences.std(ddof=1) if len(differences) > 1 else float("nan")
+    return float(differences.mean() / std) if std > 0 else float("nan")
