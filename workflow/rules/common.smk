@@ -30,6 +30,7 @@ report: "../report/workflow.rst"
 
 
 RESULTS = f"results/{config['study']}"
+ARCHIVE = f"resources/{config['data']['mendeley']['filename']}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 PROTOCOLS = list(config["noise"]["protocols"])
@@ -44,15 +45,16 @@ FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_S
 
 
 # What the trained weights depend on; where and how it is computed is not part of it.
-HOW = ("report", "validation_protocol", "threads", "checkpoint_seconds")
+HOW = ("seed", "report", "validation_protocol", "threads", "checkpoint_seconds")
 TRAINING = {
     "settings": {key: value for key, value in config["training"].items() if key not in HOW},
-    "network": config["network"],
+    "network": {key: value for key, value in config["network"].items() if key != "weights"},
     "solver": config["solver"],
     "noise_kind": config["noise"]["kind"],
     "noise_level": config["noise"]["train_level"],
-    "seed": config["seed"],
+    "seed": config["seed"] if config["training"]["seed"] is None else config["training"]["seed"],
 }
+WEIGHTS = config["network"]["weights"] or f"{RESULTS}/model/{config['training']['report']}.safetensors"
 GPUS = 0 if config["device"] == "cpu" else 1
 TORCH = "../../envs/torch-cuda.yaml" if config["device"] == "cuda" else "../../envs/torch.yaml"
 
@@ -107,7 +109,7 @@ def archive_of_images(wildcards):
     """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`."""
     if config["data"]["source"] == "folder":
         return sorted(str(path) for path in Path(config["data"]["folder"]).rglob("*") if path.is_file())
-    sources = {"mendeley": rules.retrieve_archive.output[0], "archive": config["data"]["archive"]}
+    sources = {"mendeley": ARCHIVE, "archive": config["data"]["archive"]}
     return sources.get(config["data"]["source"], [])
 
 

@@ -3,7 +3,7 @@
 
 rule retrieve_archive:
     output:
-        f"resources/{config['data']['mendeley']['filename']}",
+        ARCHIVE,
     log:
         "resources/logs/retrieve_archive.log",
     benchmark:
@@ -49,6 +49,7 @@ rule select_images:
         val_ids=config["data"]["val_ids"],
         size=config["data"]["size"],
         seed=config["seed"],
+        fold=config["data"]["fold"],
         code=code_version("select_images"),
     message:
         "Choose the images and split them by patient"

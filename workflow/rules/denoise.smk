@@ -112,7 +112,7 @@ rule choose_scalars:
 
 rule predict_maps:
     input:
-        model=f"{RESULTS}/model/{config['training']['report']}.safetensors",
+        model=WEIGHTS,
         noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
     output:
         f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_map.npz",

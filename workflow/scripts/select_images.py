@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(source, category, archive_path, folder_path, counts, val_ids, size, seed, manifest_path):
-    """Write the manifest of `counts` images per split; see `tvmap.sources.opened` and `tvmap.manifest.build`."""
+def main(source, category, archive_path, folder_path, counts, val_ids, size, seed, manifest_path, fold=None):
+    """Write the manifest of `counts` images per split; `fold` and the rest: see `tvmap.sources.opened` and `tvmap.manifest.build`."""
     with sources.opened(source, category, archive_path, folder_path, size) as candidates:
-        manifest.write(manifest_path, manifest.build(candidates, counts, val_ids, seed))
+        manifest.write(manifest_path, manifest.build(candidates, counts, val_ids, seed, fold))
 
 
 if "snakemake" in globals():
@@ -27,4 +27,5 @@ if "snakemake" in globals():
             snakemake.params.size,
             snakemake.params.seed,
             snakemake.output[0],
+            snakemake.params.fold,
         )

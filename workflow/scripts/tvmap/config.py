@@ -1,5 +1,6 @@
 """Check of a study's configuration: every mistake in one line that names the key."""
 
+import copy
 import difflib
 import math
 from pathlib import Path
@@ -33,6 +34,25 @@ def check(config, schema_path):
     if errors:
         raise StudyError(_message(errors[0], schema))
     _check_together(config)
+
+
+def variants(config):
+    """{name: configuration} of the variants of a study, each with its keys merged in and the study's name before its own."""
+    found = {}
+    for name, overlay in config["variants"].items():
+        merged = merge(config, overlay) | {"study": f"{config['study']}.{name}", "variants": {}}
+        drop_protocols(merged)
+        found[name] = merged
+    return found
+
+
+def merge(config, overlay):
+    """`config` with the keys of `overlay`, dictionaries merged key by key as Snakemake does it; neither is changed."""
+    merged = dict(config)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else copy.deepcopy(value)
+    return merged
 
 
 def drop_protocols(config):
@@ -114,6 +134,8 @@ def _check_together(config):
             raise StudyError(f"{key}: {level} is not ordered; write [low, high]")
     if grid["maximum"] <= grid["minimum"]:
         raise StudyError(f"grid.maximum: {grid['maximum']} is not above grid.minimum, {grid['minimum']}; raise it")
+    if data["fold"] and data["fold"]["number"] > data["fold"]["of"]:
+        raise StudyError(f"data.fold.number: {data['fold']['number']} is above data.fold.of, {data['fold']['of']}; lower it")
     if training["crop"] is not None and training["crop"] > data["size"]:
         raise StudyError(f"training.crop: {training['crop']} is larger than data.size, {data['size']}; lower it")
     if training["validation_protocol"] not in noise["protocols"]:

@@ -25,7 +25,7 @@ def patient_of(stem):
     return (match[1] or match[2]) if match else stem
 
 
-def build(candidates, counts, val_ids, seed):
+def build(candidates, counts, val_ids, seed, fold=None):
     """Choose the images of a study; the result does not depend on the order of the candidates.
 
     Args:
@@ -33,6 +33,7 @@ def build(candidates, counts, val_ids, seed):
         counts: images wanted, {"train": n, "val": n, "test": n}; fewer available is a warning in the log.
         val_ids: ids moved from train to val where the source gives splits but no val image.
         seed: of the choice, and of the split by patient where the source gives no splits.
+        fold: {"number": i, "of": k} for cross-validation without the test images, see `hold_out`; None for the study.
 
     Returns:
         Rows (dicts with the keys COLUMNS) sorted by split in the order train, val, test, then by id.
@@ -80,7 +81,39 @@ def build(candidates, counts, val_ids, seed):
                 }
             )
         log.info("%s: %d of %d images", split, len(chosen), len(available))
-    return rows
+    return hold_out(rows, **fold, n_val=counts["val"], seed=seed) if fold else rows
+
+
+def hold_out(rows, number, of, n_val, seed):
+    """Deal the patients of train and val into `of` folds; fold `number` (from 1) becomes test, the test images go.
+
+    About `n_val` images of the next fold become val, the rest train. The folds have as many images as each other, up to
+    a patient's; they depend on the seed and on the images of train and val alone.
+
+    Raises:
+        StudyError: fewer than `of` patients, or so few in the next fold that none is left for train.
+    """
+    patients = {}
+    for row in rows:
+        if row["split"] != "test":
+            patients.setdefault(row["patient"], []).append(row)
+    if len(patients) < of:
+        raise StudyError(f"config data.fold.of: {of} folds of {len(patients)} patients cannot be; lower it")
+    folds = [[] for _ in range(of)]
+    for patient in sorted(patients, key=lambda patient: _keyed(seed, f"fold/{patient}")):
+        min(folds, key=lambda fold: sum(len(patients[name]) for name in fold)).append(patient)
+    split = dict.fromkeys(patients, "train") | dict.fromkeys(folds[number - 1], "test")
+    n_dealt = 0
+    for patient in folds[number % of]:
+        if n_dealt < n_val:
+            split[patient] = "val"
+            n_dealt += len(patients[patient])
+    if "train" not in split.values():
+        raise StudyError(f"config data.fold.of: {of} folds leave no patient for training; raise it")
+    kept = [{**row, "split": split[row["patient"]]} for row in rows if row["split"] != "test"]
+    counted = [sum(row["split"] == name for row in kept) for name in SPLITS]
+    log.info("fold %d of %d: %d train, %d val and %d test images; the study's test images are not used", number, of, *counted)
+    return sorted(kept, key=lambda row: (SPLITS.index(row["split"]), row["id"]))
 
 
 def write(path, rows):
