@@ -24,4 +24,5 @@ rule all:
         rules.build_report.output,
         rules.check_study.output,
         rules.collect_tables.output,
+        rules.compare_variants.output if VARIANTS else [],
         FIGURES,

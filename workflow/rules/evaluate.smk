@@ -30,6 +30,26 @@ rule measure_images:
         "../scripts/measure_images.py"
 
 
+# For a variant of a study that has its noise and its scalars: see compare.smk.
+use rule measure_images as measure_maps with:
+    input:
+        clean=f"{RESULTS}/clean/test.npz",
+        noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
+        manifest=rules.select_images.output[0],
+        weights=[f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_map.npz"],
+        denoised=[f"{RESULTS}/denoised/test_{{protocol}}_{{draw}}_map.npz"],
+    output:
+        f"{RESULTS}/metrics/map_{{protocol}}_{{draw}}.csv",
+    log:
+        f"{LOGS}/measure_maps/{{protocol}}_{{draw}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_maps/{{protocol}}_{{draw}}.tsv"
+    params:
+        methods=["map"],
+        solved=["map"],
+        code=code_version("measure_images"),
+
+
 rule collect_tables:
     input:
         metrics=expand(rules.measure_images.output[0], protocol=PROTOCOLS, draw=DRAWS),

@@ -44,6 +44,11 @@ _TEMPLATES = {  # name: (script, inputs, names of the settings it is given)
     "times": ("draw_times", {"times_path": "tables/times.csv"}, ()),
 }
 
+_OF_VARIANTS = {  # of a study that has variants
+    "variants": ("draw_variants", {"variants_path": "tables/variants.csv"}, ("protocols",)),
+    "courses": ("draw_courses", {"courses_path": "tables/variants_courses.csv"}, ()),
+}
+
 
 def figures(config):
     """Return {figure name: Figure} of the study with this `config` (the whole of config.yaml as a dict).
@@ -63,7 +68,8 @@ def figures(config):
         "report": config["training"]["report"],
     }
     found = {}
-    for template, (script, inputs, names) in _TEMPLATES.items():
+    templates = _TEMPLATES | (_OF_VARIANTS if config["variants"] else {})
+    for template, (script, inputs, names) in templates.items():
         for protocol, level in config["noise"]["protocols"].items() if "{protocol}" in template else [("", None)]:
             values = {**common, "protocol": protocol, "level": level}
             found[template.format(protocol=protocol)] = Figure(

@@ -35,6 +35,13 @@ def gains_head(percent):
     return ["Noise", "Map minus", "Metric", "n", "Mean ± std", f"{percent:g} % interval", "Map ahead", *tests]
 
 
+def variants_head(percent):
+    """Column titles of `variants_table`."""
+    means = ["Metric", "n", "Map", f"{percent:g} % interval", "Oracle λ"]
+    gains = ["Map minus oracle λ", f"{percent:g} % interval", "Map minus the study's", f"{percent:g} % interval"]
+    return ["Variant", "What differs", "Noise", *means, *gains, "p (signed rank, Holm)", "Training"]
+
+
 def choices_head():
     """Column titles of `choices_table`."""
     scalars = ["λ fixed", "λ oracle (PSNR)", "λ oracle (SSIM)"]
@@ -137,6 +144,33 @@ def gains_table(gains):
                 f"{number(100 * row.win_rate, 1)} %",
                 number(row.effect_size),
                 scientific(row.p_holm) if row.p_holm < 0.001 else number(row.p_holm, 3),
+            ]
+        )
+    return rows
+
+
+def variants_table(variants):
+    """A study and its variants: one row a variant, protocol and metric."""
+    rows = []
+    for row in variants.fillna({"variant": ""}).itertuples():
+        name, digits, unit = METRICS[row.metric]
+        minutes = row.training_minutes
+        rows.append(
+            [
+                row.variant or "the study",
+                row.changes,
+                row.protocol,
+                name + (" (dB)" if unit else ""),
+                str(row.n),
+                number(row.mean, digits),
+                interval(row.mean_low, row.mean_high, digits),
+                number(row.oracle, digits),
+                number(row.gain, digits, sign=True),
+                interval(row.gain_low, row.gain_high, digits, sign=True),
+                number(row.difference, digits, sign=True),
+                "" if pandas.isna(row.difference) else interval(row.difference_low, row.difference_high, digits, True),
+                scientific(row.p_holm) if row.p_holm < 0.001 else number(row.p_holm, 3),
+                "" if pandas.isna(minutes) else duration(60 * minutes),
             ]
         )
     return rows
