@@ -78,6 +78,7 @@ BENCHMARKED = [
     *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=["train", "val", "test"]),
     *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
     f"{BENCHMARKS}/train.tsv",
+    *([f"{BENCHMARKS}/train_direct.tsv"] if "unet-direct" in METHODS else []),
     *(
         path
         for split in ("val", "test")

@@ -297,3 +297,30 @@ rule denoise_classical:
         "Denoise the test images: {wildcards.protocol}, draw {wildcards.draw}, {wildcards.method}"
     script:
         "../scripts/denoise_classical.py"
+
+
+rule denoise_direct:
+    input:
+        model=f"{RESULTS}/model_direct/{config['training']['report']}.safetensors",
+        noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
+    output:
+        f"{RESULTS}/denoised/test_{{protocol}}_{{draw}}_{{method}}.npz",
+    log:
+        f"{LOGS}/denoise_direct/{{protocol}}_{{draw}}_{{method}}.log",
+    benchmark:
+        f"{BENCHMARKS}/denoise_direct/{{protocol}}_{{draw}}_{{method}}.tsv"
+    wildcard_constraints:
+        method="unet-direct",
+    conda:
+        TORCH
+    threads: config["training"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=GPUS,
+    params:
+        code=code_version("denoise_direct"),
+    message:
+        "Denoise the test images with the U-Net alone: {wildcards.protocol}, draw {wildcards.draw}"
+    script:
+        "../scripts/denoise_direct.py"

@@ -32,6 +32,25 @@ rule train:
         "../scripts/train.py"
 
 
+# The rival without TV: the same network, data and schedule, but the U-Net predicts the image.
+use rule train as train_direct with:
+    output:
+        last=f"{RESULTS}/model_direct/last.safetensors",
+        best=f"{RESULTS}/model_direct/best.safetensors",
+        history=f"{RESULTS}/model_direct/history.csv",
+        summary=f"{RESULTS}/model_direct/training.json",
+    log:
+        f"{LOGS}/train_direct.log",
+    benchmark:
+        f"{BENCHMARKS}/train_direct.tsv"
+    params:
+        settings={**TRAINING, "network": {**TRAINING["network"], "predicts": "image"}},
+        store=f"{RESULTS}/trained",
+        code=code_version("train"),
+    message:
+        "Train the U-Net that predicts the image"
+
+
 # For a machine with a GPU and no Snakemake: tests/on_gpu.sh.
 rule describe_training:
     input:

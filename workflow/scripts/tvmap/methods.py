@@ -12,6 +12,7 @@ BASELINE_RULES = {
     "choose_by_noise": BY_NOISE,
     "fit_oracle_maps": ("map-oracle",),
     "denoise_classical": CLASSICAL,
+    "denoise_direct": ("unet-direct",),
 }
 _NEED_NOISE = {  # their labels
     "scalar-sure": "scalar λ, SURE",
@@ -31,6 +32,7 @@ LABELS = {  # in the order of tables and figures
     "scalar-oracle-psnr": "scalar λ, oracle (PSNR)",
     "scalar-oracle-ssim": "scalar λ, oracle (SSIM)",
     "map": "map Λ (U-Net)",
+    "unet-direct": "image (U-Net, no TV)",
     "map-oracle": "map Λ, oracle",
 }
 BASELINES = tuple(name for name in LABELS if name not in METHODS)
@@ -48,7 +50,7 @@ def base(name):
 
 def solves(name):
     """Whether the method's images are solutions of the TV problem for a regularisation weight, λ or Λ."""
-    return base(name) not in CLASSICAL
+    return base(name) not in (*CLASSICAL, "unet-direct")
 
 
 def protocol_label(level):

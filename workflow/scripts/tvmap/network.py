@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from .devices import allow_tf32, has_bfloat16
 from .errors import StudyError
 from .files import write_atomically
+from .solver import solve
 
 log = logging.getLogger("tvmap")
 
@@ -69,18 +70,19 @@ class UNet(nn.Module):
 class MapNetwork(nn.Module):
     """NET_Θ with its output function: Λ_Θ = 0.1·softplus(channel 0) for up_bound 0, up_bound·sigmoid(channel 0) above.
 
-    `padding`: reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where
+    `predicts`: map, or image, a rival without TV: x̂ = z − channel 0, the noise being what the U-Net predicts (Zhang et
+    al. 2017). `padding`: reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where
     the device has no bfloat16, the U-Net stays in float32, which is said once.
     The second channel belongs to a time direction that a still image does not have; it is kept for the published count.
     """
 
-    def __init__(self, up_bound=0.0, padding=0, bfloat16=False):
+    def __init__(self, up_bound=0.0, padding=0, bfloat16=False, predicts="map"):
         super().__init__()
-        self.unet = UNet()
+        self.unet, self.predicts = UNet(), predicts
         self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
 
     def forward(self, z):
-        """z (B, 1, H, W) → Λ (B, 1, H, W), ≥ 0."""
+        """z (B, 1, H, W) → Λ (B, 1, H, W), ≥ 0, or x̂ of the same shape."""
         d = self.padding
         y = F.pad(z, (d, d, d, d), mode="reflect") if d else z
         if self.bfloat16 and not has_bfloat16(z.device):
@@ -89,10 +91,12 @@ class MapNetwork(nn.Module):
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
             y = self.unet(y.to(memory_format=torch.channels_last))
         y = y[:, :1, d : d + z.shape[-2], d : d + z.shape[-1]].to(z.dtype)
+        if self.predicts == "image":
+            return z - y
         return self.up_bound * torch.sigmoid(y) if self.up_bound > 0 else 0.1 * F.softplus(y)
 
 
-def build(up_bound=0.0, padding=0, precision="float32", seed=None):
+def build(up_bound=0.0, padding=0, precision="float32", predicts="map", seed=None):
     """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`.
 
     precision: float32 | tf32 (on a GPU, factors of products are rounded to 10 bits) | bfloat16 (of the U-Net alone).
@@ -101,7 +105,7 @@ def build(up_bound=0.0, padding=0, precision="float32", seed=None):
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = MapNetwork(up_bound, padding, precision == "bfloat16")
+        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -126,7 +130,16 @@ def load_network(path):
     return network.eval()
 
 
+def denoise(network, z, solver):
+    """x̂ of z (B, 1, H, W): solved with the map that the network predicts, or the network's image.
+
+    Where no gradient is asked for, the network sees one image at a time: the batch changes no result.
+    """
+    output = network(z) if torch.is_grad_enabled() else predict_maps(network, z)
+    return output if network.predicts == "image" else solve(z, output, **solver)[0]
+
+
 def predict_maps(network, z):
-    """Λ_Θ of every image of z (B, 1, H, W), one at a time, without gradients: the batch does not change the result."""
+    """Λ_Θ (or x̂) of every image of z (B, 1, H, W), one at a time, without gradients: the batch changes no result."""
     with torch.inference_mode():
         return torch.cat([network(image[None]) for image in z])

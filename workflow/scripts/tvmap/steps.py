@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from .graphs import captured
-from .solver import solve
+from .network import denoise
 
 
 def make_optimiser(parameters):
@@ -60,8 +60,7 @@ class Steps:
         """What a step does; nothing here waits for the device."""
         self.optimiser.param_groups[0]["lr"].copy_(self.rates[self.batches.position // self.batches.size][0])
         clean, noisy = self.batches.draw(size)
-        denoised, _ = solve(noisy, self.model(noisy), **self.solver)
-        loss = F.mse_loss(denoised, clean)
+        loss = F.mse_loss(denoise(self.model, noisy, self.solver), clean)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.gradient_norm.copy_(torch.nn.utils.get_total_norm([p.grad for p in self.parameters]))

@@ -18,8 +18,7 @@ from .devices import keep_freed_memory
 from .errors import StudyError
 from .files import write_atomically
 from .metrics import psnr, ssim
-from .network import build, predict_maps, save_weights
-from .solver import solve
+from .network import build, denoise, save_weights
 from .steps import Steps
 
 log = logging.getLogger("tvmap")
@@ -31,7 +30,7 @@ def validate(network, clean, noisy, solver):
     """Mean (MSE, PSNR in dB, SSIM) of the denoised validation images; data range 1, Gaussian window, no clamping."""
     network.eval()
     with torch.inference_mode():
-        denoised, _ = solve(noisy, predict_maps(network, noisy), **solver)
+        denoised = denoise(network, noisy, solver)
         mse = F.mse_loss(denoised.double(), clean.double())
         means = psnr(clean, denoised, data_range=1).mean(), ssim(clean, denoised, data_range=1).mean()
     network.train()

@@ -1,0 +1,34 @@
+"""Denoise the noisy images with the U-Net that predicts the image itself: no total variation, no certificate."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from tvmap import devices, network, stacks
+from tvmap.logs import log, logged_to
+from tvmap.solver import check_finite
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(model_path, noisy_path, output_path, device, threads):
+    """Write ids and images (n, H, W)."""
+    torch.set_num_threads(threads)
+    noisy, device = stacks.load(noisy_path), devices.pick(device)
+    z = torch.from_numpy(noisy["images"])[:, None]
+    check_finite(z, noisy_path)
+    images = network.predict_maps(network.load_network(model_path).to(device), z.to(device)).cpu()
+    stacks.save(output_path, ids=noisy["ids"], images=images[:, 0].numpy())
+    log.info("%d images", len(images))
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        main(
+            snakemake.input.model,
+            snakemake.input.noisy,
+            snakemake.output[0],
+            snakemake.config["device"],
+            snakemake.threads,
+        )
