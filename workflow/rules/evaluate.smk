@@ -254,6 +254,7 @@ rule build_report:
             rules.collect_tables.output.gaps,
             rules.pick_examples.output.table,
             rules.collect_times.output[0],
+            *([f"{RESULTS}/tables/variants.csv"] if config["variants"] else []),
         ],
         figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES_OF_STUDY),
         provenance=rules.write_provenance.output[0],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tvmap import significance, tables, tabular
-from tvmap.intervals import bootstrap_interval
+from tvmap.intervals import bootstrap_interval, bootstrap_ratio
 from tvmap.logs import log, logged_to
 from tvmap.methods import LABELS
 
@@ -42,8 +42,9 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         table.to_csv(Path(folder) / f"{name}.csv", index=False)
     note, percent = tables.note(source, report), 100 * report["confidence"]
     history = found["training_history"]
+    head = tables.summary_head(percent, bool(found["summary"]["share"].notna().any()))
     for name, title, head, rows, below in (
-        ("summary", "Mean PSNR and SSIM", tables.summary_head(percent), tables.summary_table(found["summary"]), note),
+        ("summary", "Mean PSNR and SSIM", head, tables.summary_table(found["summary"]), note),
         ("gains", "Paired gains of the map", tables.gains_head(percent), tables.gains_table(found["gains"]), note),
         ("scalar_choice", "Scalar weights", tables.choices_head(), tables.choices_table(found["scalar_choice"]), note),
         ("gaps", "Primal-dual gaps", tables.gaps_head(), tables.gaps_table(found["gaps"]), ""),
@@ -63,8 +64,20 @@ def summarise(per_image, options):
             low, high = bootstrap_interval(part[metric].to_numpy(), part["patient"], **options)
             row |= {f"{metric}_mean": part[metric].mean(), f"{metric}_std": part[metric].std(ddof=1)}
             row |= {f"{metric}_low": low, f"{metric}_high": high}
-        rows.append(row)
+        rows.append({**row, **_share(per_image[per_image["protocol"] == protocol], part, options)})
     return pd.DataFrame(rows)
+
+
+def _share(protocol, part, options):
+    """Share in PSNR of the way from the scalar oracle to the oracle map that the method of `part` goes, as a ratio of means."""
+    key, names = ["draw", "id"], ("share", "share_low", "share_high")
+    psnr = {method: rows.set_index(key)["psnr"] for method, rows in protocol.groupby("method")}
+    if "map-oracle" not in psnr:
+        return dict.fromkeys(names, float("nan"))
+    start, rows = psnr["scalar-oracle-psnr"], part.set_index(key)
+    way, gone = (psnr["map-oracle"] - start)[rows.index], rows["psnr"] - start[rows.index]
+    interval = bootstrap_ratio(gone.to_numpy(), way.to_numpy(), rows["patient"], **options)
+    return dict(zip(names, (gone.mean() / way.mean(), *interval), strict=True))
 
 
 def paired_gains(per_image, options):

@@ -1,4 +1,4 @@
-"""Uncertainty of a mean over images: a bootstrap of whole patients, whose images are not independent."""
+"""Uncertainty of a mean over images, or of a ratio of two: a bootstrap of whole patients, whose images are not independent."""
 
 import numpy as np
 
@@ -11,11 +11,17 @@ def bootstrap_interval(values, clusters, *, resamples, confidence, seed):
     Each resample draws as many clusters as there are and takes the mean over all their values (Davison, Hinkley 1997).
     One cluster alone says nothing about others: (NaN, NaN).
     """
+    options = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    return bootstrap_ratio(values, np.ones(len(values)), clusters, **options)
+
+
+def bootstrap_ratio(values, others, clusters, *, resamples, confidence, seed):
+    """The same of the ratio of two means, of `values` (n,) and of `others` (n,), over the same resamples."""
     _, index = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     if index.max() == 0:
         return float("nan"), float("nan")
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
+    sums, divisors = np.bincount(index, weights=values), np.bincount(index, weights=others)
     drawn = generator(seed, "bootstrap").integers(len(sums), size=(resamples, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    ratios = sums[drawn].sum(axis=1) / divisors[drawn].sum(axis=1)
+    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

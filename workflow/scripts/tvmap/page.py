@@ -14,7 +14,7 @@ from markupsafe import Markup
 from . import tabular
 from .errors import StudyError
 from .figures import PARAMETERS
-from .methods import ORACLES, protocol_label
+from .methods import ORACLES, protocol_label, rivals
 from .tables import (
     GROUPS,
     METRICS,
@@ -37,6 +37,8 @@ from .tables import (
     summary_table,
     times_head,
     times_table,
+    variants_head,
+    variants_table,
 )
 
 PUBLISHED_GAIN = 1.30  # dB, Table 1 of the dissertation
@@ -48,9 +50,12 @@ X_RAYS = ("mendeley", "archive")
 _MEANS = [f"{metric}_{number}" for metric in METRICS for number in ("mean", "std", "low", "high")]
 _TESTS = ("effect_size", "p_value", "p_holm")
 _NO_SCORE = ("val_loss", "val_psnr", "val_ssim")
+_SHARE = ("share", "share_low", "share_high")
+_OF_VARIANT = ("training_minutes", "changes", "variant", "p_holm")
+_OF_VARIANT = (*_OF_VARIANT, *(f"{name}{end}" for name in ("mean", "gain", "difference") for end in ("", "_low", "_high")))
 _FINE = ("psnr_edge", "ssim_edge", "psnr_gain_fine", "ssim_gain_fine")
 TABLES = {  # what the page needs of each
-    "summary": ("protocol", "method", "n", *_MEANS),
+    "summary": ("protocol", "method", "n", *_MEANS, *_SHARE),
     "gains": ("protocol", "baseline", "metric", "n", "mean", "std", "low", "high", "win_rate", *_TESTS),
     "per_image": ("protocol", "draw", "id", "patient", "method"),
     "scalar_choice": ("protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim", *_FINE),
@@ -59,8 +64,9 @@ TABLES = {  # what the page needs of each
     "times": ("step", "jobs", "seconds", "max_rss_mib"),
     "examples": tabular.EXAMPLES,
 }
+VARIANTS = ("protocol", "metric", "n", "oracle", *_OF_VARIANT)  # of a study that has variants
 # One test image has no standard deviation, one patient no interval, an epoch without validation no score.
-MAY_BE_EMPTY = ("max_rss_mib", "std", "low", "high", *_TESTS, *_MEANS, *_NO_SCORE)
+MAY_BE_EMPTY = ("max_rss_mib", "std", "low", "high", *_TESTS, *_MEANS, *_SHARE, *_NO_SCORE, *_OF_VARIANT)
 
 
 # Repairs of latex2mathml's output: Greek capitals upright, function names without the blanks of an operator, bars and
@@ -231,7 +237,8 @@ def read_tables(paths):
     for name in TABLES:
         if name not in tables:
             raise StudyError(f"tables/{name}.csv: missing, but the report needs it; run the study again")
-    return {name: tabular.read_table(tables[name], columns, MAY_BE_EMPTY) for name, columns in TABLES.items()}
+    wanted = TABLES | ({"variants": VARIANTS} if "variants" in tables else {})
+    return {name: tabular.read_table(tables[name], columns, MAY_BE_EMPTY) for name, columns in wanted.items()}
 
 
 def render(tables, figures_folder, provenance, template_path):
@@ -281,7 +288,10 @@ def render(tables, figures_folder, provenance, template_path):
         fine=choices[["psnr_gain_fine", "ssim_gain_fine"]].agg(["mean", "max"]),
         worst_gap=tables["gaps"].relative_gap_max.max(),
         seconds=tables["times"].seconds.sum(),
-        summary_head=summary_head(100 * config["report"]["confidence"]),
+        summary_head=summary_head(100 * config["report"]["confidence"], bool(summary["share"].notna().any())),
+        rivals=rivals(config["baselines"]),
+        variants_head=variants_head(100 * config["report"]["confidence"]),
+        variants_table=variants_table(tables["variants"]) if "variants" in tables else [],
         gains_head=gains_head(100 * config["report"]["confidence"]),
         choices_head=choices_head(),
         gaps_head=gaps_head(),

@@ -24,9 +24,10 @@ def note(source, report):
     )
 
 
-def summary_head(percent):
-    """Column titles of `summary_table`."""
-    return ["Noise", "Method", "n", "PSNR (dB)", f"{percent:g} % interval", "SSIM", f"{percent:g} % interval"]
+def summary_head(percent, shares):
+    """Column titles of `summary_table`; `shares`: whether the study has the oracle map, which these refer to."""
+    head = ["Noise", "Method", "n", "PSNR (dB)", f"{percent:g} % interval", "SSIM", f"{percent:g} % interval"]
+    return head + (["Share of the way (PSNR)", f"{percent:g} % interval"] if shares else [])
 
 
 def gains_head(percent):
@@ -113,9 +114,10 @@ def interval(low, high, digits, sign=False):
 
 
 def summary_table(summary):
-    """Table 1: one row a protocol and method."""
-    return [
-        [
+    """Table 1: one row a protocol and method; with the oracle map, the share of the way to it from the scalar oracle."""
+    rows = []
+    for row in summary.itertuples():
+        cells = [
             row.protocol,
             LABELS[row.method],
             str(row.n),
@@ -124,8 +126,10 @@ def summary_table(summary):
             mean_std(row.ssim_mean, row.ssim_std, 3),
             interval(row.ssim_low, row.ssim_high, 3),
         ]
-        for row in summary.itertuples()
-    ]
+        if summary["share"].notna().any():
+            cells += [f"{number(100 * row.share, 0)} %", interval(100 * row.share_low, 100 * row.share_high, 0)]
+        rows.append(cells)
+    return rows
 
 
 def gains_table(gains):
