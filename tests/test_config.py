@@ -18,14 +18,6 @@ def read(path):
     return yaml.safe_load(path.read_text())
 
 
-def merged(base, overlay):
-    """Deep merge as Snakemake's --configfile does it."""
-    result = copy.deepcopy(base)
-    for key, value in overlay.items():
-        result[key] = merged(result.get(key, {}), value) if isinstance(value, dict) else value
-    return result
-
-
 def leaves(tree, path=()):
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -36,7 +28,7 @@ def leaves(tree, path=()):
 
 def message(overlay, schema=SCHEMA):
     with pytest.raises(StudyError) as caught:
-        config.check(merged(read(ROOT / "config.yaml"), overlay), schema)
+        config.check(config.merge(read(ROOT / "config.yaml"), overlay), schema)
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -48,7 +40,7 @@ def test_config_yaml_is_valid():
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_study_is_valid_and_named_like_its_file(path, tmp_path):
-    study = merged(read(ROOT / "config.yaml"), read(path))
+    study = config.merge(read(ROOT / "config.yaml"), read(path))
     source = study["data"]["source"]
     if source == "archive":
         (tmp_path / "archive.zip").touch()
@@ -68,6 +60,8 @@ def test_study_holds_only_what_differs(path):
 
 def test_schema_lists_the_keys_of_config_yaml_and_describes_them():
     def compare(schema, tree, path):
+        if tree is None:
+            return  # left out here, all keys of it needed there
         assert set(schema["properties"]) == set(tree) == set(schema["required"]), path
         assert schema["additionalProperties"] is False, path
         for name, entry in schema["properties"].items():
@@ -142,4 +136,56 @@ def test_existing_archive_and_folder_are_accepted(tmp_path):
         {"source": "archive", "archive": str(tmp_path / "images.zip")},
         {"source": "folder", "folder": str(tmp_path)},
     ):
-        config.check(merged(read(ROOT / "config.yaml"), {"data": data}), SCHEMA)
+        config.check(config.merge(read(ROOT / "config.yaml"), {"data": data}), SCHEMA)
+
+
+def test_merge_is_that_of_snakemake():
+    from snakemake.utils import update_config
+
+    base = read(ROOT / "config.yaml")
+    overlay = {
+        "data": {"fold": {"number": 2, "of": 3}, "val_ids": ["a"]},
+        "noise": {"protocols": {"low": 0.1}},
+        "seed": 1,
+    }
+    expected = copy.deepcopy(base)
+    update_config(expected, copy.deepcopy(overlay))
+    before = copy.deepcopy(base)
+    assert config.merge(base, overlay) == expected != before == base
+
+
+def test_variants_are_whole_configurations_with_names_of_their_own():
+    base = read(ROOT / "config.yaml")
+    base["variants"] = {
+        "short": {"training": {"epochs": 3}},
+        "one-level": {"noise": {"protocols": {"uniform": None}}},
+    }
+    found = config.variants(base)
+    assert {name: settings["study"] for name, settings in found.items()} == {
+        "short": "dissertation.short",
+        "one-level": "dissertation.one-level",
+    }
+    assert found["short"]["training"] == base["training"] | {"epochs": 3}
+    assert list(found["one-level"]["noise"]["protocols"]) == ["fixed0.5"]
+    for settings in found.values():
+        assert settings["variants"] == {}
+        settings["data"] |= {"source": "sample"}
+        config.check(settings, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "parts"),
+    [
+        ({"data": {"fold": {"number": 6, "of": 5}}}, ["data.fold.number: 6 is above data.fold.of, 5"]),
+        ({"data": {"fold": {"number": 1}}}, ["data.fold.of is missing"]),
+        ({"data": {"fold": {"number": 0, "of": 5}}}, ["data.fold.number"]),
+        ({"variants": {"a": {"study": "b"}}}, ["variants.a.study"]),
+        ({"variants": {"a b": {}}}, ["variants", "a b"]),
+        ({"variants": {"a": {"training": {"epoch": 3}}}}, ["variants.a: training.epoch is not a known key"]),
+        ({"network": {"weights": ""}}, ["network.weights"]),
+        ({"training": {"seed": -1}}, ["training.seed"]),
+    ],
+)
+def test_folds_variants_and_weights_are_checked(overlay, parts):
+    text = message(overlay)
+    assert all(part in text for part in parts), text

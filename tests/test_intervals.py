@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tvmap.intervals import bootstrap_interval
+from tvmap.intervals import bootstrap_interval, bootstrap_ratio
 
 OPTIONS = {"resamples": 1000, "confidence": 0.95, "seed": 1}
 
@@ -53,3 +53,17 @@ def test_same_seed_same_interval_and_order_of_clusters_does_not_matter():
 
 def test_one_cluster_has_no_interval():
     assert np.isnan(bootstrap_interval(np.array([2.5, 3.5]), ["a", "a"], **OPTIONS)).all()
+
+
+def test_ratio_resamples_numerator_and_divisor_together():
+    random = np.random.default_rng(4)
+    ways = random.uniform(1, 3, 60)
+    clusters = np.arange(60) // 2
+    low, high = bootstrap_ratio(0.4 * ways, ways, clusters, **OPTIONS)
+    assert abs(low - 0.4) < 1e-12 and abs(high - 0.4) < 1e-12
+    gone = 0.4 * ways + random.normal(0, 0.3, 60)
+    low, high = bootstrap_ratio(gone, ways, clusters, **OPTIONS)
+    error = (gone - gone.mean() / ways.mean() * ways).reshape(30, 2).sum(1)  # the linearised ratio, by cluster
+    half = 1.96 * np.sqrt((error**2).sum()) / ways.sum()
+    assert abs((high - low) / (2 * half) - 1) < 0.15
+    assert low < gone.mean() / ways.mean() < high

@@ -152,3 +152,51 @@ def test_other_file_is_no_manifest(tmp_path):
     (tmp_path / "m.csv").write_text("a,b\n1,2\n")
     with pytest.raises(StudyError, match="m.csv"):
         manifest.read(tmp_path / "m.csv")
+
+
+def rows_of(n_patients=23, n_test=5):
+    """A study in which patient k has 1 + k % 3 images; the last `n_test` patients are tested."""
+    found = []
+    for k in range(n_patients):
+        split = "test" if k >= n_patients - n_test else "val" if k < 2 else "train"
+        names = [f"IM-{k:04d}-{j:04d}" for j in range(1 + k % 3)]
+        found += [{"id": name, "patient": f"IM-{k:04d}", "split": split, "sha256": name} for name in names]
+    return found
+
+
+def test_folds_hold_out_every_patient_of_train_and_val_once():
+    rows = rows_of()
+    tested, sizes = [], []
+    for number in range(1, 5):
+        fold = manifest.hold_out(rows, number, 4, n_val=3, seed=42)
+        assert {row["id"] for row in fold} == {row["id"] for row in rows if row["split"] != "test"}
+        patients = {split: {row["patient"] for row in fold if row["split"] == split} for split in manifest.SPLITS}
+        assert not patients["test"] & patients["train"] and not patients["val"] & (patients["train"] | patients["test"])
+        assert 3 <= len(chosen(fold, "val")) <= 5
+        assert [row["split"] for row in fold] == sorted((row["split"] for row in fold), key=manifest.SPLITS.index)
+        tested += chosen(fold, "test")
+        sizes.append(len(chosen(fold, "test")))
+    assert sorted(tested) == sorted(row["id"] for row in rows if row["split"] != "test")
+    assert max(sizes) - min(sizes) <= 3
+
+
+def test_folds_depend_on_the_seed_and_not_on_the_test_images():
+    without = [row for row in rows_of() if row["split"] != "test"]
+    fold = manifest.hold_out(rows_of(), 1, 4, n_val=3, seed=42)
+    assert manifest.hold_out(without, 1, 4, n_val=3, seed=42) == fold
+    assert manifest.hold_out(rows_of()[::-1], 1, 4, n_val=3, seed=42) == fold
+    assert any(manifest.hold_out(rows_of(), 1, 4, n_val=3, seed=seed) != fold for seed in (1, 2))
+
+
+def test_folds_that_cannot_be_are_refused():
+    with pytest.raises(StudyError, match="data.fold.of: 19 folds of 18 patients"):
+        manifest.hold_out(rows_of(), 1, 19, n_val=3, seed=42)
+    with pytest.raises(StudyError, match="2 folds leave no patient for training"):
+        manifest.hold_out(rows_of(), 1, 2, n_val=99, seed=42)
+
+
+def test_fold_of_a_study_is_dealt_from_its_own_choice():
+    rows = manifest.build(pool(), COUNTS, [], 42)
+    fold = manifest.build(pool(), COUNTS, [], 42, {"number": 2, "of": 3})
+    assert fold == manifest.hold_out(rows, 2, 3, n_val=2, seed=42)
+    assert not {row["id"] for row in fold} & set(chosen(rows, "test"))

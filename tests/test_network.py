@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from tvmap import figures, network
 from tvmap.errors import StudyError
+from tvmap.solver import solve
 
 
 def test_the_published_number_of_parameters():
@@ -117,3 +118,21 @@ def test_maps_are_predicted_image_by_image():
     model, z = network.build(seed=0), torch.rand(3, 1, 16, 16)
     maps = network.predict_maps(model, z)
     assert torch.equal(maps[1:2], network.predict_maps(model, z[1:2])) and not maps.requires_grad
+
+
+def test_direct_network_subtracts_what_the_unet_predicts():
+    z = torch.rand(2, 1, 24, 17)
+    direct = network.build(predicts="image", seed=3).eval()
+    with torch.no_grad():
+        expected = z - direct.unet(z)[:, :1]
+        assert torch.allclose(network.denoise(direct, z, {}), expected, atol=1e-6)
+        ours = network.build(seed=3).eval()
+        solver = {"iterations": 8}
+        solved = solve(z, network.predict_maps(ours, z), **solver)[0]
+        assert torch.equal(network.denoise(ours, z, solver), solved)
+
+
+def test_direct_network_is_kept_as_such(tmp_path):
+    direct = network.build(predicts="image", seed=3)
+    network.save_weights(tmp_path / "a.safetensors", direct.unet.state_dict(), {"predicts": "image"})
+    assert network.load_network(tmp_path / "a.safetensors").predicts == "image"

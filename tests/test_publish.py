@@ -28,6 +28,15 @@ redraw_figures.main(*sys.argv[1:])
 """
 
 
+@pytest.fixture(autouse=True)
+def looks(tmp_path, monkeypatch):
+    """The log of looks at the test images, a copy."""
+    path = tmp_path / "looks.csv"
+    shutil.copyfile(publish_study.LOOKS, path)
+    monkeypatch.setattr(publish_study, "LOOKS", path)
+    return path
+
+
 @pytest.fixture
 def study(tmp_path_factory):
     """Folder results/smoke of a copy of the finished study."""
@@ -149,3 +158,24 @@ def test_figures_are_drawn_again_from_the_published_copy_without_torch(study):
     assert all(data == (study / "figures" / name).read_bytes() for name, data in drawn.items())
     left_out = [line for line in run.stdout.splitlines() if "left out" in line]
     assert len(left_out) == 4 and all("examples/" in line for line in left_out)
+
+
+def test_a_look_at_the_test_images_is_logged_once(study, looks):
+    before = looks.read_text()
+    published(study, "sample")
+    assert looks.read_text() == before
+    published(study, "archive")
+    published(study, "archive")
+    line = looks.read_text().removeprefix(before)
+    fingerprint = json.loads((study / "provenance.json").read_text())["training"]["fingerprint"]
+    assert line.count("\n") == 1 and f",smoke,{fingerprint},4,3 epochs, constant rate" in line.replace('"', "")
+
+
+def test_a_fold_of_other_images_is_no_look(study, looks):
+    before = looks.read_text()
+    path = study / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["config"]["data"]["fold"] = {"number": 1, "of": 5}
+    path.write_text(json.dumps(provenance))
+    published(study, "archive")
+    assert looks.read_text() == before

@@ -68,6 +68,7 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
             {"protocol": p, "method": m, "n": 4 * draws}
             | {f"psnr_{k}": random.uniform(20, 40) for k in ("mean", "std", "low", "high")}
             | {f"ssim_{k}": random.uniform(0, 1) for k in ("mean", "std", "low", "high")}
+            | dict.fromkeys(("share", "share_low", "share_high"), math.nan)
             for p in protocols
             for m in METHODS
         ],

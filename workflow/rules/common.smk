@@ -41,6 +41,7 @@ SCALARS = [method for method in tvmap.methods.METHODS if method != "map"]
 FIGURES_OF_STUDY = tvmap.figures.figures(config)
 TEMPLATE = "workflow/report/report.html.j2"
 STYLE = "workflow/report/report.css"
+LOOKS = "workflow/report/looks.csv"
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_STUDY, format=["png", "pdf"])
 
 
@@ -116,6 +117,15 @@ def archive_of_images(wildcards):
 
 def protocol_value(wildcards):
     return config["noise"]["protocols"][wildcards.protocol]
+
+
+def history_of_training(wildcards):
+    if config["network"]["weights"]:
+        raise WorkflowError(
+            "network.weights: the report of a study describes its own training; give weights in a variant of a study, "
+            f"or ask for the measurements alone, such as {RESULTS}/metrics/map_{PROTOCOLS[0]}_0.csv"
+        )
+    return f"{RESULTS}/model/history.csv"
 
 
 def shards_of_grid(wildcards):

@@ -5,8 +5,7 @@ for variant, config_of_variant in VARIANTS.items():
     prefix = f"{variant}_"
 
     module:
-        name:
-            variant
+        name: variant
         snakefile:
             "../../Snakefile"
         config:

@@ -55,7 +55,7 @@ rule collect_tables:
         metrics=expand(rules.measure_images.output[0], protocol=PROTOCOLS, draw=DRAWS),
         choices=expand(rules.choose_scalars.output.choice, protocol=PROTOCOLS, draw=DRAWS),
         grids=expand(f"{RESULTS}/grid/test_{{protocol}}_{{draw}}.csv", protocol=PROTOCOLS, draw=DRAWS),
-        history=rules.train.output.history,
+        history=history_of_training,
     output:
         per_image=report(f"{RESULTS}/tables/per_image.csv", category="Tables", caption="../report/table_per_image.rst"),
         summary=report(f"{RESULTS}/tables/summary.csv", category="Tables", caption="../report/table_summary.rst"),
@@ -261,6 +261,7 @@ rule build_report:
         checks=rules.check_study.output[0],
         template=TEMPLATE,
         style=STYLE,
+        looks=LOOKS,
     output:
         report(f"{RESULTS}/report.html", category="Report", caption="../report/report.rst"),
     log:

@@ -1,5 +1,6 @@
 """The report page of a study, one HTML file, from its tables, figures and provenance."""
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ if TYPE_CHECKING:
 
 
 def main(table_paths, figures_folder, provenance_path, template_path, output_path):
-    """Write the page. `table_paths`: CSV files, known by their names; report.css lies beside the template."""
+    """Write the page. `table_paths`: CSV files, known by their names; report.css, looks.csv lie beside the template."""
+    with open(Path(template_path).with_name("looks.csv"), newline="", encoding="utf-8") as file:
+        looks = list(csv.DictReader(file))
     tables = page.read_tables(table_paths)
-    html = page.render(tables, figures_folder, provenance.read(provenance_path), template_path)
+    html = page.render(tables, figures_folder, provenance.read(provenance_path), template_path, looks)
     Path(output_path).write_text(html, encoding="utf-8")
     log.info("%s: %.1f MB, opens without a network", output_path, len(html.encode()) / 1e6)
 

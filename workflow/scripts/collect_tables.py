@@ -42,9 +42,9 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         table.to_csv(Path(folder) / f"{name}.csv", index=False)
     note, percent = tables.note(source, report), 100 * report["confidence"]
     history = found["training_history"]
-    head = tables.summary_head(percent, bool(found["summary"]["share"].notna().any()))
+    first = tables.summary_head(percent, bool(found["summary"]["share"].notna().any()))
     for name, title, head, rows, below in (
-        ("summary", "Mean PSNR and SSIM", head, tables.summary_table(found["summary"]), note),
+        ("summary", "Mean PSNR and SSIM", first, tables.summary_table(found["summary"]), note),
         ("gains", "Paired gains of the map", tables.gains_head(percent), tables.gains_table(found["gains"]), note),
         ("scalar_choice", "Scalar weights", tables.choices_head(), tables.choices_table(found["scalar_choice"]), note),
         ("gaps", "Primal-dual gaps", tables.gaps_head(), tables.gaps_table(found["gaps"]), ""),
@@ -69,7 +69,7 @@ def summarise(per_image, options):
 
 
 def _share(protocol, part, options):
-    """Share in PSNR of the way from the scalar oracle to the oracle map that the method of `part` goes, as a ratio of means."""
+    """Share in PSNR of the way from scalar oracle to oracle map that the method of `part` goes: a ratio of means."""
     key, names = ["draw", "id"], ("share", "share_low", "share_high")
     psnr = {method: rows.set_index(key)["psnr"] for method, rows in protocol.groupby("method")}
     if "map-oracle" not in psnr:

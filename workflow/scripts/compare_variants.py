@@ -45,8 +45,12 @@ def described(overlay, path=()):
     parts = []
     for key, value in overlay.items():
         nested = isinstance(value, dict) and value
-        text = Path(value).name if key == "weights" and value else json.dumps(value, ensure_ascii=False).replace('"', "")
-        parts.append(described(value, (*path, key)) if nested else f"{'.'.join((*path, key))}: {text}")
+        text = (
+            Path(value).name if key == "weights" and value else json.dumps(value, ensure_ascii=False).replace('"', "")
+        )
+        parts.append(
+            described(value, (*path, key)) if nested else f"{'.'.join((*path, key))}: {text.replace(chr(34), '')}"
+        )
     return ", ".join(parts)
 
 
@@ -96,9 +100,8 @@ def together(images, options):
     rows = []
     for protocol, part in pd.concat(repetitions).groupby(level="protocol", sort=False):
         for metric in ("psnr", "ssim"):
-            between = [
-                repetition[f"gain_{metric}"].xs(protocol, level="protocol").mean() for repetition in repetitions.values()
-            ]
+            gains = (repetition[f"gain_{metric}"].xs(protocol, level="protocol") for repetition in repetitions.values())
+            between = [gain.mean() for gain in gains]
             row = {"variant": REPEATS, "protocol": protocol} | _row(part, metric, options)
             rows.append(row | {"gain_std_between": pd.Series(between).std(ddof=1)})
     return pd.DataFrame(rows)

@@ -4,6 +4,8 @@ python workflow/scripts/publish_study.py results/xray-fast results/reference/xra
 """
 
 import argparse
+import csv
+import datetime
 import shutil
 import sys
 from pathlib import Path
@@ -24,7 +26,9 @@ ALLOWED = (
         for kind in ("csv", "md")
     ),
 )
+OF_VARIANTS = ("tables/variants.csv", "tables/variants.md", "tables/variants_courses.csv")
 FREE_SOURCES = ("sample",)  # whose pixels may be published
+LOOKS = Path(__file__).parents[1] / "report" / "looks.csv"  # which trainings were measured on the test X-rays, and when
 
 
 def main(folder, target):
@@ -39,6 +43,7 @@ def main(folder, target):
     found = figures.figures(origin["config"])
     names = [name for name, figure in found.items() if pixels or not figure.has_pixels]
     chosen = [*ALLOWED, f"model/{origin['training']['reported']}.safetensors"]
+    chosen += OF_VARIANTS if origin["config"]["variants"] else ()
     chosen += [f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")]
     missing = [name for name in chosen if not (folder / name).is_file()]
     if missing:
@@ -52,8 +57,22 @@ def main(folder, target):
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+    if not pixels and not origin["config"]["data"]["fold"]:
+        log_look(target.name, origin)
     size = sum((folder / name).stat().st_size for name in chosen) / 1e6
     print(f"{target}: {len(chosen)} files, {size:.1f} MB; {'with' if pixels else 'without'} pixels of test images")
+
+
+def log_look(name, origin):
+    """Add this study to the log of looks at the test images, once; the report prints it."""
+    training, n = origin["training"], origin["data"]["n"]["test"]
+    with open(LOOKS, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if training["fingerprint"] not in [row["fingerprint"] for row in rows]:
+        what = f"{training['epochs']} epochs, {origin['config']['training']['schedule'].replace('_', '-')} rate"
+        row = [datetime.date.today().isoformat(), name, training["fingerprint"], n, what]
+        with open(LOOKS, "a", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow(row)
 
 
 if __name__ == "__main__":

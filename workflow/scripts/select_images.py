@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def main(source, category, archive_path, folder_path, counts, val_ids, size, seed, manifest_path, fold=None):
-    """Write the manifest of `counts` images per split; `fold` and the rest: see `tvmap.sources.opened` and `tvmap.manifest.build`."""
+    """Write the manifest of `counts` images per split; see `tvmap.sources.opened`, `tvmap.manifest.build`."""
     with sources.opened(source, category, archive_path, folder_path, size) as candidates:
         manifest.write(manifest_path, manifest.build(candidates, counts, val_ids, seed, fold))
 

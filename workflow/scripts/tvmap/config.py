@@ -34,10 +34,19 @@ def check(config, schema_path):
     if errors:
         raise StudyError(_message(errors[0], schema))
     _check_together(config)
+    for name, overlay in config["variants"].items():
+        for key in ("study", "variants"):
+            if key in overlay:
+                raise StudyError(f"variants.{name}.{key}: a variant has its name from its own key; leave {key} out")
+    for name, merged in variants(config).items():
+        try:
+            check(merged, schema_path)
+        except StudyError as error:
+            raise StudyError(f"variants.{name}: {error}") from None
 
 
 def variants(config):
-    """{name: configuration} of the variants of a study, each with its keys merged in and the study's name before its own."""
+    """{name: configuration} of the variants of a study: its keys merged in, the study's name before its own."""
     found = {}
     for name, overlay in config["variants"].items():
         merged = merge(config, overlay) | {"study": f"{config['study']}.{name}", "variants": {}}
@@ -135,7 +144,8 @@ def _check_together(config):
     if grid["maximum"] <= grid["minimum"]:
         raise StudyError(f"grid.maximum: {grid['maximum']} is not above grid.minimum, {grid['minimum']}; raise it")
     if data["fold"] and data["fold"]["number"] > data["fold"]["of"]:
-        raise StudyError(f"data.fold.number: {data['fold']['number']} is above data.fold.of, {data['fold']['of']}; lower it")
+        number, of = (data["fold"][key] for key in ("number", "of"))
+        raise StudyError(f"data.fold.number: {number} is above data.fold.of, {of}; lower it")
     if training["crop"] is not None and training["crop"] > data["size"]:
         raise StudyError(f"training.crop: {training['crop']} is larger than data.size, {data['size']}; lower it")
     if training["validation_protocol"] not in noise["protocols"]:

@@ -68,7 +68,7 @@ def figures(config):
         "report": config["training"]["report"],
     }
     found = {}
-    templates = _TEMPLATES | (_OF_VARIANTS if config["variants"] else {})
+    templates = _TEMPLATES | (_OF_VARIANTS if config.get("variants") else {})  # earlier publications have no such key
     for template, (script, inputs, names) in templates.items():
         for protocol, level in config["noise"]["protocols"].items() if "{protocol}" in template else [("", None)]:
             values = {**common, "protocol": protocol, "level": level}

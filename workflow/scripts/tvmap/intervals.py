@@ -1,4 +1,4 @@
-"""Uncertainty of a mean over images, or of a ratio of two: a bootstrap of whole patients, whose images are not independent."""
+"""Uncertainty of a mean over images, or a ratio of two: a bootstrap of patients, whose images are not independent."""
 
 import numpy as np
 

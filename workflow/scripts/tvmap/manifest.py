@@ -112,7 +112,9 @@ def hold_out(rows, number, of, n_val, seed):
         raise StudyError(f"config data.fold.of: {of} folds leave no patient for training; raise it")
     kept = [{**row, "split": split[row["patient"]]} for row in rows if row["split"] != "test"]
     counted = [sum(row["split"] == name for row in kept) for name in SPLITS]
-    log.info("fold %d of %d: %d train, %d val and %d test images; the study's test images are not used", number, of, *counted)
+    log.info(
+        "fold %d of %d: %d train, %d val and %d test images; the study's test images are not used", number, of, *counted
+    )
     return sorted(kept, key=lambda row: (SPLITS.index(row["split"]), row["id"]))
 
 

@@ -40,17 +40,17 @@ BASELINES = tuple(name for name in LABELS if name not in METHODS)
 TUNED = {  # how each rival works, for the report, whose references have these numbers
     "scalar-train": "Scalar, fixed on training: the λ of the highest mean PSNR over all training images.",
     "scalar-features": "Scalar from features: 15 numbers of the noisy image (its noise, gradients and their quantiles) "
-    "predict log λ; ridge regression, forest and boosting compete in cross-validation grouped by patient on the training "
-    "images, each with its best λ as target.",
+    "predict log λ; ridge regression, forest and boosting compete in cross-validation grouped by patient on the "
+    "training images, each with its best λ as target.",
     "scalar-sure": "Scalar by SURE [15]: Stein's unbiased estimate of the error, with the exact degrees of freedom of "
     "anisotropic TV (the number of flat regions) [16], on solutions converged to a relative gap of 10⁻⁸.",
     "scalar-discrepancy": "Scalar by the discrepancy principle: the λ whose residual has the variance of the noise.",
     "tv-isotropic": "Isotropic TV [14]: the gradients of a pixel count as a vector; λ is a factor of σ.",
     "nlm": "Non-local means [12]: patches of 5 × 5, sought in 23 × 23; the filter strength is a factor of σ.",
-    "wavelet": "Wavelet shrinkage with BayesShrink thresholds [13], averaged over 16 shifts; the threshold has a factor.",
+    "wavelet": "Wavelets, BayesShrink thresholds [13], averaged over 16 shifts; σ is multiplied by a factor.",
     "bm3d": "BM3D [11]: block matching and collaborative filtering; σ is multiplied by a factor.",
-    "unet-direct": "The U-Net alone: the same network, images, epochs and schedule, but it predicts the noise, which is "
-    "subtracted [17]. What it gives is no solution of a variational problem and has no certificate.",
+    "unet-direct": "The U-Net alone: the same network, images, epochs and schedule, but it predicts the noise, which "
+    "is subtracted [17]. What it gives is no solution of a variational problem and has no certificate.",
     "map-oracle": "Oracle map: Λ fitted to each clean image by 300 steps of Adam from the image's best λ, the bound of "
     "what any map could reach.",
 }

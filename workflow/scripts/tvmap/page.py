@@ -51,8 +51,8 @@ _MEANS = [f"{metric}_{number}" for metric in METRICS for number in ("mean", "std
 _TESTS = ("effect_size", "p_value", "p_holm")
 _NO_SCORE = ("val_loss", "val_psnr", "val_ssim")
 _SHARE = ("share", "share_low", "share_high")
-_OF_VARIANT = ("training_minutes", "changes", "variant", "p_holm")
-_OF_VARIANT = (*_OF_VARIANT, *(f"{name}{end}" for name in ("mean", "gain", "difference") for end in ("", "_low", "_high")))
+_PAIRS = [f"{name}{end}" for name in ("mean", "gain", "difference") for end in ("", "_low", "_high")]
+_OF_VARIANT = ("training_minutes", "changes", "variant", "p_holm", *_PAIRS)
 _FINE = ("psnr_edge", "ssim_edge", "psnr_gain_fine", "ssim_gain_fine")
 TABLES = {  # what the page needs of each
     "summary": ("protocol", "method", "n", *_MEANS, *_SHARE),
@@ -241,8 +241,11 @@ def read_tables(paths):
     return {name: tabular.read_table(tables[name], columns, MAY_BE_EMPTY) for name, columns in wanted.items()}
 
 
-def render(tables, figures_folder, provenance, template_path):
-    """The whole page as HTML. `tables`: name → data frame, `provenance`: the content of provenance.json."""
+def render(tables, figures_folder, provenance, template_path, looks):
+    """The whole page as HTML. `tables`: name → data frame, `provenance`: the content of provenance.json.
+
+    looks: rows (date, study, fingerprint, images, what) of the log of looks at the test X-rays.
+    """
     config, per_image = provenance["config"], tables["per_image"]
     gains, summary, choices = tables["gains"], tables["summary"], tables["scalar_choice"]
     environment = jinja2.Environment(
@@ -308,5 +311,6 @@ def render(tables, figures_folder, provenance, template_path):
         history_table=history_table(tables["training_history"]),
         times_table=times_table(tables["times"]),
         published_table=published_table(summary, gains),
+        looks=looks,
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
     )

@@ -114,7 +114,7 @@ def interval(low, high, digits, sign=False):
 
 
 def summary_table(summary):
-    """Table 1: one row a protocol and method; with the oracle map, the share of the way to it from the scalar oracle."""
+    """Table 1: one row a protocol and method; with the oracle map, the share of the way from scalar oracle to it."""
     rows = []
     for row in summary.itertuples():
         cells = [

@@ -1,0 +1,158 @@
+"""A study and its variants: the rows of their table by hand, and a small study with some, run by Snakemake."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import smoke
+
+import compare_variants as compare
+from tvmap import stacks
+
+OPTIONS = {"resamples": 500, "confidence": 0.95, "seed": 1}
+IDS = ["a1", "a2", "b1", "c1"]
+
+
+def table(psnr, oracle=None, ids=IDS, protocol="low"):
+    """Measurements of the map with these PSNRs, and of both oracles if `oracle` is given; SSIM = PSNR / 40."""
+    methods = {"map": psnr}
+    if oracle is not None:
+        methods |= {"scalar-oracle-psnr": oracle, "scalar-oracle-ssim": oracle}
+    rows = [
+        {"protocol": protocol, "draw": 0, "id": name, "patient": name[0], "method": method, "psnr": value}
+        for method, values in methods.items()
+        for name, value in zip(ids, values, strict=True)
+    ]
+    return pd.DataFrame(rows).assign(ssim=lambda found: found["psnr"] / 40)
+
+
+def row(found, variant, metric="psnr"):
+    return found[(found["variant"] == variant) & (found["metric"] == metric)].iloc[0]
+
+
+def test_rows_by_hand():
+    images = {
+        "": table([30, 31, 32, 33], oracle=[29, 30, 31, 31]),
+        "better": table([30.5, 31.5, 32.5, 33.5]),
+        "own": table([28, 28, 28, 28], oracle=[27, 27, 27, 28]),
+        "others": table([20, 22], oracle=[20, 20], ids=["x1", "y1"]),
+    }
+    found = compare.compare(images, OPTIONS)
+    study, better, own, others = (row(found, name) for name in images)
+    assert (study["mean"], study["oracle"], study["gain"], study["n"]) == (31.5, 30.25, 1.25, 4)
+    assert np.isnan(study["difference"])
+    assert (better["oracle"], better["gain"], better["difference"]) == (30.25, 1.75, 0.5)
+    assert (better["difference_low"], better["difference_high"]) == (0.5, 0.5)
+    assert (own["oracle"], own["gain"], own["difference"]) == (27.25, 0.75, -3.5)
+    assert (others["gain"], others["n"]) == (1, 2) and np.isnan(others["difference"])
+    assert row(found, "better", "ssim")["gain"] == pytest.approx(1.75 / 40)
+    # Two tests of the PSNR, each with the smallest p of four images, 1/8: Holm doubles both.
+    assert (better["p_value"], better["p_holm"], own["p_holm"]) == (0.125, 0.25, 0.25)
+
+
+def test_repetitions_are_put_together():
+    images = {
+        "": table([30, 31], [29, 29], ["a1", "b1"]),
+        "fold-2": table([30, 34, 34], [29, 29, 29], ["c1", "d1", "e1"]),
+    }
+    found = compare.together(images, OPTIONS)
+    whole = row(found, compare.REPEATS)
+    assert (whole["n"], whole["gain"]) == (5, pytest.approx(2.8))
+    assert whole["gain_std_between"] == pytest.approx(np.std([1.5, 11 / 3], ddof=1))
+
+
+@pytest.mark.parametrize(
+    ("overlay", "text", "repeats"),
+    [
+        ({"data": {"fold": {"number": 2}}}, "data.fold.number: 2", True),
+        ({"training": {"seed": 2}}, "training.seed: 2", True),
+        ({"training": {"seed": 2, "crop": None}}, "training.seed: 2, training.crop: null", False),
+        ({"network": {"weights": "results/a/last.safetensors"}}, "network.weights: last.safetensors", False),
+        ({"noise": {"protocols": {"low": [0.1, 0.2]}}}, "noise.protocols.low: [0.1, 0.2]", False),
+        ({"seed": 4}, "seed: 4", False),
+    ],
+)
+def test_what_differs_is_said(overlay, text, repeats):
+    assert compare.described(overlay) == text
+    assert compare.repeats(overlay) == repeats
+
+
+def test_courses_end_with_the_time_of_the_training(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,val_psnr\n1,\n2,30\n3,\n4,31\n")
+    found = compare.courses({"": path, "given": path}, {"": 8.0, "given": 2.0})
+    assert found["minutes"].tolist() == [4, 8, 1, 2] and found["val_psnr"].tolist() == [30, 31] * 2
+    assert compare.courses({}, {}).empty
+
+
+VARIANTS = {
+    "seed-2": {"training": {"seed": 2}},
+    "given": {"network": {"weights": "results/smoke/model/last.safetensors"}, "solver": {"iterations": 4}},
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = smoke.fresh(tmp_path_factory.mktemp("variants"))
+    change = {"variants": VARIANTS, "noise": {"protocols": {"uniform": None}}, "data": {"fold": {"number": 1, "of": 3}}}
+    change |= {"baselines": ["unet-direct", "map-oracle"]}
+    run = smoke.snakemake(folder, change=change)
+    assert run.returncode == 0, run.stdout[-5000:]
+    again = smoke.snakemake(folder, "--dry-run", change=change)
+    assert "Nothing to be done" in again.stdout, again.stdout[-2000:]
+    return folder / smoke.RESULTS
+
+
+@pytest.mark.timeout(900)
+def test_variants_are_run_and_compared(results):
+    found = pd.read_csv(results / "tables/variants.csv", keep_default_na=False)
+    assert found["variant"].unique().tolist() == ["", "seed-2", "given"]
+    assert row(found, "given")["training_minutes"] == "" and float(row(found, "seed-2")["training_minutes"]) > 0
+    own = pd.read_csv(results / "metrics/test_fixed0.5_0.csv")
+    mean = own[own["method"] == "map"]["psnr"].mean()
+    assert float(row(found, "")["mean"]) == pytest.approx(mean)
+    other = pd.read_csv(results.with_name("smoke.seed-2") / "metrics/map_fixed0.5_0.csv")
+    assert float(row(found, "seed-2")["difference"]) == pytest.approx(other["psnr"].mean() - mean)
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert "4.9 Variants" in page and "solver.iterations: 4" in page and "fold 1 of 3" in page
+
+
+def test_given_weights_are_used_and_nothing_is_trained(results):
+    given = results.with_name("smoke.given")
+    assert not (given / "model").exists()
+    maps = [stacks.load(folder / "weights/test_fixed0.5_0_map.npz")["weight"] for folder in (results, given)]
+    assert np.array_equal(*maps)
+    images = [stacks.load(folder / "denoised/test_fixed0.5_0_map.npz")["images"] for folder in (results, given)]
+    assert not np.array_equal(*images)
+
+
+def test_another_seed_trains_another_network_on_the_same_images(results):
+    other = results.with_name("smoke.seed-2")
+    for name in ("manifest.csv", "noisy/test_fixed0.5_0.npz"):
+        assert (results / name).read_bytes() == (other / name).read_bytes()
+    assert (results / "model/last.safetensors").read_bytes() != (other / "model/last.safetensors").read_bytes()
+
+
+def test_direct_network_is_trained_on_the_same_and_predicts_images(results):
+    direct, ours = (json.loads((results / f"{name}/training.json").read_text()) for name in ("model_direct", "model"))
+    assert direct["steps"] == ours["steps"] and direct["fingerprint"] != ours["fingerprint"]
+    noisy, denoised = (
+        stacks.load(results / name)["images"]
+        for name in ("noisy/test_fixed0.5_0.npz", "denoised/test_fixed0.5_0_unet-direct.npz")
+    )
+    assert noisy.shape == denoised.shape and not np.array_equal(noisy, denoised)
+
+
+def test_shares_of_the_way_to_the_oracle_map(results):
+    summary = pd.read_csv(results / "tables/summary.csv").set_index("method")
+    assert summary.loc["scalar-oracle-psnr", "share"] == 0 and summary.loc["map-oracle", "share"] == 1
+    way = summary.loc["map-oracle", "psnr_mean"] - summary.loc["scalar-oracle-psnr", "psnr_mean"]
+    gone = summary.loc["map", "psnr_mean"] - summary.loc["scalar-oracle-psnr", "psnr_mean"]
+    assert summary.loc["map", "share"] == pytest.approx(gone / way)
+
+
+def test_given_weights_are_for_variants(results):
+    change = {"network": {"weights": "results/smoke/model/last.safetensors"}}
+    run = smoke.snakemake(results.parents[1], "--dry-run", change=change)
+    assert run.returncode != 0 and "give weights in a variant" in run.stdout
