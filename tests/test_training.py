@@ -8,6 +8,7 @@ import torch
 
 from tvmap import network, steps, training
 from tvmap.errors import StudyError
+from tvmap.solver import solve
 
 SETTINGS = {
     "epochs": 3,
@@ -159,7 +160,7 @@ def test_validation_scores_the_denoised_images(tmp_path):
     clean = torch.from_numpy(pictures(2))[:, None]
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     model = network.load_network(tmp_path / "a/last.safetensors")
-    denoised, _ = training.solve(noisy, model(noisy).detach(), **OPTIONS["solver"])
+    denoised, _ = solve(noisy, model(noisy).detach(), **OPTIONS["solver"])
     mse = (denoised - clean).square().mean((1, 2, 3))
     row = history(tmp_path / "a")[-1]
     assert float(row["val_loss"]) == pytest.approx(mse.mean().item(), rel=1e-5)

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import significance, tables, tabular
-from tvmap.intervals import bootstrap_interval, bootstrap_ratio
+from tvmap import tables, tabular
+from tvmap.comparison import paired_gains, summarise
 from tvmap.logs import log, logged_to
-from tvmap.methods import LABELS
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -53,55 +52,6 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         tables.write_markdown(Path(folder) / f"{name}.csv", title, head, rows, below)
     for row in tables.summary_table(found["summary"]):
         log.info("%s", "  ".join(row))
-
-
-def summarise(per_image, options):
-    """Table 1: mean, standard deviation (ddof = 1) and interval of each metric for every protocol and method."""
-    rows = []
-    for (protocol, method), part in per_image.groupby(["protocol", "method"], sort=False):
-        row = {"protocol": protocol, "method": method, "n": len(part)}
-        for metric in ("psnr", "ssim"):
-            low, high = bootstrap_interval(part[metric].to_numpy(), part["patient"], **options)
-            row |= {f"{metric}_mean": part[metric].mean(), f"{metric}_std": part[metric].std(ddof=1)}
-            row |= {f"{metric}_low": low, f"{metric}_high": high}
-        rows.append({**row, **_share(per_image[per_image["protocol"] == protocol], part, options)})
-    return pd.DataFrame(rows)
-
-
-def _share(protocol, part, options):
-    """Share in PSNR of the way from scalar oracle to oracle map that the method of `part` goes: a ratio of means."""
-    key, names = ["draw", "id"], ("share", "share_low", "share_high")
-    psnr = {method: rows.set_index(key)["psnr"] for method, rows in protocol.groupby("method")}
-    if "map-oracle" not in psnr:
-        return dict.fromkeys(names, float("nan"))
-    start, rows = psnr["scalar-oracle-psnr"], part.set_index(key)
-    way, gone = (psnr["map-oracle"] - start)[rows.index], rows["psnr"] - start[rows.index]
-    interval = bootstrap_ratio(gone.to_numpy(), way.to_numpy(), rows["patient"], **options)
-    return dict(zip(names, (gone.mean() / way.mean(), *interval), strict=True))
-
-
-def paired_gains(per_image, options):
-    """Map minus each other method, image by image: mean, standard deviation, interval, share of images gained, tests.
-
-    The tests take the mean over the noise draws of an image, as these are not independent; Holm's correction is over
-    the protocols.
-    """
-    rows = []
-    for protocol, part in per_image.groupby("protocol", sort=False):
-        by_method = {method: rows.set_index(["draw", "id"]) for method, rows in part.groupby("method")}
-        for baseline in (method for method in LABELS if method in by_method and method != "map"):
-            for metric in ("psnr", "ssim"):
-                difference = by_method["map"][metric] - by_method[baseline][metric]
-                patients = by_method["map"]["patient"][difference.index]
-                low, high = bootstrap_interval(difference.to_numpy(), patients, **options)
-                row = {"protocol": protocol, "baseline": baseline, "metric": metric, "n": len(difference)}
-                row |= {"mean": difference.mean(), "std": difference.std(ddof=1), "low": low, "high": high}
-                of_images = difference.groupby("id").mean()
-                row |= {"win_rate": (difference > 0).mean(), "effect_size": significance.effect_size(of_images)}
-                rows.append({**row, "p_value": significance.signed_rank_p(of_images)})
-    gains = pd.DataFrame(rows)
-    gains["p_holm"] = gains.groupby(["baseline", "metric"])["p_value"].transform(significance.holm)
-    return gains
 
 
 if "snakemake" in globals():

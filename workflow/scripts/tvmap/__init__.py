@@ -14,6 +14,7 @@ Where to find what (equation numbers are the dissertation's):
     philox        normal numbers by key, on any device          grid       the 81-point search for λ
     blind         λ by SURE or the discrepancy principle        oracle     Λ fitted to the clean image, the bound
     features      λ by regression from the noisy image          classical  isotropic TV, NLM, wavelets, BM3D
+    comparison    paired differences of methods, shares         variants   a study beside its variants
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13.

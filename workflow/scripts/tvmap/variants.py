@@ -1,0 +1,100 @@
+"""A study and its variants: what each changes, on which images, by how much; when each training was how good."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from . import significance, tabular
+from .intervals import bootstrap_interval
+
+KEY = ["protocol", "draw", "id"]
+COLUMNS = (*KEY, "patient", "method", "psnr", "ssim")
+REPEATS = "all together"  # the name of the row over repetitions of one recipe: other folds, other seeds
+
+
+def described(overlay, path=()):
+    """The keys of an overlay as text: training.crop: 128, solver.iterations: 64."""
+    parts = []
+    for key, value in overlay.items():
+        nested = isinstance(value, dict) and value
+        text = (
+            Path(value).name if key == "weights" and value else json.dumps(value, ensure_ascii=False).replace('"', "")
+        )
+        parts.append(
+            described(value, (*path, key)) if nested else f"{'.'.join((*path, key))}: {text.replace(chr(34), '')}"
+        )
+    return ", ".join(parts)
+
+
+def repeats(overlay):
+    """Whether a variant repeats the study: another fold, another seed of the training, and nothing else."""
+    changed = [(key, name) for key, value in overlay.items() for name in (value if isinstance(value, dict) else [""])]
+    return set(changed) <= {("data", "fold"), ("training", "seed")}
+
+
+def with_gains(table, study):
+    """The rows of the map with the same image's oracle λ, of this table or, where it has none, of the `study`."""
+    by_method = {method: part.set_index(KEY) for method, part in table.groupby("method")}
+    scalars = {method: part.set_index(KEY) for method, part in study.groupby("method")} | by_method
+    rows = by_method["map"][["patient", "psnr", "ssim"]].copy()
+    for metric in ("psnr", "ssim"):
+        rows[f"oracle_{metric}"] = scalars[f"scalar-oracle-{metric}"][metric]
+        rows[f"gain_{metric}"] = rows[metric] - rows[f"oracle_{metric}"]
+    return rows
+
+
+def compare(images, options):
+    """One row a variant, protocol and metric; differences are paired by image and draw, where these are the same."""
+    study = with_gains(images[""], images[""])
+    rows = []
+    for name, table in images.items():
+        variant = with_gains(table, images[""])
+        for protocol, part in variant.groupby(level="protocol", sort=False):
+            for metric in ("psnr", "ssim"):
+                row = {"variant": name, "protocol": protocol} | _row(part, metric, options)
+                paired = (part[metric] - study[metric].reindex(part.index)).dropna() if name else pd.Series(dtype=float)
+                if len(paired) == len(part):
+                    low, high = bootstrap_interval(paired.to_numpy(), part["patient"], **options)
+                    row |= {"difference": paired.mean(), "difference_low": low, "difference_high": high}
+                    row["p_value"] = significance.signed_rank_p(paired.groupby("id").mean())
+                rows.append(row)
+    found = pd.DataFrame(rows)
+    for column in ("difference", "difference_low", "difference_high", "p_value"):
+        found[column] = found.get(column)
+    # Each variant and protocol is a test of its own.
+    found["p_holm"] = found.groupby("metric")["p_value"].transform(significance.holm)
+    return found
+
+
+def together(images, options):
+    """The rows over all repetitions, and the standard deviation between them (ddof = 1) of the mean gain."""
+    repetitions = {name: with_gains(table, images[""]) for name, table in images.items()}
+    rows = []
+    for protocol, part in pd.concat(repetitions).groupby(level="protocol", sort=False):
+        for metric in ("psnr", "ssim"):
+            gains = (repetition[f"gain_{metric}"].xs(protocol, level="protocol") for repetition in repetitions.values())
+            between = [gain.mean() for gain in gains]
+            row = {"variant": REPEATS, "protocol": protocol} | _row(part, metric, options)
+            rows.append(row | {"gain_std_between": pd.Series(between).std(ddof=1)})
+    return pd.DataFrame(rows)
+
+
+def _row(part, metric, options):
+    row = {"metric": metric, "n": len(part)}
+    for name, column in (("mean", metric), ("oracle", f"oracle_{metric}"), ("gain", f"gain_{metric}")):
+        row[name] = part[column].mean()
+        if name != "oracle":
+            interval = bootstrap_interval(part[column].to_numpy(), part["patient"], **options)
+            row |= dict(zip((f"{name}_low", f"{name}_high"), interval, strict=True))
+    return row
+
+
+def courses(histories, minutes):
+    """Validation PSNR after each epoch with the minutes of training until then: every epoch takes the same time."""
+    parts = [pd.DataFrame(columns=["variant", "epoch", "minutes", "val_psnr"])]
+    for name, path in histories.items():
+        history = tabular.read_table(path, ("epoch", "val_psnr"), ("val_psnr",)).assign(variant=name)
+        history["minutes"] = minutes[name] * history["epoch"] / history["epoch"].max()
+        parts.append(history.dropna()[["variant", "epoch", "minutes", "val_psnr"]])
+    return pd.concat(parts[1:] or parts)
