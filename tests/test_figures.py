@@ -310,3 +310,54 @@ def test_protocol_labels():
     assert protocol_label(0.5) == "noise level 0.5"
     assert protocol_label([0.1, 0.5]) == "noise level from U[0.1, 0.5]"
     assert list(plotting.COLOURS) == list(LABELS) and set(METHODS) < set(LABELS)
+
+
+def test_levels_are_drawn_for_studies_with_three_of_them(tmp_path):
+    import draw_levels
+
+    random = np.random.default_rng(5)
+    protocols = {"low": 0.1, "mid": 0.3, "high": 0.5, "all": [0.1, 0.5]}
+    methods = ("noisy", "scalar-fixed", "bm3d", "map")
+    rows = [
+        {"protocol": p, "method": m} | {f"psnr_{part}": random.uniform(20, 40) for part in ("mean", "low", "high")}
+        for p in protocols
+        for m in methods
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "summary.csv", index=False)
+    rows = [
+        {"protocol": p, "baseline": m, "metric": "psnr"} | {k: random.normal() for k in ("mean", "low", "high")}
+        for p in protocols
+        for m in methods[:-1]
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "gains.csv", index=False)
+    paths = [tmp_path / name for name in ("summary.csv", "gains.csv", "a.png", "a.pdf")]
+    left, right = draw_levels.main(*paths, protocols, "psnr").axes
+    assert [len(panel.lines) for panel in (left, right)] == [4, 3]  # right: two methods and the line at 0
+    assert all(len(line.get_xdata()) == 3 for line in left.lines)
+    assert left.get_ylabel() == "mean PSNR (dB)"
+
+    assert not any(name.startswith("levels") for name in figures.figures(CONFIG))
+    found = figures.figures(CONFIG | {"noise": {"kind": "relative", "protocols": protocols}})
+    assert found["levels_ssim"].settings == {"protocols": protocols, "metric": "ssim"} and "levels_psnr" in found
+
+
+def test_variants_and_courses_are_drawn(tmp_path):
+    import draw_courses
+    import draw_variants
+
+    rows = [
+        {"variant": v, "protocol": p, "metric": m, "gain": g, "gain_low": g - 1, "gain_high": g + 1}
+        for p in ("low", "other")
+        for v, g in (("", 1.0), ("short", 0.5))
+        for m in ("psnr", "ssim")
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "variants.csv", index=False)
+    figure = draw_variants.main(tmp_path / "variants.csv", tmp_path / "a.png", tmp_path / "a.pdf", {"low": 0.1})
+    assert [panel.get_title("left") for panel in figure.axes] == ["noise level 0.1", "", "other", ""]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["the study", "short"]
+
+    text = "variant,epoch,minutes,val_psnr\n,1,2,30\n,2,4,31\nshort,1,1,29\nshort,2,2,30\n"
+    (tmp_path / "courses.csv").write_text(text)
+    figure = draw_courses.main(tmp_path / "courses.csv", tmp_path / "b.png", tmp_path / "b.pdf")
+    assert [line.get_label() for line in figure.axes[0].lines[::2]] == ["the study", "short"]
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [2, 4]

@@ -61,3 +61,17 @@ def test_finer_grid_spans_the_neighbours_and_holds_the_best():
     assert fine.tolist() == [round(0.06 + k / 1000, 10) for k in range(21)]
     assert grid.finer_values(values, 0, 10).tolist() == [k / 1000 for k in range(11)]
     assert grid.finer_values(values, 80, 4).tolist() == [0.79, 0.7925, 0.795, 0.7975, 0.8]
+
+
+def test_clamping_and_window_are_those_asked_for():
+    values = [0.0, 0.05]
+    found = grid.score(CLEAN[None], NOISY[None], values, SOLVER, clamp=True, window="uniform")
+    clean = CLEAN.astype(np.float64)
+    for k, weight in enumerate(values):
+        x = pdhg(torch.from_numpy(NOISY)[None, None], weight, **SOLVER)[0][0, 0].double().numpy().clip(0, 1)
+        assert found[0, 0, k] == pytest.approx(
+            skimage.metrics.peak_signal_noise_ratio(clean, x, data_range=1), abs=1e-4
+        )
+        ssim = skimage.metrics.structural_similarity(clean, x, win_size=7, data_range=1)
+        assert found[1, 0, k] == pytest.approx(ssim, abs=1e-5)
+    assert grid.score(CLEAN[None], NOISY[None], values, SOLVER)[0, 0, 0] < found[0, 0, 0]

@@ -187,6 +187,20 @@ def test_images_in_another_order_are_not_measured(results, tmp_path, which):
         measure_images.main(*arguments, {"map": paths["denoised"]}, tmp_path / "x.csv", "uniform", 0)
 
 
+def test_images_are_clamped_before_they_are_measured_if_asked(results, tmp_path):
+    paths = {"noisy": results / "noisy/test_uniform_0.npz", "clean": results / "clean/test.npz"}
+    arguments = [paths["clean"], paths["noisy"], results / "manifest.csv", {}, {"nlm": paths["noisy"]}]
+    measure = {"clamp": True, "window": "uniform"}
+    for name, how in (("as-is", None), ("clamped", measure)):
+        measure_images.main(*arguments, tmp_path / f"{name}.csv", "uniform", 0, how)
+    found = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("as-is", "clamped")}
+    clean, noisy = (stacks.load(paths[name])["images"].astype(np.float64) for name in ("clean", "noisy"))
+    for name, images in (("as-is", noisy), ("clamped", noisy.clip(0, 1))):
+        expected = -10 * np.log10(((images - clean) ** 2).mean((1, 2)))
+        np.testing.assert_allclose(found[name]["psnr"], expected, rtol=1e-6)
+    assert not np.allclose(found["as-is"]["ssim"], found["clamped"]["ssim"])
+
+
 def test_noise_that_is_not_finite_is_refused_by_the_network(results, tmp_path):
     noisy = stacks.load(results / "noisy/test_uniform_0.npz")
     noisy["images"][1, 2, 3] = np.nan

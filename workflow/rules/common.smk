@@ -56,6 +56,13 @@ TRAINING = {
     "seed": config["seed"] if config["training"]["seed"] is None else config["training"]["seed"],
 }
 WEIGHTS = config["network"]["weights"] or f"{RESULTS}/model/{config['training']['report']}.safetensors"
+VARIANTS = tvmap.config.variants(config)
+# A variant that differs in its network or training alone has the noise and the scalars of the study.
+MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}
+STUDIES = {"": config, **VARIANTS}
+TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if not settings["network"]["weights"]}
+# How images are measured, in the grid too.
+MEASURE = {"clamp": config["report"]["clamp"], "window": config["report"]["ssim_window"]}
 GPUS = 0 if config["device"] == "cpu" else 1
 TORCH = "../../envs/torch-cuda.yaml" if config["device"] == "cuda" else "../../envs/torch.yaml"
 
@@ -126,6 +133,15 @@ def history_of_training(wildcards):
             f"or ask for the measurements alone, such as {RESULTS}/metrics/map_{PROTOCOLS[0]}_0.csv"
         )
     return f"{RESULTS}/model/history.csv"
+
+
+def measurements(name, settings):
+    """The tables of measurements of the study ("") or of a variant with these `settings`."""
+    return expand(
+        f"results/{settings['study']}/metrics/{'map' if MAPS_ONLY.get(name) else 'test'}_{{protocol}}_{{draw}}.csv",
+        protocol=settings["noise"]["protocols"],
+        draw=range(settings["noise"]["draws"]),
+    )
 
 
 def shards_of_grid(wildcards):

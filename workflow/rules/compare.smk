@@ -1,6 +1,4 @@
 # The variants of a study: each is a study of its own, which shares these rules and is compared with this one.
-VARIANTS = tvmap.config.variants(config)
-
 for variant, config_of_variant in VARIANTS.items():
     prefix = f"{variant}_"
 
@@ -12,23 +10,6 @@ for variant, config_of_variant in VARIANTS.items():
             config_of_variant
 
     use rule * from variant exclude retrieve_archive as prefix*
-
-
-# A variant that differs in its network or training alone has the noise and the scalars of the study.
-MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}
-
-
-def measurements(name, settings):
-    """The tables of measurements of the study ("") or of a variant with these `settings`."""
-    return expand(
-        f"results/{settings['study']}/metrics/{'map' if MAPS_ONLY.get(name) else 'test'}_{{protocol}}_{{draw}}.csv",
-        protocol=settings["noise"]["protocols"],
-        draw=range(settings["noise"]["draws"]),
-    )
-
-
-STUDIES = {"": config, **VARIANTS}
-TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if not settings["network"]["weights"]}
 
 
 rule compare_variants:

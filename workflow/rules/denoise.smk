@@ -22,6 +22,7 @@ rule search_grid:
     params:
         values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},
         solver=config["solver"],
+        measure=MEASURE,
         code=code_version("search_grid"),
     message:
         "Search the grid of λ: {wildcards.split}, {wildcards.protocol}, draw {wildcards.draw}, {wildcards.scatteritem}"
@@ -75,6 +76,7 @@ rule refine_grid:
     params:
         factor=config["grid"]["refine"],
         solver=config["solver"],
+        measure=MEASURE,
         code=code_version("refine_grid"),
     message:
         "Search a finer grid around each optimum: {wildcards.protocol}, draw {wildcards.draw}"

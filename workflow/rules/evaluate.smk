@@ -23,6 +23,7 @@ rule measure_images:
     params:
         methods=METHODS,
         solved=SOLVED,
+        measure=MEASURE,
         code=code_version("measure_images"),
     message:
         "Measure the denoised images: {wildcards.protocol}, draw {wildcards.draw}"
@@ -47,6 +48,7 @@ use rule measure_images as measure_maps with:
     params:
         methods=["map"],
         solved=["map"],
+        measure=MEASURE,
         code=code_version("measure_images"),
 
 

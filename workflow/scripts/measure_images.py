@@ -14,26 +14,30 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(clean_path, noisy_path, manifest_path, weight_paths, denoised_paths, output_path, protocol, draw):
+def main(
+    clean_path, noisy_path, manifest_path, weight_paths, denoised_paths, output_path, protocol, draw, measure=None
+):
     """`weight_paths` (of methods that have one), `denoised_paths`: {method: file}.
 
-    Data range 1, Gaussian SSIM window, no clamping.
+    Data range 1. measure: {"clamp": whether images are clamped to [0, 1] first, "window": of the SSIM}.
     """
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
     patients = tabular.read_table(manifest_path, ("id", "patient")).set_index("id")["patient"]
     x = torch.from_numpy(clean["images"])[:, None]
-    tables = []
+    tables, measure = [], {"clamp": False, "window": "gaussian"} | (measure or {})
     for method, path in denoised_paths.items():
         denoised, weighted = stacks.load(path), method in weight_paths
         for other in (noisy, denoised):
             if not np.array_equal(clean["ids"], other["ids"]):
                 raise StudyError(f"{path}: its images are not those of {clean_path}; delete it and run again")
         y = torch.from_numpy(denoised["images"])[:, None]
+        y = y.clamp(0, 1) if measure["clamp"] else y
         columns = {"protocol": protocol, "draw": draw, "id": clean["ids"], "patient": patients[clean["ids"]].to_numpy()}
         columns |= {"noise_level": noisy["levels"], "method": method}
         weight = stacks.load(weight_paths[method])["weight"] if weighted else np.full(len(x), np.nan)
         columns |= {"weight_mean": weight.reshape(len(weight), -1).mean(axis=1, dtype=np.float64)}
-        columns |= {name: getattr(metrics, name)(x, y, data_range=1).numpy() for name in ("psnr", "ssim")}
+        columns |= {"psnr": metrics.psnr(x, y, data_range=1).numpy()}
+        columns |= {"ssim": metrics.ssim(x, y, data_range=1, window=measure["window"]).numpy()}
         gap = denoised["gap"] if weighted else np.full(len(x), np.nan)
         relative = gap / np.maximum(denoised["primal"], np.finfo(np.float64).tiny) if weighted else gap
         tables.append(pd.DataFrame({**columns, "gap": gap, "relative_gap": relative}))
@@ -47,4 +51,4 @@ if "snakemake" in globals():
         denoised = dict(zip(snakemake.params.methods, snakemake.input.denoised, strict=True))
         arguments = [snakemake.input[name] for name in ("clean", "noisy", "manifest")]
         key = snakemake.wildcards.protocol, int(snakemake.wildcards.draw)
-        main(*arguments, weights, denoised, snakemake.output[0], *key)
+        main(*arguments, weights, denoised, snakemake.output[0], *key, snakemake.params.measure)

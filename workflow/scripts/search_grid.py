@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "weight", "psnr", "ssim")
 
 
-def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, device, threads):
-    """Shard `shard` of 1 … `n_shards` takes every n_shards-th image; `values`: the λ of the grid."""
+def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, device, threads, measure=None):
+    """Shard `shard` of 1 … `n_shards` takes every n_shards-th image; `values`: the λ; measure: of `grid.score`."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
     check_finite(torch.from_numpy(noisy["images"]), noisy_path)
     shard_of = slice(shard - 1, None, n_shards)
     ids, images = clean["ids"][shard_of], (clean["images"][shard_of], noisy["images"][shard_of])
-    scores = grid.score(*images, values, solver, devices.pick(device))
+    scores = grid.score(*images, values, solver, devices.pick(device), **(measure or {}))
     with open(output_path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -36,4 +36,5 @@ if "snakemake" in globals():
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         values = grid.grid_values(**snakemake.params.values).tolist()
         arguments = snakemake.input.clean, snakemake.input.noisy, snakemake.output[0], values
-        main(*arguments, snakemake.params.solver, shard, n_shards, snakemake.config["device"], snakemake.threads)
+        options = snakemake.config["device"], snakemake.threads, snakemake.params.measure
+        main(*arguments, snakemake.params.solver, shard, n_shards, *options)

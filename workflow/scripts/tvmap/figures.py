@@ -44,6 +44,8 @@ _TEMPLATES = {  # name: (script, inputs, names of the settings it is given)
     "times": ("draw_times", {"times_path": "tables/times.csv"}, ()),
 }
 
+_LEVELS = {"summary_path": "tables/summary.csv", "gains_path": "tables/gains.csv"}
+_OF_LEVELS = {"levels_{metric}": ("draw_levels", _LEVELS, ("protocols", "metric"))}  # of three noise levels or more
 _OF_VARIANTS = {  # of a study that has variants
     "variants": ("draw_variants", {"variants_path": "tables/variants.csv"}, ("protocols",)),
     "courses": ("draw_courses", {"courses_path": "tables/variants_courses.csv"}, ()),
@@ -53,7 +55,7 @@ _OF_VARIANTS = {  # of a study that has variants
 def figures(config):
     """Return {figure name: Figure} of the study with this `config` (the whole of config.yaml as a dict).
 
-    A name with `{protocol}` stands for one figure per noise protocol of `config`.
+    A name with `{protocol}` stands for one figure per noise protocol of `config`, one with `{metric}` for two.
     """
     common = {
         "noise_kind": config["noise"]["kind"],
@@ -67,14 +69,19 @@ def figures(config):
         "protocols": config["noise"]["protocols"],
         "report": config["training"]["report"],
     }
+    protocols = [{"protocol": name, "level": level} for name, level in config["noise"]["protocols"].items()]
+    n_levels = sum(not isinstance(entry["level"], (list, tuple)) for entry in protocols)
+    templates = _TEMPLATES | (_OF_LEVELS if n_levels >= 3 else {})
+    templates |= _OF_VARIANTS if config.get("variants") else {}  # earlier publications have no such key
     found = {}
-    templates = _TEMPLATES | (_OF_VARIANTS if config.get("variants") else {})  # earlier publications have no such key
     for template, (script, inputs, names) in templates.items():
-        for protocol, level in config["noise"]["protocols"].items() if "{protocol}" in template else [("", None)]:
-            values = {**common, "protocol": protocol, "level": level}
-            found[template.format(protocol=protocol)] = Figure(
+        many = protocols if "{protocol}" in template else [{}]
+        many = [{"metric": metric} for metric in ("psnr", "ssim")] if "{metric}" in template else many
+        for one in many:
+            values = {**common, **one}
+            found[template.format(**one)] = Figure(
                 script,
-                {argument: path.format(protocol=protocol) for argument, path in inputs.items()},
+                {argument: path.format(**one) for argument, path in inputs.items()},
                 {name: values[name] for name in names},
             )
     return found

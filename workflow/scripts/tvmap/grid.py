@@ -28,13 +28,14 @@ def holds_one(device):
     return device.type == "cpu"
 
 
-def score(clean, noisy, weights, solver, device=CPU):
+def score(clean, noisy, weights, solver, device=CPU, clamp=False, window="gaussian"):
     """(PSNR, SSIM), each (n, len(weights)), of the solutions for all pairs of image and λ.
 
-    clean, noisy: (n, H, W); data range 1, no clamping. A GPU solves many pairs at once; a CPU's caches hold just one.
+    clean, noisy: (n, H, W); data range 1; clamp: images to [0, 1] before they are measured; window: of the SSIM.
+    A GPU solves many pairs at once; a CPU's caches hold just one.
     """
     clean, noisy = (torch.from_numpy(images)[:, None].to(device) for images in (clean, noisy))
-    statistics, weights = local_statistics(clean), torch.as_tensor(weights, dtype=noisy.dtype, device=device)
+    statistics, weights = local_statistics(clean, window), torch.as_tensor(weights, dtype=noisy.dtype, device=device)
     at_once = 1 if holds_one(noisy.device) else max(1, PIXELS_AT_ONCE // math.prod(noisy.shape[-2:]))
     n_pairs = len(clean) * len(weights)
     scores = torch.empty(2, n_pairs, dtype=torch.float64, device=device)
@@ -45,9 +46,10 @@ def score(clean, noisy, weights, solver, device=CPU):
             if at_once == 1:
                 image = slice(image.item(), image.item() + 1)  # a view, where an index would copy
             denoised, _ = solve(noisy[image], weight, **solver)
+            denoised = denoised.clamp(0, 1) if clamp else denoised
             reference = [tensor[image] for tensor in statistics]
             scores[0, pairs] = psnr(clean[image], denoised, data_range=1)
-            scores[1, pairs] = ssim(reference, denoised, data_range=1)
+            scores[1, pairs] = ssim(reference, denoised, data_range=1, window=window)
     return scores.unflatten(1, (len(clean), len(weights))).cpu().numpy()
 
 

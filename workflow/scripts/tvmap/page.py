@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from . import tabular
 from .errors import StudyError
-from .figures import PARAMETERS
+from .figures import PARAMETERS, figures
 from .methods import ORACLES, protocol_label, rivals
 from .tables import (
     GROUPS,
@@ -312,5 +312,6 @@ def render(tables, figures_folder, provenance, template_path, looks):
         times_table=times_table(tables["times"]),
         published_table=published_table(summary, gains),
         looks=looks,
+        levels="levels_psnr" in figures(config),
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
     )

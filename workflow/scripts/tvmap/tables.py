@@ -14,9 +14,14 @@ GROUPS = {"sample": "photograph", "folder": "source image"}  # what takes the pa
 def note(source, report):
     """What every table of measurements says below it; `source` and `report` as in the config."""
     group = GROUPS.get(source, "patient")
+    clamped = "clamped to it" if report["clamp"] else "not clamped"
+    window = {
+        "gaussian": "a Gaussian window of 11 × 11 pixels (standard deviation 1.5)",
+        "uniform": "a uniform window of 7 × 7 pixels",
+    }[report["ssim_window"]]
     return (
-        "PSNR in dB and SSIM with data range 1, images not clamped; SSIM with a Gaussian window of 11 × 11 pixels "
-        "(standard deviation 1.5). ± is the standard deviation over the test images (ddof = 1), n the number of pairs "
+        f"PSNR in dB and SSIM with data range 1, images {clamped}; SSIM with {window}. "
+        "± is the standard deviation over the test images (ddof = 1), n the number of pairs "
         f"of image and noise draw. Brackets: {100 * report['confidence']:g} % bootstrap interval of the mean, "
         f"{report['bootstrap']} resamples of whole {group}s. “Oracle”: λ chosen for each image with the help of its "
         "clean image. Effect size: mean over standard deviation of the images' differences; p: Wilcoxon's signed-rank "
