@@ -115,7 +115,8 @@ def test_variants_are_run_and_compared(results):
     other = pd.read_csv(results.with_name("smoke.seed-2") / "metrics/map_fixed0.5_0.csv")
     assert float(row(found, "seed-2")["difference"]) == pytest.approx(other["psnr"].mean() - mean)
     page = (results / "report.html").read_text(encoding="utf-8")
-    assert "4.9 Variants" in page and "solver.iterations: 4" in page and "fold 1 of 3" in page
+    assert ">nan<" not in page and "4.9 Variants" in page and "fold 1 of 3" in page
+    assert "solver.iterations: 4" in page
 
 
 def test_given_weights_are_used_and_nothing_is_trained(results):

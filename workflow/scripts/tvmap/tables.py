@@ -161,7 +161,7 @@ def gains_table(gains):
 def variants_table(variants):
     """A study and its variants: one row a variant, protocol and metric."""
     rows = []
-    for row in variants.fillna({"variant": ""}).itertuples():
+    for row in variants.fillna({"variant": "", "changes": ""}).itertuples():
         name, digits, unit = METRICS[row.metric]
         minutes = row.training_minutes
         rows.append(
