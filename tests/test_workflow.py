@@ -31,7 +31,8 @@ COLUMNS = {
     "grid": "protocol,draw,id,weight,psnr,ssim",
     "scalar_choice": "protocol,draw,id,weight_fixed,psnr_edge,weight_psnr,weight_psnr_fine,psnr_gain_fine,"
     "ssim_edge,weight_ssim,weight_ssim_fine,ssim_gain_fine",
-    "summary": "protocol,method,n,psnr_mean,psnr_std,psnr_low,psnr_high,ssim_mean,ssim_std,ssim_low,ssim_high",
+    "summary": "protocol,method,n,psnr_mean,psnr_std,psnr_low,psnr_high,ssim_mean,ssim_std,ssim_low,ssim_high"
+    ",share,share_low,share_high",
     "gains": "protocol,baseline,metric,n,mean,std,low,high,win_rate,effect_size,p_value,p_holm",
     "gaps": "protocol,method,n,relative_gap_median,relative_gap_max,rms_bound",
     "training_history": "epoch,learning_rate,train_loss,val_loss,val_psnr,val_ssim",
