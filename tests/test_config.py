@@ -159,13 +159,19 @@ def test_variants_are_whole_configurations_with_names_of_their_own():
     base["variants"] = {
         "short": {"training": {"epochs": 3}},
         "one-level": {"noise": {"protocols": {"uniform": None}}},
+        "given": {"network": {"weights": "study"}, "baselines": ["nlm"]},
     }
+    base["baselines"] = ["wavelet"]
     found = config.variants(base)
     assert {name: settings["study"] for name, settings in found.items()} == {
         "short": "dissertation.short",
         "one-level": "dissertation.one-level",
+        "given": "dissertation.given",
     }
+    assert found["given"]["network"]["weights"] == "results/dissertation/model/last.safetensors"
+    assert [found[name]["baselines"] for name in ("short", "given")] == [[], ["nlm"]]
     assert found["short"]["training"] == base["training"] | {"epochs": 3}
+    assert base["network"]["weights"] is None
     assert list(found["one-level"]["noise"]["protocols"]) == ["fixed0.5"]
     for settings in found.values():
         assert settings["variants"] == {}
@@ -180,6 +186,13 @@ def test_variants_are_whole_configurations_with_names_of_their_own():
         ({"data": {"fold": {"number": 1}}}, ["data.fold.of is missing"]),
         ({"data": {"fold": {"number": 0, "of": 5}}}, ["data.fold.number"]),
         ({"variants": {"a": {"study": "b"}}}, ["variants.a.study"]),
+        ({"variants": {"a": {"grid": {"shards": 3}}}}, ["variants.a.grid.shards", "share its shards"]),
+        ({"variants": {"a": {"network": {"weights": "b", "padding": 4}}}}, ["variants.a.network.padding", "the file"]),
+        ({"variants": {"a": {"network": {"weights": "b"}, "training": {"epochs": 4}}}}, ["variants.a.training.epochs"]),
+        (
+            {"variants": {"a": {"network": {"weights": "study"}, "data": {"size": 64}}}},
+            ["images that the study trained on"],
+        ),
         ({"variants": {"a b": {}}}, ["variants", "a b"]),
         ({"variants": {"a": {"training": {"epoch": 3}}}}, ["variants.a: training.epoch is not a known key"]),
         ({"network": {"weights": ""}}, ["network.weights"]),

@@ -171,6 +171,30 @@ def test_a_look_at_the_test_images_is_logged_once(study, looks):
     assert line.count("\n") == 1 and f",smoke,{fingerprint},4,3 epochs, constant rate" in line.replace('"', "")
 
 
+def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):
+    before = looks.read_text()
+    path = study / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["config"]["baselines"] = ["unet-direct"]
+    provenance["config"]["variants"] = {
+        "seed-2": {"training": {"seed": 2, "epochs": 7}},
+        "given": {"network": {"weights": "study"}},
+        "fold": {"data": {"fold": {"number": 1, "of": 3}}},
+    }
+    path.write_text(json.dumps(provenance))
+    for name in ("smoke/model_direct", "smoke.seed-2/model", "smoke.fold/model"):
+        (study.parent / name).mkdir(parents=True)
+        (study.parent / name / "training.json").write_text(json.dumps({"fingerprint": name, "epochs": 7}))
+    publish_study.log_looks(study, "smoke", provenance | {"data": provenance["data"] | {"source": "archive"}})
+    publish_study.log_looks(study, "smoke", provenance)
+    lines = looks.read_text().removeprefix(before).splitlines()
+    assert len(lines) == 4
+    assert (
+        ',"smoke, unet-direct",smoke/model_direct,4,' in lines[1] and ",smoke.seed-2,smoke.seed-2/model,4," in lines[2]
+    )
+    assert ",smoke.given," in lines[3] and lines[3].split(",")[2] == lines[0].split(",")[2]
+
+
 def test_a_fold_of_other_images_is_no_look(study, looks):
     before = looks.read_text()
     path = study / "provenance.json"

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import smoke
+import yaml
 
-from tvmap import stacks
+from tvmap import config, stacks
 from tvmap import variants as compare
 
 OPTIONS = {"resamples": 500, "confidence": 0.95, "seed": 1}
@@ -38,8 +39,11 @@ def test_rows_by_hand():
         "own": table([28, 28, 28, 28], oracle=[27, 27, 27, 28]),
         "others": table([20, 22], oracle=[20, 20], ids=["x1", "y1"]),
     }
-    found = compare.compare(images, OPTIONS)
-    study, better, own, others = (row(found, name) for name in images)
+    same = {"": ["low"], "better": ["low"], "own": ["low"], "others": ["low"], "noise": []}
+    images["noise"] = images["own"]
+    found = compare.compare(images, same, OPTIONS)
+    assert np.isnan(row(found, "noise")["difference"]) and row(found, "noise")["gain"] == row(found, "own")["gain"]
+    study, better, own, others = (row(found, name) for name in ("", "better", "own", "others"))
     assert (study["mean"], study["oracle"], study["gain"], study["n"]) == (31.5, 30.25, 1.25, 4)
     assert np.isnan(study["difference"])
     assert (better["oracle"], better["gain"], better["difference"]) == (30.25, 1.75, 0.5)
@@ -47,8 +51,28 @@ def test_rows_by_hand():
     assert (own["oracle"], own["gain"], own["difference"]) == (27.25, 0.75, -3.5)
     assert (others["gain"], others["n"]) == (1, 2) and np.isnan(others["difference"])
     assert row(found, "better", "ssim")["gain"] == pytest.approx(1.75 / 40)
-    # Two tests of the PSNR, each with the smallest p of four images, 1/8: Holm doubles both.
-    assert (better["p_value"], better["p_holm"], own["p_holm"]) == (0.125, 0.25, 0.25)
+    # Two tests of the PSNR, each with the smallest p of three patients, 1/4: Holm doubles both.
+    assert (better["p_value"], better["p_holm"], own["p_holm"]) == (0.25, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "protocols"),
+    [
+        (
+            {"training": {"epochs": 9}, "solver": {"iterations": 8}, "noise": {"train_level": 0.5}},
+            ["fixed0.5", "uniform"],
+        ),
+        ({"noise": {"protocols": {"fixed0.5": 0.4, "new": 0.1}}}, ["uniform"]),
+        ({"noise": {"kind": "absolute"}}, []),
+        ({"data": {"fold": {"number": 2, "of": 5}}}, []),
+        ({"report": {"clamp": True}}, []),
+        ({"report": {"ssim_window": "uniform"}}, []),
+        ({"seed": 4}, []),
+    ],
+)
+def test_what_measures_other_images_is_not_compared(overlay, protocols):
+    study = yaml.safe_load((smoke.ROOT / "config.yaml").read_text(encoding="utf-8"))
+    assert sorted(compare.comparable(study, config.merge(study, overlay))) == protocols
 
 
 def test_repetitions_are_put_together():
@@ -88,7 +112,7 @@ def test_courses_end_with_the_time_of_the_training(tmp_path):
 
 VARIANTS = {
     "seed-2": {"training": {"seed": 2}},
-    "given": {"network": {"weights": "results/smoke/model/last.safetensors"}, "solver": {"iterations": 4}},
+    "given": {"network": {"weights": "study"}, "solver": {"iterations": 4}},
 }
 
 

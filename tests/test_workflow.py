@@ -222,15 +222,18 @@ def test_summary_is_what_pandas_says(results):
 
 
 def test_gains_are_paired_differences(results):
-    values = table(results, "per_image").pivot(index=["protocol", "id"], columns="method")
+    per_image = table(results, "per_image")
+    values = per_image.pivot(index=["protocol", "id"], columns="method")
+    patients = per_image.drop_duplicates("id").set_index("id")["patient"]
     gains = table(results, "gains")
     for row in gains.itertuples():
         difference = (values[row.metric]["map"] - values[row.metric][row.baseline])[row.protocol]
         assert row.n == len(difference)
         assert (row.mean, row.std) == pytest.approx((difference.mean(), difference.std()), rel=1e-9)
         assert row.win_rate == (difference > 0).mean()
-        assert row.effect_size == pytest.approx(difference.mean() / difference.std())
-        assert row.p_value == pytest.approx(scipy.stats.wilcoxon(difference).pvalue)
+        of_patients = difference.groupby(patients).mean()
+        assert row.effect_size == pytest.approx(of_patients.mean() / of_patients.std())
+        assert row.p_value == pytest.approx(scipy.stats.wilcoxon(of_patients).pvalue)
         assert row.p_value <= row.p_holm <= min(1, len(PROTOCOLS) * row.p_value)
 
 

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(metrics, trainings, histories, overlays, output_path, courses_path, report, seed, source):
+def main(metrics, trainings, histories, overlays, comparable, output_path, courses_path, report, seed, source):
     """`metrics`: {variant: its tables of measurements}, "" being the study; a variant without scalars has the study's.
 
-    trainings, histories: {variant: file}; overlays: {variant: the keys that differ}; report: of the config.
+    trainings, histories: {variant: file}; overlays: {variant: the keys that differ}; comparable: {variant: noise protocols
+    that measure the study's noisy images as it does}; report: of the config.
     """
     images = {
         name: pd.concat([tabular.read_table(path, variants.COLUMNS) for path in paths])
@@ -25,7 +26,7 @@ def main(metrics, trainings, histories, overlays, output_path, courses_path, rep
     minutes = {name: json.loads(Path(path).read_text())["seconds"] / 60 for name, path in trainings.items()}
     changes = {name: variants.described(overlay) for name, overlay in overlays.items()}
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
-    found = variants.compare(images, options)
+    found = variants.compare(images, comparable, options)
     if len(images) > 1 and all(variants.repeats(overlay) for overlay in overlays.values()):
         found = pd.concat([found, variants.together(images, options)])
     found.insert(1, "changes", found["variant"].map(changes).fillna(""))
@@ -42,4 +43,5 @@ if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         params, outputs = snakemake.params, snakemake.output
         paths = [params.metrics, params.trainings, params.histories]
-        main(*paths, params.overlays, outputs.table, outputs.courses, params.report, params.seed, params.source)
+        paths += [params.overlays, params.comparable, outputs.table, outputs.courses]
+        main(*paths, params.report, params.seed, params.source)

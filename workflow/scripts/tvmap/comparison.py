@@ -35,8 +35,8 @@ def _share(protocol, part, options):
 def paired_gains(per_image, options):
     """Map minus each other method, image by image: mean, standard deviation, interval, share of images gained, tests.
 
-    The tests take the mean over the noise draws of an image, as these are not independent; Holm's correction is over
-    the protocols.
+    The tests take the mean over the images and noise draws of a patient, as these are not independent; Holm's
+    correction is over the protocols.
     """
     rows = []
     for protocol, part in per_image.groupby("protocol", sort=False):
@@ -48,9 +48,9 @@ def paired_gains(per_image, options):
                 low, high = bootstrap_interval(difference.to_numpy(), patients, **options)
                 row = {"protocol": protocol, "baseline": baseline, "metric": metric, "n": len(difference)}
                 row |= {"mean": difference.mean(), "std": difference.std(ddof=1), "low": low, "high": high}
-                of_images = difference.groupby("id").mean()
-                row |= {"win_rate": (difference > 0).mean(), "effect_size": significance.effect_size(of_images)}
-                rows.append({**row, "p_value": significance.signed_rank_p(of_images)})
+                of_patients = difference.groupby(patients).mean()
+                row |= {"win_rate": (difference > 0).mean(), "effect_size": significance.effect_size(of_patients)}
+                rows.append({**row, "p_value": significance.signed_rank_p(of_patients)})
     gains = pd.DataFrame(rows)
     gains["p_holm"] = gains.groupby(["baseline", "metric"])["p_value"].transform(significance.holm)
     return gains

@@ -35,9 +35,7 @@ def check(config, schema_path):
         raise StudyError(_message(errors[0], schema))
     _check_together(config)
     for name, overlay in config["variants"].items():
-        for key in ("study", "variants"):
-            if key in overlay:
-                raise StudyError(f"variants.{name}.{key}: a variant has its name from its own key; leave {key} out")
+        _check_variant(f"variants.{name}", overlay)
     for name, merged in variants(config).items():
         try:
             check(merged, schema_path)
@@ -46,10 +44,16 @@ def check(config, schema_path):
 
 
 def variants(config):
-    """{name: configuration} of the variants of a study: its keys merged in, the study's name before its own."""
+    """{name: configuration} of the variants of a study: its keys merged in, the study's name before its own.
+
+    `network.weights: study` becomes the path of the study's reported weights. A variant has no baselines but its own.
+    """
     found = {}
     for name, overlay in config["variants"].items():
-        merged = merge(config, overlay) | {"study": f"{config['study']}.{name}", "variants": {}}
+        merged = merge(config, {"baselines": [], **overlay}) | {"study": f"{config['study']}.{name}", "variants": {}}
+        if merged["network"]["weights"] == "study":
+            weights = f"results/{config['study']}/model/{config['training']['report']}.safetensors"
+            merged["network"] = merged["network"] | {"weights": weights}
         drop_protocols(merged)
         found[name] = merged
     return found
@@ -69,6 +73,23 @@ def drop_protocols(config):
     noise = config.get("noise")
     if isinstance(noise, dict) and isinstance(noise.get("protocols"), dict):
         noise["protocols"] = {name: level for name, level in noise["protocols"].items() if level is not None}
+
+
+def _check_variant(path, overlay):
+    """Reject keys of a variant that would have no effect, or another than meant."""
+    for key in ("study", "variants"):
+        if key in overlay:
+            raise StudyError(f"{path}.{key}: a variant has its name from its own key; leave {key} out")
+    if "shards" in (overlay.get("grid") or {}):
+        raise StudyError(f"{path}.grid.shards: the variants of a study share its shards; leave shards out")
+    given = (overlay.get("network") or {}).get("weights")
+    if given:
+        useless = [f"training.{key}" for key in overlay.get("training") or {}]
+        useless += [f"network.{key}" for key in overlay["network"] if key != "weights"]
+        if useless:
+            raise StudyError(f"{path}.{useless[0]}: the file in network.weights decides it; leave {useless[0]} out")
+    if given == "study" and {"data", "seed"} & set(overlay):
+        raise StudyError(f"{path}: with data or seed of its own it would test images that the study trained on")
 
 
 def _check_plain(value, path):

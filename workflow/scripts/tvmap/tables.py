@@ -24,8 +24,9 @@ def note(source, report):
         "± is the standard deviation over the test images (ddof = 1), n the number of pairs "
         f"of image and noise draw. Brackets: {100 * report['confidence']:g} % bootstrap interval of the mean, "
         f"{report['bootstrap']} resamples of whole {group}s. “Oracle”: λ chosen for each image with the help of its "
-        "clean image. Effect size: mean over standard deviation of the images' differences; p: Wilcoxon's signed-rank "
-        "test of the images, each the mean of its noise draws, corrected for the number of protocols (Holm)."
+        f"clean image. Effect size: mean over standard deviation of the {group}s' differences; p: Wilcoxon's "
+        f"signed-rank test of the {group}s, each the mean of its images and noise draws, corrected for the number of "
+        "protocols (Holm)."
     )
 
 
@@ -164,6 +165,8 @@ def variants_table(variants):
     for row in variants.fillna({"variant": "", "changes": ""}).itertuples():
         name, digits, unit = METRICS[row.metric]
         minutes = row.training_minutes
+        std = getattr(row, "gain_std_between", float("nan"))
+        between = "" if pandas.isna(std) else f" ± {number(std, digits)}"
         rows.append(
             [
                 row.variant or "the study",
@@ -174,7 +177,7 @@ def variants_table(variants):
                 number(row.mean, digits),
                 interval(row.mean_low, row.mean_high, digits),
                 number(row.oracle, digits),
-                number(row.gain, digits, sign=True),
+                number(row.gain, digits, sign=True) + between,
                 interval(row.gain_low, row.gain_high, digits, sign=True),
                 number(row.difference, digits, sign=True),
                 "" if pandas.isna(row.difference) else interval(row.difference_low, row.difference_high, digits, True),

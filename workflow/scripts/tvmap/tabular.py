@@ -11,6 +11,7 @@ TEXT = (
     "patient",
     "protocol",
     "method",
+    "variant",
     "kind",
     "step",
     "split",

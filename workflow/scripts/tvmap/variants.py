@@ -33,6 +33,15 @@ def repeats(overlay):
     return set(changed) <= {("data", "fold"), ("training", "seed")}
 
 
+def comparable(study, variant):
+    """Names of the noise protocols in which two configurations measure the same noisy images in the same way."""
+    same = all(study[key] == variant[key] for key in ("data", "seed"))
+    same &= study["noise"]["kind"] == variant["noise"]["kind"]
+    same &= all(study["report"][key] == variant["report"][key] for key in ("clamp", "ssim_window"))
+    levels = variant["noise"]["protocols"]
+    return [name for name, level in study["noise"]["protocols"].items() if same and levels.get(name) == level]
+
+
 def with_gains(table, study):
     """The rows of the map with the same image's oracle λ, of this table or, where it has none, of the `study`."""
     by_method = {method: part.set_index(KEY) for method, part in table.groupby("method")}
@@ -44,8 +53,14 @@ def with_gains(table, study):
     return rows
 
 
-def compare(images, options):
-    """One row a variant, protocol and metric; differences are paired by image and draw, where these are the same."""
+def compare(images, comparable, options):
+    """One row a variant, protocol and metric; differences to the study are paired by image and noise draw.
+
+    Args:
+        images: {variant: table of measurements}, the study under "".
+        comparable: {variant: protocols whose noisy images are the study's}; others have no difference.
+        options: of `bootstrap_interval`.
+    """
     study = with_gains(images[""], images[""])
     rows = []
     for name, table in images.items():
@@ -54,10 +69,10 @@ def compare(images, options):
             for metric in ("psnr", "ssim"):
                 row = {"variant": name, "protocol": protocol} | _row(part, metric, options)
                 paired = (part[metric] - study[metric].reindex(part.index)).dropna() if name else pd.Series(dtype=float)
-                if len(paired) == len(part):
+                if protocol in comparable[name] and len(paired) == len(part):
                     low, high = bootstrap_interval(paired.to_numpy(), part["patient"], **options)
                     row |= {"difference": paired.mean(), "difference_low": low, "difference_high": high}
-                    row["p_value"] = significance.signed_rank_p(paired.groupby("id").mean())
+                    row["p_value"] = significance.signed_rank_p(paired.groupby(part["patient"]).mean())
                 rows.append(row)
     found = pd.DataFrame(rows)
     for column in ("difference", "difference_low", "difference_high", "p_value"):
