@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def main(metrics, trainings, histories, overlays, comparable, output_path, courses_path, report, seed, source):
     """`metrics`: {variant: its tables of measurements}, "" being the study; a variant without scalars has the study's.
 
-    trainings, histories: {variant: file}; overlays: {variant: the keys that differ}; comparable: {variant: noise protocols
-    that measure the study's noisy images as it does}; report: of the config.
+    trainings, histories: {variant: file}; overlays: {variant: the keys that differ}; comparable: {variant: noise
+    protocols that measure the study's noisy images as it does}; report: of the config.
     """
     images = {
         name: pd.concat([tabular.read_table(path, variants.COLUMNS) for path in paths])
