@@ -9,6 +9,15 @@ from tvmap.errors import StudyError
 from tvmap.solver import solve
 
 
+def test_two_maps_are_those_of_both_channels():
+    z = torch.rand(1, 1, 24, 16)
+    one, two = (network.build(maps=n, seed=0)(z) for n in (1, 2))
+    assert two.shape == (1, 2, 24, 16)
+    torch.testing.assert_close(two[:, :1], one)
+    assert not torch.allclose(two[:, 1:], one)
+    assert network.build(maps=2, predicts="image", seed=0)(z).shape == z.shape
+
+
 def test_the_published_number_of_parameters():
     model = network.build()
     assert sum(p.numel() for p in model.parameters()) == 1_796_034 == network.N_PARAMETERS == figures.PARAMETERS

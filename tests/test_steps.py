@@ -41,6 +41,24 @@ def test_steps_are_those_of_plain_adam(clip):
         torch.testing.assert_close(ours, plain, rtol=0, atol=2e-5)  # steps as long as the rates: 7e-3 in all
 
 
+@pytest.mark.parametrize("decay", [0.5, 0.999])
+def test_averages_are_those_of_the_parameters_after_each_step(decay):
+    averages = [parameter.detach().clone() for parameter in network.build(seed=0).parameters()]
+    expected = [average.double() for average in averages]
+    taken = steps.Steps(network.build(seed=0), make_batches(), SOLVER, averages=averages, decay=decay)
+    taken.begin(0, RATES)
+    for step in (1, 2, 3):
+        taken.take(2 if step < 3 else 1)
+        share = max(1 - decay, 9 / (9 + step))
+        expected = [
+            (1 - share) * old + share * new.detach().double()
+            for old, new in zip(expected, taken.parameters, strict=True)
+        ]
+    for found, average in zip(taken.averages, expected, strict=True):
+        torch.testing.assert_close(found.double(), average, rtol=1e-5, atol=1e-7)
+    assert any(not torch.equal(found, new) for found, new in zip(taken.averages, taken.parameters, strict=True))
+
+
 def test_the_tensors_of_a_step_stay_where_they_are():
     """A CUDA graph reads and writes fixed addresses."""
     taken = steps.Steps(network.build(seed=0), make_batches(), SOLVER)

@@ -20,6 +20,7 @@ SETTINGS = {
     "precision": "float32",
     "flips": True,
     "crop": 12,
+    "ema": 0,
     "validate_every": 1,
 }
 OPTIONS = {
@@ -70,10 +71,11 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("last", [1, 3, 4, 8])
-def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, last):
+@pytest.mark.parametrize(("last", "ema"), [(1, 0), (3, 0), (4, 0), (8, 0), (4, 0.9)])
+def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, last, ema):
     """Three batches an epoch: killed within the first epoch, at its end, in the second, before the last step."""
-    run(tmp_path / "whole")
+    settings = {**SETTINGS, "ema": ema}
+    run(tmp_path / "whole", settings=settings)
     compute, taken = steps.Steps.compute, []
 
     def killed_compute(self, size):
@@ -84,11 +86,11 @@ def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, last)
 
     monkeypatch.setattr(steps.Steps, "compute", killed_compute)
     with pytest.raises(Killed):
-        run(tmp_path / "killed")
+        run(tmp_path / "killed", settings=settings)
     assert (tmp_path / "killed" / "checkpoint.pt").exists()
     taken.clear()
     monkeypatch.setattr(steps.Steps, "compute", lambda self, size: taken.append(size) or compute(self, size))
-    run(tmp_path / "killed")
+    run(tmp_path / "killed", settings=settings)
     assert taken == ([2, 2, 1] * 3)[last:], "the finished steps were not done again"
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(model_path, noisy_path, output_path, device, threads):
-    """Write ids and weight (n, 1, H, W)."""
+    """Write ids and weight (n, maps, H, W)."""
     torch.set_num_threads(threads)
     noisy, device = stacks.load(noisy_path), devices.pick(device)
     z = torch.from_numpy(noisy["images"])[:, None]

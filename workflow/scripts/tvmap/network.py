@@ -71,18 +71,19 @@ class MapNetwork(nn.Module):
     """NET_Θ with its output function: Λ_Θ = 0.1·softplus(channel 0) for up_bound 0, up_bound·sigmoid(channel 0) above.
 
     `predicts`: map, or image, a rival without TV: x̂ = z − channel 0, the noise being what the U-Net predicts (Zhang et
-    al. 2017). `padding`: reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in
+    al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `padding`: reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in
     float32; where the device has no bfloat16, the U-Net stays in float32, which is said once.
-    The second channel belongs to a time direction that a still image does not have; it is kept for the published count.
+    With one map the second channel is idle: it belongs to a time direction that a still image does not have, and is
+    kept for the published count.
     """
 
-    def __init__(self, up_bound=0.0, padding=0, bfloat16=False, predicts="map"):
+    def __init__(self, up_bound=0.0, padding=0, bfloat16=False, predicts="map", maps=1):
         super().__init__()
-        self.unet, self.predicts = UNet(), predicts
+        self.unet, self.predicts, self.maps = UNet(), predicts, maps
         self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
 
     def forward(self, z):
-        """z (B, 1, H, W) → Λ (B, 1, H, W), ≥ 0, or x̂ of the same shape."""
+        """z (B, 1, H, W) → Λ (B, maps, H, W), ≥ 0, or x̂ (B, 1, H, W)."""
         d = self.padding
         y = F.pad(z, (d, d, d, d), mode="reflect") if d else z
         if self.bfloat16 and not has_bfloat16(z.device):
@@ -90,13 +91,14 @@ class MapNetwork(nn.Module):
             log.warning("no fast bfloat16 on this %s: the U-Net computes in float32", z.device.type)
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
             y = self.unet(y.to(memory_format=torch.channels_last))
-        y = y[:, :1, d : d + z.shape[-2], d : d + z.shape[-1]].to(z.dtype)
+        n_used = self.maps if self.predicts == "map" else 1
+        y = y[:, :n_used, d : d + z.shape[-2], d : d + z.shape[-1]].to(z.dtype)
         if self.predicts == "image":
             return z - y
         return self.up_bound * torch.sigmoid(y) if self.up_bound > 0 else 0.1 * F.softplus(y)
 
 
-def build(up_bound=0.0, padding=0, precision="float32", predicts="map", seed=None):
+def build(up_bound=0.0, padding=0, precision="float32", predicts="map", maps=1, seed=None):
     """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`.
 
     precision: float32 | tf32 (on a GPU, factors of products are rounded to 10 bits) | bfloat16 (of the U-Net alone).
@@ -105,7 +107,7 @@ def build(up_bound=0.0, padding=0, precision="float32", predicts="map", seed=Non
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts)
+        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -32,13 +32,18 @@ class Steps:
 
     loss_sum (float64) grows by size·MSE with every step; gradient_norm is that of the last step, before gradients
     longer than `clip` (None: any) were scaled down to it. solver: options of `solve`.
+
+    averages: tensors shaped as the parameters, which become the exponential moving average of these,
+    Θ̄ ← Θ̄ + w (Θ − Θ̄), w = max(1 − decay, 9/(9 + t)) after step t = 1, 2, …, so that the start is soon forgotten (the
+    w of TensorFlow's ExponentialMovingAverage).
     """
 
-    def __init__(self, model, batches, solver, clip=None):
+    def __init__(self, model, batches, solver, clip=None, averages=(), decay=0.0):
         self.model, self.batches, self.solver, self.clip = model, batches, solver, clip
         self.parameters, device = list(model.parameters()), batches.images.device
         self.optimiser = make_optimiser(self.parameters)
         self.moments = moments(self.optimiser)
+        self.averages, self.decay = list(averages), decay
         self.rates = torch.zeros(-(-len(batches.images) // batches.size), device=device)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.gradient_norm = torch.zeros((), device=device)
@@ -53,7 +58,9 @@ class Steps:
         """Take a step with the next `size` images; each size has a CUDA graph of its own."""
         if size not in self._by_size:
             left = self.batches.position, self.loss_sum, self.gradient_norm
-            self._by_size[size] = captured(lambda: self.compute(size), [*self.parameters, *self.moments, *left])
+            self._by_size[size] = captured(
+                lambda: self.compute(size), [*self.parameters, *self.moments, *self.averages, *left]
+            )
         self._by_size[size]()
 
     def compute(self, size):
@@ -67,4 +74,9 @@ class Steps:
         if self.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self.gradient_norm)
         self.optimiser.step()
+        if self.averages:
+            share = torch.clamp(9 / (9 + self.moments[0]), min=1 - self.decay)
+            with torch.no_grad():
+                for average, parameter in zip(self.averages, self.parameters, strict=True):
+                    average.lerp_(parameter, share)
         self.loss_sum.add_(loss.detach(), alpha=size)

@@ -5,6 +5,7 @@ killed and resumed from its checkpoint ends with the same bits as one that was n
 threads; some of a GPU's sums are in no fixed order).
 """
 
+import copy
 import logging
 import math
 import time
@@ -100,6 +101,7 @@ def train(
     network_settings = {**network, "precision": settings["precision"]}
     keep_freed_memory()
     model = build(**network_settings, seed=seed).to(device).train()
+    reported = copy.deepcopy(model) if settings["ema"] else model  # holds the average of the weights
     validation = [tensor.to(device) for tensor in validation]
     epochs, batch_size = settings["epochs"], settings["batch_size"]
     n_batches = math.ceil(len(images) / batch_size)
@@ -107,13 +109,16 @@ def train(
     rates = learning_rates(settings, n_steps)
     cut = {name: settings[name] for name in ("crop", "flips")}
     batches = Batches(images, seed, batch_size, device, noise_level=noise_level, noise_kind=noise_kind, **cut)
-    steps = Steps(model, batches, {**solver, "iterations": settings["iterations"]}, settings["clip_gradient"])
+    averages = reported.parameters() if settings["ema"] else ()
+    options = {"clip": settings["clip_gradient"], "averages": averages, "decay": settings["ema"]}
+    steps = Steps(model, batches, {**solver, "iterations": settings["iterations"]}, **options)
 
     state = {"step": 0, "loss": 0.0, "history": [], "best": None, "best_epoch": 0, "seconds": 0.0}
     checkpoint = _resume([checkpoint_path, *earlier], fingerprint, n_steps)
     if checkpoint:
         state = checkpoint["state"]
         model.unet.load_state_dict(checkpoint["model"])
+        reported.unet.load_state_dict(checkpoint["reported"])
         for tensor, kept in zip(steps.moments, checkpoint["moments"], strict=True):
             tensor.copy_(kept)
         steps.loss_sum.fill_(state["loss"])
@@ -139,14 +144,14 @@ def train(
                     "set training.clip_gradient or lower training.learning_rate"
                 )
             if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == epochs:
-                row[3:] = validate(model, *validation, solver)
+                row[3:] = validate(reported, *validation, solver)
                 if not math.isfinite(row[3]):
                     raise StudyError(
                         f"training: the validation loss is {row[3]} in epoch {epoch + 1}; check the images"
                     )
                 if row[4] > max((r[4] for r in state["history"] if r[4] is not None), default=-math.inf):
                     state["best_epoch"] = epoch + 1
-                    state["best"] = {name: t.detach().cpu().clone() for name, t in model.unet.state_dict().items()}
+                    state["best"] = {name: t.detach().cpu().clone() for name, t in reported.unet.state_dict().items()}
             state["history"].append(row)
             with open(folder / "history.csv", "a") as file:
                 file.write(_history_text([row]).split("\n", 1)[1])
@@ -158,16 +163,17 @@ def train(
         if time.perf_counter() - saved > checkpoint_seconds or step + 1 == n_steps:
             saved = time.perf_counter()
             state["seconds"], state["loss"] = seconds_before + saved - started, steps.loss_sum.item()
-            _save_checkpoint(checkpoint_path, fingerprint, state, model, steps.moments)
+            _save_checkpoint(checkpoint_path, fingerprint, state, model, reported, steps.moments)
 
-    save_weights(folder / "last.safetensors", model.unet.state_dict(), network_settings)
+    save_weights(folder / "last.safetensors", reported.unet.state_dict(), network_settings)
     save_weights(folder / "best.safetensors", state["best"], network_settings)
     seconds = seconds_before + time.perf_counter() - started
     return {"epochs": epochs, "steps": n_steps, "best_epoch": state["best_epoch"], "seconds": seconds}
 
 
-def _save_checkpoint(path, fingerprint, state, model, moments):
+def _save_checkpoint(path, fingerprint, state, model, reported, moments):
     partial = Path(path).with_suffix(".partial")
-    content = {"fingerprint": fingerprint, "state": state, "model": model.unet.state_dict(), "moments": moments}
+    content = {"fingerprint": fingerprint, "state": state, "moments": moments}
+    content |= {"model": model.unet.state_dict(), "reported": reported.unet.state_dict()}
     torch.save(content, partial)
     partial.replace(path)
