@@ -32,7 +32,7 @@ CONFIG = {
     "network": {"up_bound": 0, "padding": 0},
 }
 WEIGHTS = np.linspace(0, 0.8, 17)
-N_FIGURES = 13
+N_FIGURES = 15
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,36 @@ def write_study(folder, n_images, draws):
     history = {"epoch": epochs, "learning_rate": 1e-4, "train_loss": 1 / epochs, "val_loss": 1.5 / epochs}
     history |= {"val_psnr": [20, 24, 30, 27, 26], "val_ssim": [0.5, np.nan, 0.7, 0.8, 0.8]}
     times = {"step": ["train", "solve_grid"], "jobs": [1, 4], "seconds": [7200.0, 3.0], "max_rss_mib": [900.0, np.nan]}
-    tables = {"per_image": metrics, "grid": grid, "scalar_choice": choice, "examples": examples}
+    course = [
+        {"protocol": protocol, "method": method, "dual_start": start, "iterations": 2**k, "psnr": 20 + k}
+        for protocol in CONFIG["noise"]["protocols"]
+        for method in ("scalar-fixed", "map")
+        for start in ("zero", "image")
+        for k in range(6)
+    ]
+    learned = [
+        {
+            "protocol": protocol,
+            "noise_std": std,
+            "detail": 0.01 * k,
+            "weight_low": 0.1,
+            "weight": 0.2,
+            "weight_high": 0.3,
+        }
+        for protocol in CONFIG["noise"]["protocols"]
+        for std in (0.1, 0.2)
+        for k in range(1, 5)
+    ]
+    for row in course:
+        row["relative_gap"] = 2.0 ** -row["iterations"]
+    tables = {
+        "convergence": course,
+        "learned": learned,
+        "per_image": metrics,
+        "grid": grid,
+        "scalar_choice": choice,
+        "examples": examples,
+    }
     for name, rows in (tables | {"training_history": history, "times": times}).items():
         pd.DataFrame(rows).to_csv(folder / "tables" / f"{name}.csv", index=False)
     (folder / "provenance.json").write_text(json.dumps({"config": CONFIG}))

@@ -72,7 +72,7 @@ def test_rows_by_hand():
 )
 def test_what_measures_other_images_is_not_compared(overlay, protocols):
     study = yaml.safe_load((smoke.ROOT / "config.yaml").read_text(encoding="utf-8"))
-    assert sorted(compare.comparable(study, config.merge(study, overlay))) == protocols
+    assert sorted(config.comparable(study, config.merge(study, overlay))) == protocols
 
 
 def test_repetitions_are_put_together():
@@ -139,7 +139,7 @@ def test_variants_are_run_and_compared(results):
     other = pd.read_csv(results.with_name("smoke.seed-2") / "metrics/map_fixed0.5_0.csv")
     assert float(row(found, "seed-2")["difference"]) == pytest.approx(other["psnr"].mean() - mean)
     page = (results / "report.html").read_text(encoding="utf-8")
-    assert ">nan<" not in page and "4.9 Variants" in page and "fold 1 of 3" in page
+    assert ">nan<" not in page and "4.10 Variants" in page and "fold 1 of 3" in page
     assert "solver.iterations: 4" in page
 
 

@@ -37,6 +37,8 @@ COLUMNS = {
     "gaps": "protocol,method,n,relative_gap_median,relative_gap_max,rms_bound",
     "training_history": "epoch,learning_rate,train_loss,val_loss,val_psnr,val_ssim",
     "times": "step,jobs,seconds,max_rss_mib",
+    "convergence": "protocol,method,dual_start,iterations,psnr,relative_gap",
+    "learned": "protocol,noise_std,detail,weight_low,weight,weight_high,n",
     "examples": "protocol,kind,id,noise_level,gain_db,psnr_noisy,psnr_scalar,psnr_map,weight_scalar",
 }
 ROWS = {
@@ -108,11 +110,11 @@ def test_every_file_is_there_and_none_is_empty(results):
     config = json.loads((results / "provenance.json").read_text())["config"]
     names = [f"figures/{name}.{ending}" for name in figures.figures(config) for ending in ("png", "pdf")]
     names += [f"tables/{name}.csv" for name in COLUMNS]
-    names += [f"tables/{name}.md" for name in COLUMNS if name not in ("per_image", "grid")]
+    names += [f"tables/{name}.md" for name in COLUMNS if name not in ("per_image", "grid", "convergence", "learned")]
     names += ["report.html", "checks/checks.csv", "provenance.json", "manifest.csv"]
     names += [f"model/{name}" for name in ("last.safetensors", "best.safetensors", "history.csv", "training.json")]
     names += [f"examples/{protocol}.npz" for protocol in PROTOCOLS]
-    assert len(names) == 2 * 13 + 9 + 7 + 4 + 4 + 2
+    assert len(names) == 2 * 15 + 11 + 7 + 4 + 4 + 2
     assert [name for name in names if not (results / name).is_file() or not (results / name).stat().st_size] == []
 
 
@@ -602,7 +604,7 @@ def rules():
 
 
 def test_directives_are_complete_and_in_one_order():
-    assert len(rules()) == 27
+    assert len(rules()) == 28
     for name, directives in rules().items():
         assert directives == [directive for directive in DIRECTIVES if directive in directives], name
         assert set(DIRECTIVES) - set(directives) <= OPTIONAL, name

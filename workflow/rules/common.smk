@@ -13,7 +13,6 @@ import tvmap.config
 import tvmap.figures
 import tvmap.fingerprint
 import tvmap.methods
-import tvmap.variants
 from tvmap.errors import StudyError
 
 try:

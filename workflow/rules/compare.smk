@@ -36,7 +36,7 @@ rule compare_variants:
         trainings={name: f"results/{study}/model/training.json" for name, study in TRAINED.items()},
         histories={name: f"results/{study}/model/history.csv" for name, study in TRAINED.items()},
         overlays=config["variants"],
-        comparable={name: tvmap.variants.comparable(config, settings) for name, settings in STUDIES.items()},
+        comparable={name: tvmap.config.comparable(config, settings) for name, settings in STUDIES.items()},
         report=config["report"],
         seed=config["seed"],
         source=config["data"]["source"],

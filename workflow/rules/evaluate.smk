@@ -98,6 +98,36 @@ rule collect_tables:
         "../scripts/collect_tables.py"
 
 
+rule explain_study:
+    input:
+        clean=f"{RESULTS}/clean/test.npz",
+        noisy=expand(f"{RESULTS}/noisy/test_{{protocol}}_0.npz", protocol=PROTOCOLS),
+        scalar=expand(f"{RESULTS}/weights/test_{{protocol}}_0_scalar-fixed.npz", protocol=PROTOCOLS),
+        map=expand(f"{RESULTS}/weights/test_{{protocol}}_0_map.npz", protocol=PROTOCOLS),
+    output:
+        course=f"{RESULTS}/tables/convergence.csv",
+        learned=f"{RESULTS}/tables/learned.csv",
+    log:
+        f"{LOGS}/explain_study.log",
+    benchmark:
+        f"{BENCHMARKS}/explain_study.tsv"
+    conda:
+        TORCH
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=GPUS,
+    params:
+        protocols=PROTOCOLS,
+        solver=config["solver"],
+        code=code_version("explain_study"),
+    message:
+        "Measure the solver's course and what the maps depend on"
+    script:
+        "../scripts/explain_study.py"
+
+
 rule pick_examples:
     input:
         per_image=rules.collect_tables.output.per_image,

@@ -20,7 +20,7 @@ ALLOWED = (
     "checks/checks.csv",
     "model/history.csv",
     "model/training.json",
-    *(f"tables/{name}.csv" for name in ("per_image", "grid")),
+    *(f"tables/{name}.csv" for name in ("per_image", "grid", "convergence", "learned")),
     *(
         f"tables/{name}.{kind}"
         for name in ("summary", "gains", "scalar_choice", "training_history", "gaps", "examples", "times")

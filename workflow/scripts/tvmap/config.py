@@ -59,6 +59,15 @@ def variants(config):
     return found
 
 
+def comparable(study, variant):
+    """Names of the noise protocols in which two configurations measure the same noisy images in the same way."""
+    same = all(study[key] == variant[key] for key in ("data", "seed"))
+    same &= study["noise"]["kind"] == variant["noise"]["kind"]
+    same &= all(study["report"][key] == variant["report"][key] for key in ("clamp", "ssim_window"))
+    levels = variant["noise"]["protocols"]
+    return [name for name, level in study["noise"]["protocols"].items() if same and levels.get(name) == level]
+
+
 def merge(config, overlay):
     """`config` with the keys of `overlay`, dictionaries merged key by key as Snakemake does it; neither is changed."""
     merged = dict(config)

@@ -70,9 +70,10 @@ class UNet(nn.Module):
 class MapNetwork(nn.Module):
     """NET_Θ with its output function: Λ_Θ = 0.1·softplus(channel 0) for up_bound 0, up_bound·sigmoid(channel 0) above.
 
-    `predicts`: map, or image, a rival without TV: x̂ = z − channel 0, the noise being what the U-Net predicts (Zhang et
-    al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `padding`: reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in
-    float32; where the device has no bfloat16, the U-Net stays in float32, which is said once.
+    `predicts`: map, or image, a rival without TV: x̂ = z − channel 0, the noise being what the U-Net predicts (Zhang
+    et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `padding`:
+    reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the
+    device has no bfloat16, the U-Net stays in float32, which is said once.
     With one map the second channel is idle: it belongs to a time direction that a still image does not have, and is
     kept for the published count.
     """

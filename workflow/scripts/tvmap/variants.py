@@ -33,15 +33,6 @@ def repeats(overlay):
     return set(changed) <= {("data", "fold"), ("training", "seed")}
 
 
-def comparable(study, variant):
-    """Names of the noise protocols in which two configurations measure the same noisy images in the same way."""
-    same = all(study[key] == variant[key] for key in ("data", "seed"))
-    same &= study["noise"]["kind"] == variant["noise"]["kind"]
-    same &= all(study["report"][key] == variant["report"][key] for key in ("clamp", "ssim_window"))
-    levels = variant["noise"]["protocols"]
-    return [name for name, level in study["noise"]["protocols"].items() if same and levels.get(name) == level]
-
-
 def with_gains(table, study):
     """The rows of the map with the same image's oracle λ, of this table or, where it has none, of the `study`."""
     by_method = {method: part.set_index(KEY) for method, part in table.groupby("method")}

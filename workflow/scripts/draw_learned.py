@@ -1,0 +1,35 @@
+"""What the map learned: Λ against the detail of the clean image, for groups of images by their noise."""
+
+import seaborn as sns
+
+from tvmap import plotting, tabular
+from tvmap.methods import protocol_label
+
+COLUMNS = ("protocol", "noise_std", "detail", "weight_low", "weight", "weight_high")
+
+
+def main(learned_path, png_path, pdf_path, protocols):
+    """Draw a panel for each protocol: medians, and bands from the 25 to the 75 % quantile of the blocks of a bin."""
+    table = tabular.read_table(learned_path, COLUMNS)
+    rows = -(-len(protocols) // 2)
+    figure, axes = plotting.panels(rows, 2, 0.4 + 2.3 * rows, sharex=True, sharey=True)
+    for panel in axes.flat[len(protocols) :]:
+        panel.set_visible(False)
+    for panel, (protocol, level) in zip(axes.flat, protocols.items(), strict=False):
+        part = tabular.of_protocol(table, protocol, learned_path)
+        groups = list(part.groupby("noise_std"))
+        colours = sns.color_palette("viridis", len(groups) + 1)[: len(groups)]
+        for (noise_std, curve), colour in zip(groups, colours, strict=True):
+            panel.fill_between(
+                curve["detail"], curve["weight_low"], curve["weight_high"], color=colour, alpha=0.2, linewidth=0
+            )
+            panel.plot(
+                curve["detail"], curve["weight"], "o-", color=colour, markersize=2.5, label=f"σ = {noise_std:.3f}"
+            )
+        panel.set(xscale="log", yscale="log", xlabel="detail: std of the clean block (grey value)")
+        panel.set_title(protocol_label(level), loc="left")
+        panel.legend(title="noise, mean of the images")
+    for row in axes:
+        row[0].set_ylabel("mean Λ of the block (grey value)")
+    plotting.save(figure, png_path, pdf_path)
+    return figure

@@ -1,0 +1,78 @@
+"""What goes on inside a study: the course of the solver over its iterations, and what the map depends on."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .metrics import psnr
+from .pdhg import DUAL_STARTS
+from .solver import solve_certified
+
+BLOCK = 8  # pixels, side of the blocks whose detail and mean weight are compared
+BINS = 12  # of equally many blocks
+NOISE_GROUPS = 3  # of equally many images, where the noise level differs between them
+
+
+def powers_of_two(most):
+    """1, 2, 4, … up to `most`."""
+    return [2**k for k in range(int(most).bit_length())]
+
+
+def trace(z, clean, weight, solver):
+    """Quality after 1, 2, 4, … up to 4T iterations from p₀ = 0 and from p₀ = z: one row each.
+
+    Args:
+        z, clean: images (n, 1, H, W); weight: λ (n,) or Λ (n, 1 or 2, H, W); solver: options of `solve`, T among them.
+
+    Returns:
+        DataFrame of dual_start, iterations, psnr (dB, mean) and relative_gap (median) over the n images.
+    """
+    rows = []
+    for start in DUAL_STARTS:
+        for iterations in powers_of_two(4 * solver["iterations"]):
+            found = solve_certified(z, weight, **{**solver, "iterations": iterations, "dual_start": start})
+            row = {
+                "dual_start": start,
+                "iterations": iterations,
+                "psnr": psnr(clean, found.x, data_range=1).mean().item(),
+            }
+            rows.append(row | {"relative_gap": found.relative_gap.median().item()})
+    return pd.DataFrame(rows)
+
+
+def by_detail(weight, clean, noise_std):
+    """Λ against the detail of the clean image, in blocks of 8 × 8 pixels: one row a group of images and bin of detail.
+
+    Detail is the standard deviation of the clean block, Λ its mean (over both directions, if there are two). The bins
+    have equally many blocks, the groups equally many images in the order of the noise; images of one noise are one.
+
+    Args:
+        weight: (n, 1 or 2, H, W); clean: (n, H, W); noise_std: (n,), each in grey values, range 1.
+
+    Returns:
+        DataFrame of noise_std (mean of the group), detail, weight_low, weight, weight_high (25, 50, 75 %), n blocks.
+    """
+    detail = _blocks(clean).std(axis=(2, 4))
+    mean = _blocks(weight.mean(axis=1)).mean(axis=(2, 4))
+    groups = np.array_split(np.argsort(noise_std, kind="stable"), min(NOISE_GROUPS, len(np.unique(noise_std))))
+    rows = []
+    for group in groups:
+        order = np.argsort(detail[group], axis=None, kind="stable")
+        for part in np.array_split(order, min(BINS, len(order))):
+            low, middle, high = np.percentile(mean[group].ravel()[part], [25, 50, 75])
+            row = {"noise_std": noise_std[group].mean(), "detail": np.median(detail[group].ravel()[part])}
+            rows.append(row | {"weight_low": low, "weight": middle, "weight_high": high, "n": len(part)})
+    return pd.DataFrame(rows)
+
+
+def _blocks(images):
+    """(n, H, W) as float64 (n, H/8, 8, W/8, 8); rows and columns left over are cut off."""
+    n, height, width = images.shape
+    side = min(BLOCK, height, width)
+    cut = np.asarray(images, np.float64)[:, : height // side * side, : width // side * side]
+    return cut.reshape(n, height // side, side, width // side, side)
+
+
+def as_images(stack):
+    """The images of a stack as a tensor (n, 1, H, W)."""
+    return torch.from_numpy(stack["images"])[:, None]
