@@ -33,6 +33,8 @@ FIGURES = (
     "figure8_differences",
     "training",
     "times",
+    "convergence",
+    "learned",
 )
 PROTOCOL_FIGURES = ("figure4_examples", "figure5_maps", "figure6_grid")
 

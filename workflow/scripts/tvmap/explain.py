@@ -22,7 +22,10 @@ def trace(z, clean, weight, solver):
     """Quality after 1, 2, 4, … up to 4T iterations from p₀ = 0 and from p₀ = z: one row each.
 
     Args:
-        z, clean: images (n, 1, H, W); weight: λ (n,) or Λ (n, 1 or 2, H, W); solver: options of `solve`, T among them.
+        z: noisy images (n, 1, H, W).
+        clean: the same without noise.
+        weight: λ (n,) or Λ (n, 1 or 2, H, W).
+        solver: options of `solve`, T among them.
 
     Returns:
         DataFrame of dual_start, iterations, psnr (dB, mean) and relative_gap (median) over the n images.
@@ -47,7 +50,9 @@ def by_detail(weight, clean, noise_std):
     have equally many blocks, the groups equally many images in the order of the noise; images of one noise are one.
 
     Args:
-        weight: (n, 1 or 2, H, W); clean: (n, H, W); noise_std: (n,), each in grey values, range 1.
+        weight: (n, 1 or 2, H, W), grey values of range 1, as the others.
+        clean: (n, H, W).
+        noise_std: (n,).
 
     Returns:
         DataFrame of noise_std (mean of the group), detail, weight_low, weight, weight_high (25, 50, 75 %), n blocks.
