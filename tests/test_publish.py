@@ -9,6 +9,7 @@ import pytest
 from smoke import ENVIRONMENT, RESULTS, copy, finished
 
 import publish_study
+from tvmap import looks as looks_module
 from tvmap.errors import StudyError
 
 pytestmark = pytest.mark.timeout(900)
@@ -32,8 +33,8 @@ redraw_figures.main(*sys.argv[1:])
 def looks(tmp_path, monkeypatch):
     """The log of looks at the test images, a copy."""
     path = tmp_path / "looks.csv"
-    shutil.copyfile(publish_study.LOOKS, path)
-    monkeypatch.setattr(publish_study, "LOOKS", path)
+    shutil.copyfile(looks_module.LOOKS, path)
+    monkeypatch.setattr(looks_module, "LOOKS", path)
     return path
 
 
@@ -154,7 +155,7 @@ def test_figures_are_drawn_again_from_the_published_copy_without_torch(study):
     assert run.returncode == 0, run.stderr
     drawn = {path.name: path.read_bytes() for path in (study.parents[1] / "again").iterdir()}
     assert {f"figures/{name}" for name in drawn} == {name for name in names if name.startswith("figures/")}
-    assert len(drawn) == 2 * 9
+    assert len(drawn) == 2 * 11
     assert all(data == (study / "figures" / name).read_bytes() for name, data in drawn.items())
     left_out = [line for line in run.stdout.splitlines() if "left out" in line]
     assert len(left_out) == 4 and all("examples/" in line for line in left_out)
@@ -185,8 +186,8 @@ def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):
     for name in ("smoke/model_direct", "smoke.seed-2/model", "smoke.fold/model"):
         (study.parent / name).mkdir(parents=True)
         (study.parent / name / "training.json").write_text(json.dumps({"fingerprint": name, "epochs": 7}))
-    publish_study.log_looks(study, "smoke", provenance | {"data": provenance["data"] | {"source": "archive"}})
-    publish_study.log_looks(study, "smoke", provenance)
+    looks_module.log_looks(study, "smoke", provenance | {"data": provenance["data"] | {"source": "archive"}})
+    looks_module.log_looks(study, "smoke", provenance)
     lines = looks.read_text().removeprefix(before).splitlines()
     assert len(lines) == 4
     assert (

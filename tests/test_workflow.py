@@ -51,6 +51,8 @@ ROWS = {
     "training_history": 3,
     "times": 9,
     "examples": 2 * 3,
+    "convergence": 2 * 2 * 2 * 7,  # 1, 2, 4, … 64 iterations
+    "learned": 2 * 3 * 12,  # relative noise: the levels of the images differ in both protocols
 }
 DIRECTIVES = (
     "input",
@@ -136,7 +138,7 @@ def test_every_protocol_method_and_image_once(results):
 def test_checks_hold_and_the_page_shows_every_figure(results):
     assert pd.read_csv(results / "checks/checks.csv")["holds"].all()
     page = (results / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == len(list((results / "figures").glob("*.png"))) == 13
+    assert page.count("data:image/png;base64,") == len(list((results / "figures").glob("*.png"))) == 15
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -291,8 +293,9 @@ def test_comments_and_docstrings_of_modules_rerun_nothing(study):
 
 TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figure": 9, "build_report": 1, "all": 1}
 MEASURED = {**TABLES, "draw_figure": 10, "measure_images": 2, "collect_times": 1}  # the tenth figure shows the times
-CHOSEN = {**MEASURED, "choose_scalars": 2, "denoise_images": 8}
-TRAINED = {**MEASURED, "train": 1, "predict_maps": 2, "denoise_images": 2, "write_provenance": 1}
+EXPLAINED = {**MEASURED, "explain_study": 1, "draw_figure": 12}  # two figures show the solver's course and the maps
+CHOSEN = {**EXPLAINED, "choose_scalars": 2, "denoise_images": 8}
+TRAINED = {**EXPLAINED, "train": 1, "predict_maps": 2, "denoise_images": 2, "write_provenance": 1}
 CHANGED_CODE = [
     (
         "tvmap/metrics.py",
@@ -313,7 +316,7 @@ CHANGED_SETTINGS = [
     (
         {"noise": {"protocols": {"uniform": [0.1, 0.4]}}},  # the training validates with the other one
         {
-            **MEASURED,
+            **EXPLAINED,
             "add_noise": 2,
             "search_grid": 4,
             "gather_grid": 2,
@@ -383,12 +386,12 @@ def test_a_run_on_one_core_with_other_shards_gives_the_same_bytes(tmp_path, resu
 
 
 def test_tables_made_again_on_one_core_have_the_same_bytes(study, results):
-    names = [f"{RESULTS}/tables/{name}" for name in ("summary.csv", "examples.csv")]
-    rules = ["measure_images", "collect_tables", "pick_examples"]
+    names = [f"{RESULTS}/tables/{name}" for name in ("summary.csv", "examples.csv", "learned.csv")]
+    rules = ["measure_images", "collect_tables", "pick_examples", "explain_study"]
     run = snakemake(study, *names, "--forcerun", *rules, cores=1)
     assert run.returncode == 0, run.stdout[-5000:]
     again = [path for path in (study / RESULTS / "tables").iterdir() if path.stem != "times"]
-    assert len(again) == 8 + 6
+    assert len(again) == 10 + 6
     for path in [*again, *(study / RESULTS / "examples").iterdir()]:
         original = results / path.relative_to(study / RESULTS)
         assert path.stat().st_mtime_ns > original.stat().st_mtime_ns and path.read_bytes() == original.read_bytes()

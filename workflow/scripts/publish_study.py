@@ -4,15 +4,13 @@ python workflow/scripts/publish_study.py results/xray-fast results/reference/xra
 """
 
 import argparse
-import csv
-import datetime
-import json
 import shutil
 import sys
 from pathlib import Path
 
-from tvmap import config, figures, provenance
+from tvmap import figures, provenance
 from tvmap.errors import StudyError
+from tvmap.looks import log_looks
 
 ALLOWED = (
     "manifest.csv",
@@ -29,8 +27,6 @@ ALLOWED = (
 )
 OF_VARIANTS = ("tables/variants.csv", "tables/variants.md", "tables/variants_courses.csv")
 FREE_SOURCES = ("sample",)  # whose pixels may be published
-LOGGED_SOURCES = ("mendeley", "archive")  # the X-rays, each look at whose test images is logged
-LOOKS = Path(__file__).parents[1] / "report" / "looks.csv"  # which trainings were measured on the test X-rays, and when
 
 
 def main(folder, target):
@@ -59,38 +55,9 @@ def main(folder, target):
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-    if origin["data"]["source"] in LOGGED_SOURCES:
-        log_looks(folder, target.name, origin)
+    log_looks(folder, target.name, origin)
     size = sum((folder / name).stat().st_size for name in chosen) / 1e6
     print(f"{target}: {len(chosen)} files, {size:.1f} MB; {'with' if pixels else 'without'} pixels of test images")
-
-
-def log_looks(folder, name, origin):
-    """Add the trainings of the study in `folder` to the log of looks at the test images, each once.
-
-    A variant looks too, and so does the direct network; a study on a fold of the other images does not.
-    """
-    settings, n = origin["config"], origin["data"]["n"]["test"]
-    with open(LOOKS, newline="", encoding="utf-8") as file:
-        known = {(row["study"], row["fingerprint"]) for row in csv.DictReader(file)}
-    with open(LOOKS, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for study, path, variant in _trainings(folder, name, settings):
-            training = json.loads(path.read_text(encoding="utf-8"))
-            if not variant["data"]["fold"] and (study, training["fingerprint"]) not in known:
-                schedule = variant["training"]["schedule"].replace("_", "-")
-                what = f"{training['epochs']} epochs, {schedule} rate"
-                writer.writerow([datetime.date.today().isoformat(), study, training["fingerprint"], n, what])
-
-
-def _trainings(folder, name, settings):
-    """(name, training.json, configuration) of the study, of its direct network and of its variants."""
-    yield name, folder / "model/training.json", settings
-    if "unet-direct" in settings["baselines"]:
-        yield f"{name}, unet-direct", folder / "model_direct/training.json", settings
-    for variant, merged in config.variants(settings).items():
-        own = folder.with_name(merged["study"]) / "model/training.json"
-        yield f"{name}.{variant}", folder / "model/training.json" if merged["network"]["weights"] else own, merged
 
 
 if __name__ == "__main__":
