@@ -349,7 +349,8 @@ def test_every_check_of_the_study_has_a_fault_above(results):
 def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["data"] |= {"source": "archive", "archive": "/home/somebody/images.zip", "folder": "/home/somebody/folder"}
-    arguments = results / "manifest.csv", results / "model/training.json", tmp_path / "provenance.json"
+    config["variants"] = {"given": {"network": {"weights": "/home/somebody/best.safetensors"}}}
+    arguments = results / "manifest.csv", results / "model/training.json", None, tmp_path / "provenance.json"
     write_provenance.main(*arguments, config, "abc")
     text = (tmp_path / "provenance.json").read_text()
     found = json.loads(text)

@@ -1,6 +1,7 @@
 """A study and its variants: the rows of their table by hand, and a small study with some, run by Snakemake."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 import smoke
 import yaml
 
+import publish_study
 from tvmap import config, stacks
 from tvmap import variants as compare
 
@@ -177,7 +179,25 @@ def test_shares_of_the_way_to_the_oracle_map(results):
     assert summary.loc["map", "share"] == pytest.approx(gone / way)
 
 
-def test_given_weights_are_for_variants(results):
-    change = {"network": {"weights": "results/smoke/model/last.safetensors"}}
-    run = smoke.snakemake(results.parents[1], "--dry-run", change=change)
-    assert run.returncode != 0 and "give weights in a variant" in run.stdout
+@pytest.mark.timeout(900)
+def test_a_study_of_given_weights_reports_their_training(results):
+    folder = results.parents[1]
+    shutil.copytree(results / "model", folder / "given")
+    change = {"study": "later", "network": {"weights": str(folder / "given/last.safetensors")}}
+    run = smoke.snakemake(folder, change=change)
+    assert run.returncode == 0, run.stdout[-5000:]
+    later = folder / "results/later"
+    assert not (later / "model").exists()
+    history = (later / "tables/training_history.csv").read_text()
+    assert history == (results / "tables/training_history.csv").read_text()
+    provenance = json.loads((later / "provenance.json").read_text())
+    assert provenance["config"]["network"]["weights"] == "last.safetensors"
+    assert provenance["training"]["weights_sha256"] in (later / "report.html").read_text()
+    assert str(folder) not in (later / "provenance.json").read_text()
+    assert "train" not in pd.read_csv(later / "tables/times.csv")["step"].tolist()
+    publish_study.main(later, folder / "published")
+    assert not (folder / "published/model").exists()
+
+    (folder / "given/history.csv").unlink()
+    run = smoke.snakemake(folder, "--dry-run", "--forceall", change=change)
+    assert run.returncode != 0 and "given/history.csv is missing" in run.stdout

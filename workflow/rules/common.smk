@@ -85,7 +85,7 @@ BENCHMARKED = [
     f"{BENCHMARKS}/select_images.tsv",
     *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=["train", "val", "test"]),
     *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
-    f"{BENCHMARKS}/train.tsv",
+    *([] if config["network"]["weights"] else [f"{BENCHMARKS}/train.tsv"]),
     *([f"{BENCHMARKS}/train_direct.tsv"] if "unet-direct" in METHODS else []),
     *(
         path
@@ -126,13 +126,19 @@ def protocol_value(wildcards):
     return config["noise"]["protocols"][wildcards.protocol]
 
 
-def history_of_training(wildcards):
-    if config["network"]["weights"]:
-        raise WorkflowError(
-            "network.weights: the report of a study describes its own training; give weights in a variant of a study, "
-            f"or ask for the measurements alone, such as {RESULTS}/metrics/map_{PROTOCOLS[0]}_0.csv"
-        )
-    return f"{RESULTS}/model/history.csv"
+def of_training(name):
+    """`name` of the training's folder, which for `network.weights` is the one that these lie in."""
+
+    def found(wildcards):
+        path = Path(WEIGHTS).parent / name
+        if config["network"]["weights"] and not path.is_file():
+            raise WorkflowError(
+                f"network.weights: {path} is missing; the report describes the training: put its {name} beside the "
+                f"weights, or ask for the measurements alone, such as {RESULTS}/metrics/map_{PROTOCOLS[0]}_0.csv"
+            )
+        return str(path)
+
+    return found
 
 
 def measurements(name, settings):

@@ -57,7 +57,7 @@ rule collect_tables:
         metrics=expand(rules.measure_images.output[0], protocol=PROTOCOLS, draw=DRAWS),
         choices=expand(rules.choose_scalars.output.choice, protocol=PROTOCOLS, draw=DRAWS),
         grids=expand(f"{RESULTS}/grid/test_{{protocol}}_{{draw}}.csv", protocol=PROTOCOLS, draw=DRAWS),
-        history=history_of_training,
+        history=of_training("history.csv"),
     output:
         per_image=report(f"{RESULTS}/tables/per_image.csv", category="Tables", caption="../report/table_per_image.rst"),
         summary=report(f"{RESULTS}/tables/summary.csv", category="Tables", caption="../report/table_summary.rst"),
@@ -163,7 +163,7 @@ rule collect_times:
     input:
         benchmarks=BENCHMARKED,
         after=expand(rules.measure_images.output[0], protocol=PROTOCOLS, draw=DRAWS),
-        training=rules.train.output.summary,
+        training=of_training("training.json"),
     output:
         report(f"{RESULTS}/tables/times.csv", category="Tables", caption="../report/table_times.rst"),
         f"{RESULTS}/tables/times.md",
@@ -188,7 +188,8 @@ rule collect_times:
 rule write_provenance:
     input:
         manifest=rules.select_images.output[0],
-        training=rules.train.output.summary,
+        training=of_training("training.json"),
+        weights=config["network"]["weights"] or [],
     output:
         f"{RESULTS}/provenance.json",
     log:

@@ -26,8 +26,9 @@ def main(benchmark_paths, training_path, output_path):
         step = path.stem if path.parent.name == "benchmarks" else path.parent.name
         rows.append({"step": step, "jobs": 1, "seconds": seconds, "max_rss_mib": peak_memory(log_of(path))})
     times = pd.DataFrame(rows).groupby("step", sort=False).agg({"jobs": "sum", "seconds": "sum", "max_rss_mib": "max"})
-    training = json.loads(Path(training_path).read_text())
-    times.loc["train", ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
+    if "train" in times.index:  # not of a network that was trained before
+        training = json.loads(Path(training_path).read_text())
+        times.loc["train", ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
     times.to_csv(output_path)
     rows = tables.times_table(times.reset_index())
     tables.write_markdown(output_path, "Time and memory of the steps", tables.times_head(), rows)

@@ -1,6 +1,7 @@
-"""What the map learned: Λ against the detail of the clean image, for groups of images by their noise."""
+"""What the map learned: Λ against the detail of the clean image, for groups of images by the mean of their noise."""
 
 import seaborn as sns
+from matplotlib.ticker import NullFormatter
 
 from tvmap import plotting, tabular
 from tvmap.methods import protocol_label
@@ -28,7 +29,9 @@ def main(learned_path, png_path, pdf_path, protocols):
             )
         panel.set(xscale="log", yscale="log", xlabel="detail: std of the clean block (grey value)")
         panel.set_title(protocol_label(level), loc="left")
-        panel.legend(title="noise, mean of the images")
+        panel.legend(title="noise", title_fontsize="x-small", fontsize="x-small", handlelength=1)
+    for axis in (axes.flat[0].xaxis, axes.flat[0].yaxis):
+        axis.set_minor_formatter(NullFormatter())  # shared; its labels overlap where the range is short
     for row in axes:
         row[0].set_ylabel("mean Λ of the block (grey value)")
     plotting.save(figure, png_path, pdf_path)

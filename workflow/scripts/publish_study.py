@@ -16,8 +16,6 @@ ALLOWED = (
     "manifest.csv",
     "provenance.json",
     "checks/checks.csv",
-    "model/history.csv",
-    "model/training.json",
     *(f"tables/{name}.csv" for name in ("per_image", "grid", "convergence", "learned")),
     *(
         f"tables/{name}.{kind}"
@@ -25,6 +23,7 @@ ALLOWED = (
         for kind in ("csv", "md")
     ),
 )
+OF_TRAINING = ("model/history.csv", "model/training.json")  # in the study itself, not of given weights
 OF_VARIANTS = ("tables/variants.csv", "tables/variants.md", "tables/variants_courses.csv")
 FREE_SOURCES = ("sample",)  # whose pixels may be published
 
@@ -40,7 +39,9 @@ def main(folder, target):
     pixels = origin["data"]["source"] in FREE_SOURCES
     found = figures.figures(origin["config"])
     names = [name for name, figure in found.items() if pixels or not figure.has_pixels]
-    chosen = [*ALLOWED, f"model/{origin['training']['reported']}.safetensors"]
+    chosen = [*ALLOWED]
+    if not origin["config"]["network"]["weights"]:
+        chosen += [*OF_TRAINING, f"model/{origin['training']['reported']}.safetensors"]
     chosen += OF_VARIANTS if origin["config"]["variants"] else ()
     chosen += [f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")]
     missing = [name for name in chosen if not (folder / name).is_file()]

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmap import machine
+from tvmap import figures, machine
 from tvmap.files import write_atomically
 from tvmap.logs import logged_to
 
@@ -15,21 +15,30 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(manifest_path, training_path, output_path, config, code_version):
-    """The archive's and the folder's place on this machine are left out: their names identify them."""
+def main(manifest_path, training_path, weights_path, output_path, config, code_version):
+    """`weights_path`: of a network that was trained before, or None.
+
+    Where archive, folder and given weights lie on this machine is left out: their names and hashes identify them.
+    """
     config = json.loads(json.dumps(config))
     for key in ("archive", "folder"):
         config["data"][key] = config["data"][key] and Path(config["data"][key]).name
+    training = json.loads(Path(training_path).read_text()) | {"reported": figures.reported(config)}
+    if weights_path:
+        training["weights_sha256"] = sha256(weights_path)
+    for overlay in (config, *config["variants"].values()):
+        given = (overlay.get("network") or {}).get("weights")
+        if given:
+            overlay["network"]["weights"] = Path(given).name
     with open(manifest_path, newline="") as file:
         splits = Counter(row["split"] for row in csv.DictReader(file))
-    training = json.loads(Path(training_path).read_text())
     content = {
         "study": config["study"],
         "config": config,
         "code_version": code_version,
         "versions": machine.versions(),
         "machine": machine.description(),
-        "training": {**training, "reported": config["training"]["report"]},
+        "training": training,
         "seed": config["seed"],
         "data": {"source": config["data"]["source"], "n": dict(splits), "manifest_sha256": sha256(manifest_path)},
     }
@@ -43,5 +52,5 @@ def sha256(path):
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        params = snakemake.params
-        main(snakemake.input.manifest, snakemake.input.training, snakemake.output[0], params.config, params.code)
+        sources = (snakemake.input.manifest, snakemake.input.training, snakemake.input.get("weights"))
+        main(*sources, snakemake.output[0], snakemake.params.config, snakemake.params.code)

@@ -4,6 +4,7 @@ The workflow and `redraw_figures.py` both read this list, so names and inputs ar
 """
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 CHANNELS = (1, 32, 64, 128, 256, 128, 64, 32, 2)  # NET_Θ, input to output
 PARAMETERS = 1_796_034
@@ -54,6 +55,12 @@ _OF_VARIANTS = {  # of a study that has variants
 }
 
 
+def reported(config):
+    """Which weights a study reports, "last" or "best"; of a network that was trained before, by its file's name."""
+    given = config["network"].get("weights")  # earlier publications have no such key
+    return PurePath(given).stem if given else config["training"]["report"]
+
+
 def figures(config):
     """Return {figure name: Figure} of the study with this `config` (the whole of config.yaml as a dict).
 
@@ -69,7 +76,7 @@ def figures(config):
         "up_bound": config["network"]["up_bound"],
         "padding": config["network"]["padding"],
         "protocols": config["noise"]["protocols"],
-        "report": config["training"]["report"],
+        "report": reported(config),
     }
     protocols = [{"protocol": name, "level": level} for name, level in config["noise"]["protocols"].items()]
     n_levels = sum(not isinstance(entry["level"], (list, tuple)) for entry in protocols)

@@ -29,7 +29,7 @@ def log_looks(folder, name, origin):
     with open(LOOKS, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for study, path, variant in _trainings(folder, name, settings):
-            training = json.loads(path.read_text(encoding="utf-8"))
+            training = json.loads(path.read_text(encoding="utf-8")) if path else origin["training"]
             if not variant["data"]["fold"] and (study, training["fingerprint"]) not in known:
                 schedule = variant["training"]["schedule"].replace("_", "-")
                 what = f"{training['epochs']} epochs, {schedule} rate"
@@ -38,9 +38,10 @@ def log_looks(folder, name, origin):
 
 def _trainings(folder, name, settings):
     """(name, training.json, configuration) of the study, of its direct network and of its variants."""
-    yield name, folder / "model/training.json", settings
+    of_study = None if settings["network"]["weights"] else folder / "model/training.json"  # None: see provenance
+    yield name, of_study, settings
     if "unet-direct" in settings["baselines"]:
         yield f"{name}, unet-direct", folder / "model_direct/training.json", settings
     for variant, merged in config.variants(settings).items():
         own = folder.with_name(merged["study"]) / "model/training.json"
-        yield f"{name}.{variant}", folder / "model/training.json" if merged["network"]["weights"] else own, merged
+        yield f"{name}.{variant}", of_study if merged["network"]["weights"] else own, merged
