@@ -6,7 +6,9 @@ import pytest
 import smoke
 import yaml
 
-from tvmap import classical, methods, stacks
+import publish_study
+import redraw_figures
+from tvmap import classical, features, methods, stacks
 
 NAMES = ("scalar-train", "scalar-features", "scalar-sure", "scalar-discrepancy-blind", "map-oracle")
 NAMES += ("tv-isotropic", "nlm-blind", "wavelet", "bm3d")
@@ -81,6 +83,31 @@ def test_classical_methods_take_the_strength_that_was_best_on_validation(results
         expected = classical.denoise(name, noisy["images"][0], noisy["noise_std"][0], strength, {"iterations": 16})
         found = stacks.load(results / f"denoised/test_{PROTOCOL}_0_{name}.npz")["images"][0]
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):
+    found = pd.read_csv(results / "tables/tuning.csv")
+    tuned = [name for name in NAMES if name in methods.LEARNED or methods.base(name) in methods.CLASSICAL]
+    assert sorted(found["method"].unique()) == sorted(tuned)
+    chosen = found[found["chosen"]].set_index("method")
+    assert sorted(chosen.index) == sorted(tuned)
+    for name in tuned:
+        part = found[found["method"] == name]
+        best = part["error"].idxmin() if name == "scalar-features" else part["psnr"].idxmax()
+        assert chosen.loc[name, "candidate"] == part.loc[best, "candidate"]
+    assert (weight(results, "scalar-train") == float(chosen.loc["scalar-train", "candidate"])).all()
+    grid = pd.read_csv(results / f"grid/train_{PROTOCOL}_0.csv").groupby("weight")["psnr"].mean()
+    assert chosen.loc["scalar-train", "psnr"] == pytest.approx(grid.max())
+    errors = found[found["method"] == "scalar-features"]
+    assert list(errors["candidate"]) == list(features.candidates()) and (errors["error"] > 0).all()
+
+
+def test_figures_of_the_rivals_are_drawn_again_from_the_published_tables(results, tmp_path):
+    publish_study.main(results, tmp_path / "published")
+    names = redraw_figures.main(tmp_path / "published", tmp_path / "again")
+    assert {"tuning", "failures", "courses"} <= set(names)
+    for name in names:
+        assert (tmp_path / f"again/{name}.png").read_bytes() == (results / f"figures/{name}.png").read_bytes()
 
 
 def test_the_list_of_baselines_is_that_of_the_schema():

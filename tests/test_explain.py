@@ -47,3 +47,25 @@ def test_weights_by_detail_by_hand(monkeypatch):
     assert found["weight_low"].tolist() == pytest.approx(found["noise_std"] * (found["detail"] - 0.025))
     assert (found["n"] == 2).all()
     assert len(explain.by_detail(weight, clean, np.full(3, 0.2))) == 2
+
+
+def test_errors_by_detail_by_hand(monkeypatch):
+    """Four blocks of known detail; the error of a block is its detail for the map, a constant for the oracle."""
+    monkeypatch.setattr(explain, "BINS", 2)
+    detail = np.array([[0.1, 0.2], [0.3, 0.4]])
+    checkerboard = np.indices((8, 8)).sum(axis=0) % 2 * 2 - 1.0
+    clean = np.stack([np.kron(detail, checkerboard)] * 3) + 0.5
+    denoised = {"scalar-oracle-psnr": clean + 0.2, "map": clean + np.kron(detail, np.ones((8, 8)))}
+    found = explain.error_by_detail(clean, denoised).set_index(["method", "bin"])
+    assert found["detail"].tolist() == pytest.approx([0.15, 0.35] * 2)
+    assert found.loc["scalar-oracle-psnr", "mse"].tolist() == pytest.approx([0.04, 0.04])
+    assert found.loc["map", "mse"].tolist() == pytest.approx([0.025, 0.125])
+    assert (found["n"] == 6).all()
+
+
+def test_errors_by_detail_add_up_to_the_error_of_the_images():
+    random = np.random.default_rng(0)
+    clean, denoised = random.random((2, 3, 32, 24))
+    found = explain.error_by_detail(clean, {"map": denoised})
+    assert len(found) == explain.BINS and found["n"].sum() == 3 * 4 * 3
+    assert np.average(found["mse"], weights=found["n"]) == pytest.approx(np.mean((clean - denoised) ** 2))

@@ -16,10 +16,13 @@ import draw_boxes
 import draw_convolution
 import draw_differences
 import draw_examples
+import draw_failures
 import draw_grid
 import draw_training
+import draw_tuning
+import draw_unrolling
 import redraw_figures
-from tvmap import figures, plotting, tabular
+from tvmap import figures, plotting, published, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import LABELS, METHODS, protocol_label
 
@@ -32,7 +35,7 @@ CONFIG = {
     "network": {"up_bound": 0, "padding": 0},
 }
 WEIGHTS = np.linspace(0, 0.8, 17)
-N_FIGURES = 15
+N_FIGURES = 17
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,7 @@ def write_study(folder, n_images, draws):
                     values = (
                         (psnr.max() + gain, ssim.max() + gain / 50) if column is None else (psnr[column], ssim[column])
                     )
-                    metrics.append({**key, "method": method, "psnr": values[0], "ssim": values[1]})
+                    metrics.append({**key, "method": method, "psnr": values[0], "ssim": values[1], "weight_mean": 0.1})
         arrays = {name: generator.random((3, 16, 16)).astype("f4") for name in ("clean", "noisy", "scalar", "map")}
         kinds, ids = ["median", "best", "worst"], [f"00{min(number, n_images - 1)}" for number in range(3)]
         weight_map = 0.1 * generator.random((3, 16, 16)).astype("f4")
@@ -98,11 +101,26 @@ def write_study(folder, n_images, draws):
         for std in (0.1, 0.2)
         for k in range(1, 5)
     ]
+    failures = [
+        {"protocol": protocol, "method": method, "bin": k, "detail": 0.01 * k, "mse": 0.001 * factor * k, "n": 5}
+        for protocol in CONFIG["noise"]["protocols"]
+        for method, factor in (("scalar-oracle-psnr", 2), ("map", 1))
+        for k in range(1, 5)
+    ]
+    contrasts = [
+        {"protocol": protocol, "draw": 0, "id": f"00{number}", "contrast": 0.2, "noise_std": 0.01 * (number + 1)}
+        for protocol in CONFIG["noise"]["protocols"]
+        for number in range(n_images)
+    ]
+    courses = [{"variant": "", "epoch": k, "minutes": 2 * k, "val_psnr": 30 + k, "val_gain": k - 2} for k in (1, 2, 3)]
     for row in course:
         row["relative_gap"] = 2.0 ** -row["iterations"]
     tables = {
         "convergence": course,
         "learned": learned,
+        "failures": failures,
+        "contrasts": contrasts,
+        "courses": courses,
         "per_image": metrics,
         "grid": grid,
         "scalar_choice": choice,
@@ -385,8 +403,113 @@ def test_variants_and_courses_are_drawn(tmp_path):
     assert [panel.get_title("left") for panel in figure.axes] == ["noise level 0.1", "", "other", ""]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["the study", "short"]
 
-    text = "variant,epoch,minutes,val_psnr\n,1,2,30\n,2,4,31\nshort,1,1,29\nshort,2,2,30\n"
+    text = "variant,epoch,minutes,val_psnr,val_gain\n,1,2,30,0.5\n,2,4,31,1.5\nshort,1,1,29,-0.5\nshort,2,2,30,0.5\n"
     (tmp_path / "courses.csv").write_text(text)
     figure = draw_courses.main(tmp_path / "courses.csv", tmp_path / "b.png", tmp_path / "b.pdf")
-    assert [line.get_label() for line in figure.axes[0].lines[::2]] == ["the study", "short"]
-    assert figure.axes[0].lines[0].get_xdata().tolist() == [2, 4]
+    panel = figure.axes[0]
+    assert [text.get_text() for text in panel.get_legend().texts] == ["the study", "short"]
+    assert panel.lines[0].get_xdata().tolist() == [2, 4] and panel.lines[0].get_ydata().tolist() == [0.5, 1.5]
+    assert panel.lines[-1].get_ydata() == [published.GAIN] * 2 and panel.texts[0].get_text().endswith("+1.30 dB")
+
+
+def test_failures_mark_the_smallest_gains_and_who_is_better(study, paths):
+    wanted = figures.figures(CONFIG)["failures"]
+    inputs = {name: study / path for name, path in wanted.inputs.items()}
+    figure = draw_failures.main(**inputs, **paths, **wanted.settings)
+    left, right = figure.axes[:2]
+    oracle, learned = (line.get_ydata().tolist() for line in left.lines)
+    assert (oracle, learned) == ([0.002, 0.004, 0.006, 0.008], [0.001, 0.002, 0.003, 0.004])
+    better, worse = left.collections
+    assert len(better.get_paths()) == 1 and not worse.get_paths()  # all the area has the map's colour
+    points = right.lines[1]
+    assert len(points.get_xdata()) == 6 and points.get_ydata().tolist() == pytest.approx([1] * 5 + [-0.5])
+    assert [text.get_text() for text in right.get_legend().texts][0] == "1: 005 (−0.50 dB)"
+    assert (right.lines[2].get_xdata(), right.lines[2].get_ydata()) == ([0.06], pytest.approx([-0.5]))
+
+
+def tuning_tables(folder):
+    """Tables of two protocols: three strengths of one method with and without σ, two λ, two models, two rules."""
+    rows = [
+        {"protocol": p, "method": m, "candidate": c, "psnr": 30 + k, "chosen": k == 2}
+        for m in ("nlm", "nlm-blind", "scalar-train")
+        for p in ("fixed0.5", "uniform")
+        for k, c in enumerate((0.5, 0.7, 0.9))
+    ]
+    rows += [
+        {"protocol": p, "method": "scalar-features", "candidate": c, "error": error, "chosen": error == 0.1}
+        for p in ("fixed0.5", "uniform")
+        for c, error in (("ridge, penalty 1", 0.1), ("random forest", 0.2))
+    ]
+    pd.DataFrame(rows).to_csv(folder / "tuning.csv", index=False)
+    weights = {"scalar-oracle-psnr": 0.1, "scalar-sure": 0.12, "scalar-sure-blind": 0.15, "scalar-features": 0.09}
+    rows = [
+        {"protocol": p, "draw": 0, "id": f"00{k}", "method": m, "psnr": 30, "weight_mean": w * (1 + k)}
+        for m, w in (weights | {"nlm": np.nan}).items()
+        for p in ("fixed0.5", "uniform")
+        for k in range(4)
+    ]
+    pd.DataFrame(rows).to_csv(folder / "per_image.csv", index=False)
+    return folder / "tuning.csv", folder / "per_image.csv"
+
+
+def test_tuning_has_a_panel_for_each_rival(tmp_path, paths):
+    baselines = ["nlm", "nlm-blind", "scalar-train", "scalar-features", "scalar-sure", "scalar-sure-blind"]
+    baselines.append("unet-direct")
+    wanted = figures.figures(CONFIG | {"baselines": baselines})["tuning"]
+    assert wanted.settings["rivals"] == baselines[:-1] and "tuning" not in figures.figures(CONFIG)
+    figure = draw_tuning.main(*tuning_tables(tmp_path), **paths, **wanted.settings)
+    panels = {panel.get_title("left"): panel for panel in figure.axes if panel.get_visible()}
+    titles = [LABELS[name] for name in ("scalar-train", "nlm", "scalar-features", "scalar-features", "scalar-sure")]
+    titles[2] += ": models"
+    assert [panel.get_title("left") for panel in figure.axes if panel.get_visible()] == titles
+    nlm = panels[LABELS["nlm"]]
+    assert [line.get_linestyle() for line in nlm.lines[::2]] == ["-", "-", "--", "--"]
+    assert all(line.get_xydata().tolist() == [[0.9, 32]] for line in nlm.lines[1::2])  # rings
+    assert [text.get_text() for text in figure.axes[2].get_yticklabels()] == ["ridge, penalty 1", "random forest"]
+    sure = panels[LABELS["scalar-sure"]].lines[1:]  # the first is the diagonal
+    assert len(sure) == 4 and sure[0].get_xdata() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert sure[0].get_ydata() == pytest.approx([0.12, 0.24, 0.36, 0.48])
+    assert sure[-1].get_ydata() == pytest.approx([0.15, 0.3, 0.45, 0.6]) and sure[-1].get_markerfacecolor() == "none"
+
+
+def test_tuning_of_rules_alone_is_drawn(tmp_path, paths):
+    tuning, metrics = tuning_tables(tmp_path)
+    pd.read_csv(tuning)[:0].to_csv(tuning, index=False)
+    figure = draw_tuning.main(tuning, metrics, **paths, protocols=CONFIG["noise"]["protocols"], rivals=["scalar-sure"])
+    assert [panel.get_title("left") for panel in figure.axes if panel.get_visible()] == [LABELS["scalar-sure"]]
+
+
+def test_unrolling_is_drawn_over_the_number_of_iterations(tmp_path, paths):
+    rows = [
+        {"variant": v, "protocol": p, "metric": m, "gain": g, "gain_low": g - 0.1, "gain_high": g + 0.1}
+        | {"training_minutes": minutes}
+        for p in ("fixed0.5", "uniform")
+        for v, g, minutes in (("", 1.5, 8), ("train-8", 1.0, 2), ("T-16", 0.5, np.nan), ("other", 9, 9))
+        for m in ("psnr", "ssim")
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "variants.csv", index=False)
+    variants = {
+        "train-8": {"training": {"iterations": 8}},
+        "T-16": {"network": {"weights": "study"}, "solver": {"iterations": 16}},
+        "other": {"training": {"epochs": 9}},
+    }
+    config = CONFIG | {"variants": variants}
+    wanted = figures.figures(config)["unrolling"]
+    figure = draw_unrolling.main(tmp_path / "variants.csv", **paths, **wanted.settings)
+    gain, minutes, test = figure.axes
+    assert gain.lines[1].get_xydata().tolist() == [[8, 1.0], [64, 1.5]]  # the first is the line at 0
+    assert minutes.lines[0].get_xydata().tolist() == [[8, 2], [64, 8]]
+    assert test.lines[1].get_xydata().tolist() == [[16, 0.5], [256, 1.5]]
+    assert [text.get_text() for text in test.get_xticklabels()] == ["16", "256"]
+    only = figures.figures(CONFIG | {"variants": {"other": variants["other"]}})
+    assert "variants" in only and "unrolling" not in only
+    config["variants"] = {"T-16": variants["T-16"]}
+    figure = draw_unrolling.main(tmp_path / "variants.csv", **paths, **figures.figures(config)["unrolling"].settings)
+    assert len(figure.axes) == 1
+
+
+def test_courses_are_of_those_that_trained():
+    given = CONFIG | {"network": CONFIG["network"] | {"weights": "last.safetensors"}}
+    assert "courses" in figures.figures(CONFIG) and "courses" not in figures.figures(given)
+    assert "courses" not in figures.figures(given | {"variants": {"T-16": {"solver": {"iterations": 16}}}})
+    assert "courses" in figures.figures(given | {"variants": {"anew": {"network": {"weights": None}}}})

@@ -155,10 +155,27 @@ def test_figures_are_drawn_again_from_the_published_copy_without_torch(study):
     assert run.returncode == 0, run.stderr
     drawn = {path.name: path.read_bytes() for path in (study.parents[1] / "again").iterdir()}
     assert {f"figures/{name}" for name in drawn} == {name for name in names if name.startswith("figures/")}
-    assert len(drawn) == 2 * 11
+    assert len(drawn) == 2 * 13
     assert all(data == (study / "figures" / name).read_bytes() for name, data in drawn.items())
     left_out = [line for line in run.stdout.splitlines() if "left out" in line]
     assert len(left_out) == 4 and all("examples/" in line for line in left_out)
+
+
+def test_tables_are_published_by_what_the_study_has(study):
+    assert "tables/courses.csv" in published(study)
+    path = study / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["config"]["baselines"] = ["nlm"]
+    provenance["config"]["variants"] = {"T-8": {"network": {"weights": "study"}, "solver": {"iterations": 8}}}
+    path.write_text(json.dumps(provenance))
+    wanted = ("tables/tuning.csv", "tables/variants.csv", "tables/variants.md")
+    drawn = ("tuning", "variants", "unrolling")
+    wanted += tuple(f"figures/{name}.{ending}" for name in drawn for ending in ("png", "pdf"))
+    with pytest.raises(StudyError, match="tables/tuning.csv"):
+        published(study)
+    for name in wanted:
+        (study / name).write_text("made")
+    assert set(wanted) <= published(study)
 
 
 def test_a_look_at_the_test_images_is_logged_once(study, looks):

@@ -35,6 +35,8 @@ FIGURES = (
     "times",
     "convergence",
     "learned",
+    "failures",
+    "courses",
 )
 PROTOCOL_FIGURES = ("figure4_examples", "figure5_maps", "figure6_grid")
 
@@ -96,6 +98,20 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
             | {"psnr_scalar": 30.0, "psnr_map": 30.0 + gain, "weight_scalar": 0.07}
             for p in protocols
             for k in ("median", "best", "worst")
+        ],
+        "failures": [
+            {"protocol": p, "method": m, "bin": k, "detail": 0.01 * k, "mse": mse, "n": 8}
+            for p in protocols
+            for m, errors in (("scalar-oracle-psnr", (0.1, 0.2, 0.3)), ("map", (0.05, 0.19, 0.36)))
+            for k, mse in enumerate(errors, 1)
+        ],
+        "contrasts": [
+            {"protocol": p, "draw": 0, "id": i, "contrast": random.uniform(0.1, 0.3), "noise_std": 0.05}
+            for p, d, i, _ in images
+            if d == 0
+        ],
+        "courses": [
+            {"variant": "", "epoch": e, "minutes": 0.25 * e, "val_psnr": 29 + e, "val_gain": 0.7 * e} for e in (1, 2, 3)
         ],
     }
     for name, table in rows.items():
@@ -298,7 +314,7 @@ def test_answer_and_conclusion_follow_the_intervals(tmp_path, gain, half_width, 
 
 
 def test_protocols_that_disagree_are_said(tmp_path):
-    gains = pandas.read_csv(study(tmp_path / "study")[0][1])
+    gains = pandas.read_csv(next(path for path in study(tmp_path / "study")[0] if path.stem == "gains"))
     gains.loc[gains.protocol == "uniform", ["mean", "low", "high"]] *= -1
     assert page.headline(gains).startswith("Only in part")
 
@@ -315,6 +331,80 @@ def test_photographs_are_not_called_x_rays(tmp_path):
     assert "only the sign of the gain can be compared" in text and "the published +1.30 dB" not in text
     assert "4 test images of 2 photographs, 1 independent draw of noise" in text
     assert "Figure 4." in text and "Figure 4a" not in text and "(chest X-rays)" not in text
+
+
+def test_failures_and_speed_are_said_by_their_numbers(small, tmp_path):
+    text = small[2].text
+    words = "the oracle λ in 2 of 3 bins of detail, by 50 % at most (detail 0.010); it is not lower at detail 0.030,"
+    assert text.count(f"{words} and there up to 20 % higher.") == 2
+    assert text.count("the map gains nothing or loses on 4 of 4 images; the smallest gain is +0.00 dB, on IM-0000") == 2
+    goal = "the published gain of +1.30 dB on the validation images"
+    assert f"The shortest training that reaches {goal} is that of the study: 30.0 s." in text
+    arguments = study(tmp_path / "study")
+    path = next(path for path in arguments[0] if path.stem == "courses")
+    pandas.read_csv(path).assign(val_gain=[0.1, 0.5, 0.3]).to_csv(path, index=False)
+    build_report.main(*arguments)
+    found = Reader(arguments[-1].read_text()).text
+    assert f"No training here reaches {goal}; the nearest, that of the study, comes to +0.50 dB after 30.0 s." in found
+
+
+def with_config(folder, change, **options):
+    """Arguments of `build_report.main` for a made-up study whose configuration `change` has edited."""
+    arguments = study(folder, **options)
+    provenance = json.loads(arguments[2].read_text())
+    change(provenance)
+    arguments[2].write_text(json.dumps(provenance))
+    return arguments
+
+
+def test_a_study_of_given_weights_has_no_course(tmp_path):
+    arguments = with_config(tmp_path / "a", lambda found: found["config"]["network"].update(weights="last.safetensors"))
+    build_report.main([path for path in arguments[0] if path.stem != "courses"], *arguments[1:])
+    text = Reader(arguments[-1].read_text()).text
+    assert "How soon a training is good" not in text and "Figure 12." not in text and "Figure 9." in text
+
+
+FOLD, SEED = {"number": 1, "of": 5}, {"seed-2": {"training": {"seed": 2}}}
+CHECKED = [
+    (
+        {"source": "archive"},
+        lambda found: found["training"].update(device="cpu"),
+        ["the log says when", "CC BY 4.0 [ 1 ]", "No GPU figure was measured", "the 2 noise draws, not another seed"],
+        ["their user", "Device of the training"],
+    ),
+    (
+        {"source": "archive", "draws": 1},
+        lambda found: (found["training"].update(device="NVIDIA H100"), found["config"]["data"].update(fold=FOLD)),
+        ["Device of the training: NVIDIA H100; of the study: cpu", "not the draw of the noise, not another seed"],
+        ["No GPU figure", "the log says when"],
+    ),
+    (
+        {"source": "folder"},
+        lambda found: found["config"].update(variants=SEED, baselines=["bm3d-blind"]),
+        [
+            "for that 1 of the variants trains from another seed",
+            "allows non-commercial use only",
+            "their user alone",
+        ],
+        ["chest X-rays from the data set"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "change", "said", "not_said"), CHECKED)
+def test_checklists_are_answered_from_the_study(tmp_path, options, change, said, not_said):
+    arguments = with_config(tmp_path / "study", change, **options)
+    for name in ("tuning", "variants"):
+        shutil.copyfile(arguments[1] / "times.png", arguments[1] / f"{name}.png")
+    build_report.main(*arguments)
+    html = arguments[-1].read_text()
+    page_of_lists = html[html.index('<section id="checklists"') : html.index("</main>")]
+    text = Reader(page_of_lists).text
+    answers = re.findall(r"\? <strong>(.*?)\.</strong>", page_of_lists)
+    assert len(answers) == 16 + 8 and set(answers) <= {"Yes", "No", "In part", "Not applicable"}
+    assert [words for words in said if words not in text] == [] == [words for words in not_said if words in text]
+    targets = set(re.findall(r'href="#([^"]+)"', page_of_lists))
+    assert targets <= set(re.findall(r'id="([^"]+)"', html))
 
 
 @pytest.mark.parametrize("name", ["figure3_unet", "figure5_maps_uniform"])

@@ -10,7 +10,7 @@ import smoke
 import yaml
 
 import publish_study
-from tvmap import config, stacks
+from tvmap import config, courses, figures, published, stacks
 from tvmap import variants as compare
 
 OPTIONS = {"resamples": 500, "confidence": 0.95, "seed": 1}
@@ -104,17 +104,46 @@ def test_what_differs_is_said(overlay, text, repeats):
     assert compare.repeats(overlay) == repeats
 
 
-def test_courses_end_with_the_time_of_the_training(tmp_path):
-    path = tmp_path / "history.csv"
-    path.write_text("epoch,val_psnr\n1,\n2,30\n3,\n4,31\n")
-    found = compare.courses({"": path, "given": path}, {"": 8.0, "given": 2.0})
+def test_courses_end_with_the_time_of_the_training_and_gain_over_the_oracle(tmp_path):
+    history, grid = tmp_path / "history.csv", tmp_path / "grid.csv"
+    history.write_text("epoch,val_psnr\n1,\n2,30\n3,\n4,31\n")
+    grid.write_text("id,weight,psnr\na,0.1,28\na,0.2,30\nb,0.1,29\nb,0.2,27\n")  # best: 30 and 29
+    paths, grids = ({"": path, "other": path} for path in (history, grid))
+    found = courses.courses(paths, {"": 8.0, "other": 2.0}, grids)
     assert found["minutes"].tolist() == [4, 8, 1, 2] and found["val_psnr"].tolist() == [30, 31] * 2
-    assert compare.courses({}, {}).empty
+    assert found["val_gain"].tolist() == [0.5, 1.5] * 2
+    assert courses.minutes_to(published.GAIN, found) == {"": 8, "other": 2}
+    assert courses.minutes_to(0.5, found) == {"": 4, "other": 1} and courses.minutes_to(2, found) == {}
+    found.to_csv(tmp_path / "courses.csv", index=False)
+    assert courses.read(tmp_path / "courses.csv")["variant"].tolist() == ["", "", "other", "other"]
+
+
+def settings(variants, weights=None):
+    """Of a study with these variants, as far as the numbers of iterations matter."""
+    sections = {"training": {"iterations": 64}, "solver": {"iterations": 256}, "network": {"weights": weights}}
+    return sections | {"variants": variants}
+
+
+def test_variants_that_differ_in_the_number_of_iterations_alone():
+    own = {"network": {"weights": "study"}}
+    variants = {
+        "T-8": own | {"solver": {"iterations": 8}},
+        "T-8-image": own | {"solver": {"iterations": 8, "dual_start": "image"}},
+        "retrained": {"solver": {"iterations": 8}},
+        "train-16": {"training": {"iterations": 16}},
+        "train-16-longer": {"training": {"iterations": 16, "epochs": 9}},
+        "seed-2": {"training": {"seed": 2}},
+    }
+    assert figures.steps(settings(variants)) == ({"": 64, "train-16": 16}, {"": 256, "T-8": 8})
+    assert figures.steps(settings(variants, "a/last.safetensors")) == ({}, {"": 256, "retrained": 8})
+    assert figures.steps(settings({"seed-2": variants["seed-2"]})) == ({}, {})
+    assert figures.steps({name: part for name, part in settings({}).items() if name != "variants"}) == ({}, {})
 
 
 VARIANTS = {
     "seed-2": {"training": {"seed": 2}},
     "given": {"network": {"weights": "study"}, "solver": {"iterations": 4}},
+    "short": {"training": {"iterations": 4}},
 }
 
 
@@ -133,7 +162,7 @@ def results(tmp_path_factory):
 @pytest.mark.timeout(900)
 def test_variants_are_run_and_compared(results):
     found = pd.read_csv(results / "tables/variants.csv", keep_default_na=False)
-    assert sorted(found["variant"].unique()) == ["", "given", "seed-2"]  # smoke.py sorts the keys of a change
+    assert sorted(found["variant"].unique()) == ["", "given", "seed-2", "short"]  # smoke.py sorts the keys of a change
     assert row(found, "given")["training_minutes"] == "" and float(row(found, "seed-2")["training_minutes"]) > 0
     own = pd.read_csv(results / "metrics/test_fixed0.5_0.csv")
     mean = own[own["method"] == "map"]["psnr"].mean()
@@ -141,8 +170,15 @@ def test_variants_are_run_and_compared(results):
     other = pd.read_csv(results.with_name("smoke.seed-2") / "metrics/map_fixed0.5_0.csv")
     assert float(row(found, "seed-2")["difference"]) == pytest.approx(other["psnr"].mean() - mean)
     page = (results / "report.html").read_text(encoding="utf-8")
-    assert ">nan<" not in page and "4.10 Variants" in page and "fold 1 of 3" in page
-    assert "solver.iterations: 4" in page
+    assert ">nan<" not in page and "4.11 Variants" in page and "fold 1 of 3" in page
+    assert "solver.iterations: 4" in page and "in the training; the largest, " in page
+    course = pd.read_csv(results / "tables/courses.csv", keep_default_na=False)
+    assert course["variant"].tolist() == [name for name in ("", "seed-2", "short") for _ in range(3)]
+    grid = pd.read_csv(results / "grid/val_fixed0.5_0.csv")
+    oracle = grid.groupby("id")["psnr"].max().mean()
+    np.testing.assert_allclose(course["val_psnr"] - course["val_gain"], oracle, rtol=1e-12)
+    history = pd.read_csv(results.with_name("smoke.short") / "model/history.csv")
+    assert course[course["variant"] == "short"]["val_psnr"].tolist() == history["val_psnr"].tolist()
 
 
 def test_given_weights_are_used_and_nothing_is_trained(results):
@@ -196,7 +232,7 @@ def test_a_study_of_given_weights_reports_their_training(results):
     assert str(folder) not in (later / "provenance.json").read_text()
     assert "train" not in pd.read_csv(later / "tables/times.csv")["step"].tolist()
     publish_study.main(later, folder / "published")
-    assert not (folder / "published/model").exists()
+    assert not (folder / "published/model").exists() and not (later / "tables/courses.csv").exists()
 
     (folder / "given/history.csv").unlink()
     run = smoke.snakemake(folder, "--dry-run", "--forceall", change=change)

@@ -39,6 +39,9 @@ COLUMNS = {
     "times": "step,jobs,seconds,max_rss_mib",
     "convergence": "protocol,method,dual_start,iterations,psnr,relative_gap",
     "learned": "protocol,noise_std,detail,weight_low,weight,weight_high,n",
+    "failures": "protocol,method,bin,detail,mse,n",
+    "contrasts": "protocol,draw,id,contrast,noise_std",
+    "courses": "variant,epoch,minutes,val_psnr,val_gain",
     "examples": "protocol,kind,id,noise_level,gain_db,psnr_noisy,psnr_scalar,psnr_map,weight_scalar",
 }
 ROWS = {
@@ -52,6 +55,9 @@ ROWS = {
     "times": 9,
     "examples": 2 * 3,
     "convergence": 2 * 2 * 2 * 7,  # 1, 2, 4, … 64 iterations
+    "failures": 2 * 2 * 12,
+    "contrasts": 2 * N_TEST,
+    "courses": 3,
     "learned": 2 * 3 * 12,  # relative noise: the levels of the images differ in both protocols
 }
 DIRECTIVES = (
@@ -112,11 +118,12 @@ def test_every_file_is_there_and_none_is_empty(results):
     config = json.loads((results / "provenance.json").read_text())["config"]
     names = [f"figures/{name}.{ending}" for name in figures.figures(config) for ending in ("png", "pdf")]
     names += [f"tables/{name}.csv" for name in COLUMNS]
-    names += [f"tables/{name}.md" for name in COLUMNS if name not in ("per_image", "grid", "convergence", "learned")]
+    without = ("per_image", "grid", "convergence", "learned", "failures", "contrasts", "courses")
+    names += [f"tables/{name}.md" for name in COLUMNS if name not in without]
     names += ["report.html", "checks/checks.csv", "provenance.json", "manifest.csv"]
     names += [f"model/{name}" for name in ("last.safetensors", "best.safetensors", "history.csv", "training.json")]
     names += [f"examples/{protocol}.npz" for protocol in PROTOCOLS]
-    assert len(names) == 2 * 15 + 11 + 7 + 4 + 4 + 2
+    assert len(names) == 2 * 17 + 14 + 7 + 4 + 4 + 2
     assert [name for name in names if not (results / name).is_file() or not (results / name).stat().st_size] == []
 
 
@@ -138,7 +145,7 @@ def test_every_protocol_method_and_image_once(results):
 def test_checks_hold_and_the_page_shows_every_figure(results):
     assert pd.read_csv(results / "checks/checks.csv")["holds"].all()
     page = (results / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == len(list((results / "figures").glob("*.png"))) == 15
+    assert page.count("data:image/png;base64,") == len(list((results / "figures").glob("*.png"))) == 17
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -291,11 +298,12 @@ def test_comments_and_docstrings_of_modules_rerun_nothing(study):
     assert jobs(snakemake(study, "--dry-run")) == {}
 
 
-TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figure": 9, "build_report": 1, "all": 1}
-MEASURED = {**TABLES, "draw_figure": 10, "measure_images": 2, "collect_times": 1}  # the tenth figure shows the times
-EXPLAINED = {**MEASURED, "explain_study": 1, "draw_figure": 12}  # two figures show the solver's course and the maps
+TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figure": 10, "build_report": 1, "all": 1}
+MEASURED = {**TABLES, "draw_figure": 11, "measure_images": 2, "collect_times": 1}  # the eleventh figure shows the times
+EXPLAINED = {**MEASURED, "explain_study": 1, "draw_figure": 13}  # two figures show the solver's course and the maps
 CHOSEN = {**EXPLAINED, "choose_scalars": 2, "denoise_images": 8}
 TRAINED = {**EXPLAINED, "train": 1, "predict_maps": 2, "denoise_images": 2, "write_provenance": 1}
+TRAINED |= {"collect_courses": 1, "draw_figure": 14}
 CHANGED_CODE = [
     (
         "tvmap/metrics.py",
@@ -306,7 +314,12 @@ CHANGED_CODE = [
     ("tvmap/intervals.py", '"bootstrap"', '"intervals"', TABLES),
     ("tvmap/page.py", "import base64", "import base64\n\nEXTRA = 1", {"build_report": 1, "all": 1}),
     ("draw_boxes.py", "from tvmap", "import json\n\nfrom tvmap", {"draw_figure": 1, "build_report": 1, "all": 1}),
-    ("tvmap/grid.py", "round(10)", "round(9)", {**CHOSEN, "search_grid": 8, "gather_grid": 4, "refine_grid": 2}),
+    (
+        "tvmap/grid.py",
+        "round(10)",
+        "round(9)",
+        {**CHOSEN, "search_grid": 8, "gather_grid": 4, "refine_grid": 2, "collect_courses": 1, "draw_figure": 14},
+    ),
 ]
 CHANGED_SETTINGS = [
     ({"report": {"bootstrap": 300}}, {**TABLES, "write_provenance": 1}),
@@ -390,8 +403,8 @@ def test_tables_made_again_on_one_core_have_the_same_bytes(study, results):
     rules = ["measure_images", "collect_tables", "pick_examples", "explain_study"]
     run = snakemake(study, *names, "--forcerun", *rules, cores=1)
     assert run.returncode == 0, run.stdout[-5000:]
-    again = [path for path in (study / RESULTS / "tables").iterdir() if path.stem != "times"]
-    assert len(again) == 10 + 6
+    again = [path for path in (study / RESULTS / "tables").iterdir() if path.stem not in ("times", "courses")]
+    assert len(again) == 12 + 6
     for path in [*again, *(study / RESULTS / "examples").iterdir()]:
         original = results / path.relative_to(study / RESULTS)
         assert path.stat().st_mtime_ns > original.stat().st_mtime_ns and path.read_bytes() == original.read_bytes()
@@ -607,7 +620,7 @@ def rules():
 
 
 def test_directives_are_complete_and_in_one_order():
-    assert len(rules()) == 28
+    assert len(rules()) == 30
     for name, directives in rules().items():
         assert directives == [directive for directive in DIRECTIVES if directive in directives], name
         assert set(DIRECTIVES) - set(directives) <= OPTIONAL, name

@@ -37,11 +37,13 @@ PROTOCOLS = list(config["noise"]["protocols"])
 DRAWS = list(range(config["noise"]["draws"]))
 METHODS = tvmap.methods.chosen(config["baselines"])
 SOLVED = [method for method in METHODS if tvmap.methods.solves(method)]  # by a weight, λ or Λ; others without
+TUNED = [method for method in tvmap.figures.tuned(METHODS) if tvmap.methods.base(method) not in tvmap.methods.BY_NOISE]
 SCALARS = [method for method in tvmap.methods.METHODS if method != "map"]
 FIGURES_OF_STUDY = tvmap.figures.figures(config)
 TEMPLATE = "workflow/report/report.html.j2"
 STYLE = "workflow/report/report.css"
 LOOKS = "workflow/report/looks.csv"
+CHECKLISTS = "workflow/report/checklists.html.j2"
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_STUDY, format=["png", "pdf"])
 
 
@@ -60,7 +62,7 @@ VARIANTS = tvmap.config.variants(config)
 # A variant that differs in its network or training alone has the noise and the scalars of the study.
 MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}
 STUDIES = {"": config, **VARIANTS}
-TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if not settings["network"]["weights"]}
+TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if tvmap.figures.trains(settings)}
 # How images are measured, in the grid too.
 MEASURE = {"clamp": config["report"]["clamp"], "window": config["report"]["ssim_window"]}
 GPUS = 0 if config["device"] == "cpu" else 1
@@ -148,6 +150,20 @@ def measurements(name, settings):
         protocol=settings["noise"]["protocols"],
         draw=range(settings["noise"]["draws"]),
     )
+
+
+def validation_grid(name):
+    """The grid of λ on the validation images of the study ("") or of a variant, with the noise it was validated on."""
+    study = "" if MAPS_ONLY.get(name) else name
+    protocol = STUDIES[name]["training"]["validation_protocol"]
+    return f"results/{STUDIES[study]['study']}/grid/val_{protocol}_0.csv"
+
+
+def candidates_of(method):
+    """{protocol: what this rival was chosen among, with the scores}; a regression is the same for every noise draw."""
+    classical = tvmap.methods.base(method) in tvmap.methods.CLASSICAL
+    pattern = "classical/{}_{}.csv" if classical else "learned/{}_0_{}.csv"
+    return {protocol: f"{RESULTS}/{pattern.format(protocol, method)}" for protocol in PROTOCOLS}
 
 
 def shards_of_grid(wildcards):

@@ -12,15 +12,42 @@ for variant, config_of_variant in VARIANTS.items():
     use rule * from variant exclude retrieve_archive as prefix*
 
 
+rule collect_courses:
+    input:
+        trainings=[f"results/{study}/model/training.json" for study in TRAINED.values()],
+        histories=[f"results/{study}/model/history.csv" for study in TRAINED.values()],
+        grids=[validation_grid(name) for name in TRAINED],
+    output:
+        f"{RESULTS}/tables/courses.csv",
+    log:
+        f"{LOGS}/collect_courses.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_courses.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        trainings={name: f"results/{study}/model/training.json" for name, study in TRAINED.items()},
+        histories={name: f"results/{study}/model/history.csv" for name, study in TRAINED.items()},
+        grids={name: validation_grid(name) for name in TRAINED},
+        code=code_version("collect_courses"),
+    message:
+        "Collect the courses of the trainings"
+    script:
+        "../scripts/collect_courses.py"
+
+
 rule compare_variants:
     input:
         metrics=[path for name, settings in STUDIES.items() for path in measurements(name, settings)],
         trainings=[f"results/{study}/model/training.json" for study in TRAINED.values()],
-        histories=[f"results/{study}/model/history.csv" for study in TRAINED.values()],
+        courses=rules.collect_courses.output if TRAINED else [],
     output:
         table=report(f"{RESULTS}/tables/variants.csv", category="Tables", caption="../report/table_variants.rst"),
         markdown=f"{RESULTS}/tables/variants.md",
-        courses=f"{RESULTS}/tables/variants_courses.csv",
     log:
         f"{LOGS}/compare_variants.log",
     benchmark:
@@ -34,7 +61,6 @@ rule compare_variants:
     params:
         metrics={name: measurements(name, settings) for name, settings in STUDIES.items()},
         trainings={name: f"results/{study}/model/training.json" for name, study in TRAINED.items()},
-        histories={name: f"results/{study}/model/history.csv" for name, study in TRAINED.items()},
         overlays=config["variants"],
         comparable={name: tvmap.config.comparable(config, settings) for name, settings in STUDIES.items()},
         report=config["report"],

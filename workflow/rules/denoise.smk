@@ -144,7 +144,8 @@ rule learn_scalars:
         manifest=rules.select_images.output[0],
         noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
     output:
-        f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_{{method}}.npz",
+        weight=f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_{{method}}.npz",
+        candidates=f"{RESULTS}/learned/{{protocol}}_{{draw}}_{{method}}.csv",
     log:
         f"{LOGS}/learn_scalars/{{protocol}}_{{draw}}_{{method}}.log",
     benchmark:

@@ -104,9 +104,13 @@ rule explain_study:
         noisy=expand(f"{RESULTS}/noisy/test_{{protocol}}_0.npz", protocol=PROTOCOLS),
         scalar=expand(f"{RESULTS}/weights/test_{{protocol}}_0_scalar-fixed.npz", protocol=PROTOCOLS),
         map=expand(f"{RESULTS}/weights/test_{{protocol}}_0_map.npz", protocol=PROTOCOLS),
+        by_oracle=expand(f"{RESULTS}/denoised/test_{{protocol}}_0_scalar-oracle-psnr.npz", protocol=PROTOCOLS),
+        by_map=expand(f"{RESULTS}/denoised/test_{{protocol}}_0_map.npz", protocol=PROTOCOLS),
     output:
         course=f"{RESULTS}/tables/convergence.csv",
         learned=f"{RESULTS}/tables/learned.csv",
+        failures=f"{RESULTS}/tables/failures.csv",
+        contrasts=f"{RESULTS}/tables/contrasts.csv",
     log:
         f"{LOGS}/explain_study.log",
     benchmark:
@@ -123,9 +127,33 @@ rule explain_study:
         solver=config["solver"],
         code=code_version("explain_study"),
     message:
-        "Measure the solver's course and what the maps depend on"
+        "Measure the solver's course, what the maps depend on and where they fail"
     script:
         "../scripts/explain_study.py"
+
+
+rule collect_tuning:
+    input:
+        [path for method in TUNED for path in candidates_of(method).values()],
+    output:
+        f"{RESULTS}/tables/tuning.csv",
+    log:
+        f"{LOGS}/collect_tuning.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_tuning.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        paths={method: candidates_of(method) for method in TUNED},
+        code=code_version("collect_tuning"),
+    message:
+        "Collect how the rivals were tuned"
+    script:
+        "../scripts/collect_tuning.py"
 
 
 rule pick_examples:
@@ -287,12 +315,16 @@ rule build_report:
             rules.collect_tables.output.gaps,
             rules.pick_examples.output.table,
             rules.collect_times.output[0],
+            rules.explain_study.output.failures,
+            rules.explain_study.output.contrasts,
+            *([f"{RESULTS}/tables/courses.csv"] if TRAINED else []),
             *([f"{RESULTS}/tables/variants.csv"] if config["variants"] else []),
         ],
         figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES_OF_STUDY),
         provenance=rules.write_provenance.output[0],
         checks=rules.check_study.output[0],
         template=TEMPLATE,
+        checklists=CHECKLISTS,
         style=STYLE,
         looks=LOOKS,
     output:

@@ -1,4 +1,4 @@
-"""Compare a study with its variants: what each changes, on which images, by how much; when each was how good."""
+"""Compare a study with its variants: what each changes, on which images, by how much, and how long it trained."""
 
 import json
 from pathlib import Path
@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import tables, tabular, variants
+from tvmap import courses, published, tables, tabular, variants
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(metrics, trainings, histories, overlays, comparable, output_path, courses_path, report, seed, source):
+def main(metrics, trainings, courses_path, overlays, comparable, output_path, report, seed, source):
     """`metrics`: {variant: its tables of measurements}, "" being the study; a variant without scalars has the study's.
 
-    trainings, histories: {variant: file}; overlays: {variant: the keys that differ}; comparable: {variant: noise
-    protocols that measure the study's noisy images as it does}; report: of the config.
+    trainings: {variant: file}; courses_path: what collect_courses.py made of them, None if there are none; overlays:
+    {variant: the keys that differ}; comparable: {variant: noise protocols that measure the study's noisy images as it
+    does}; report: of the config.
     """
     images = {
         name: pd.concat([tabular.read_table(path, variants.COLUMNS) for path in paths])
         for name, paths in metrics.items()
     }
+    reached = courses.minutes_to(published.GAIN, courses.read(courses_path)) if courses_path else {}
     minutes = {name: json.loads(Path(path).read_text())["seconds"] / 60 for name, path in trainings.items()}
     changes = {name: variants.described(overlay) for name, overlay in overlays.items()}
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
@@ -31,17 +33,16 @@ def main(metrics, trainings, histories, overlays, comparable, output_path, cours
         found = pd.concat([found, variants.together(images, options)])
     found.insert(1, "changes", found["variant"].map(changes).fillna(""))
     found["training_minutes"] = found["variant"].map(minutes)
+    found["minutes_to_published_gain"] = found["variant"].map(reached)
     found.to_csv(output_path, index=False)
     head, rows = tables.variants_head(100 * report["confidence"]), tables.variants_table(found)
     tables.write_markdown(output_path, "The study and its variants", head, rows, tables.note(source, report))
-    variants.courses(histories, minutes).to_csv(courses_path, index=False)
     for row in rows:
         log.info("%s", "  ".join(row))
 
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        params, outputs = snakemake.params, snakemake.output
-        paths = [params.metrics, params.trainings, params.histories]
-        paths += [params.overlays, params.comparable, outputs.table, outputs.courses]
-        main(*paths, params.report, params.seed, params.source)
+        params = snakemake.params
+        paths = [params.metrics, params.trainings, snakemake.input.get("courses"), params.overlays, params.comparable]
+        main(*paths, snakemake.output.table, params.report, params.seed, params.source)

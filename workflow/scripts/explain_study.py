@@ -1,4 +1,4 @@
-"""Measure what the report explains: the solver's course over its iterations, and Λ against detail and noise."""
+"""Measure what the report explains: the solver's course, Λ against detail and noise, where the map fails."""
 
 from typing import TYPE_CHECKING
 
@@ -6,45 +6,57 @@ import pandas as pd
 import torch
 
 from tvmap import devices, explain, stacks
+from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(clean_path, paths, course_path, learned_path, solver, device, threads):
-    """`paths`: {protocol: {noisy, scalar-fixed, map: file}} of one noise draw, the last two with the weights."""
+def main(clean_path, paths, outputs, solver, device, threads):
+    """Write the tables `outputs`: {course, learned, failures, contrasts: file}.
+
+    paths: {protocol: {"noisy": file, "weights": {method: file}, "denoised": {method: file}}} of noise draw 0, weights
+    of the λ fixed on validation and of the map, denoised images of the λ best by PSNR and of the map.
+    """
     torch.set_num_threads(threads)
     device, clean = devices.pick(device), stacks.load(clean_path)
-    courses, learned = [], []
+    found = {name: [] for name in outputs}
     for protocol, files in paths.items():
         noisy = stacks.load(files["noisy"])
-        for method in ("scalar-fixed", "map"):
-            weight = torch.from_numpy(stacks.load(files[method])["weight"]).float()
+        weights = {method: stacks.load(path)["weight"] for method, path in files["weights"].items()}
+        for method, weight in weights.items():
+            weight = torch.from_numpy(weight).float()
             tensors = (explain.as_images(noisy), explain.as_images(clean), weight)
             course = explain.trace(*(tensor.to(device) for tensor in tensors), solver)
-            courses.append(course.assign(protocol=protocol, method=method))
+            found["course"].append(course.assign(protocol=protocol, method=method))
             log.info("%s, %s: %.3f dB at the end", protocol, method, course["psnr"].iloc[-1])
-        found = explain.by_detail(weight.numpy(), clean["images"], noisy["noise_std"])
-        learned.append(found.assign(protocol=protocol))
-    pd.concat(courses).to_csv(course_path, index=False)
-    pd.concat(learned).to_csv(learned_path, index=False)
+        learned = explain.by_detail(weights["map"], clean["images"], noisy["noise_std"])
+        denoised = {method: stacks.load(path) for method, path in files["denoised"].items()}
+        for method, stack in denoised.items():
+            if list(stack["ids"]) != list(clean["ids"]):
+                raise StudyError(f"{files['denoised'][method]}: its images are not those of {clean_path}; delete it")
+        images = {method: stack["images"] for method, stack in denoised.items()}
+        failures = explain.error_by_detail(clean["images"], images)
+        contrasts = {"draw": 0, "id": clean["ids"], "contrast": clean["images"].std(axis=(1, 2), ddof=1, dtype=float)}
+        contrasts = pd.DataFrame(contrasts | {"noise_std": noisy["noise_std"]})
+        for name, table in (("learned", learned), ("failures", failures), ("contrasts", contrasts)):
+            found[name].append(table.assign(protocol=protocol))
+    for name, parts in found.items():
+        pd.concat(parts).to_csv(outputs[name], index=False)
 
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        names = ("noisy", "scalar-fixed", "map")
-        files = zip(*(snakemake.input[name] for name in ("noisy", "scalar", "map")), strict=True)
+        inputs, params = snakemake.input, snakemake.params
+        files = zip(*(inputs[name] for name in ("noisy", "scalar", "map", "by_oracle", "by_map")), strict=True)
         paths = {
-            name: dict(zip(names, three, strict=True))
-            for name, three in zip(snakemake.params.protocols, files, strict=True)
+            protocol: {
+                "noisy": noisy,
+                "weights": {"scalar-fixed": scalar, "map": weight},
+                "denoised": {"scalar-oracle-psnr": by_oracle, "map": by_map},
+            }
+            for protocol, (noisy, scalar, weight, by_oracle, by_map) in zip(params.protocols, files, strict=True)
         }
-        outputs = snakemake.output.course, snakemake.output.learned
-        main(
-            snakemake.input.clean,
-            paths,
-            *outputs,
-            snakemake.params.solver,
-            snakemake.config["device"],
-            snakemake.threads,
-        )
+        options = params.solver, snakemake.config["device"], snakemake.threads
+        main(inputs.clean, paths, dict(snakemake.output.items()), *options)

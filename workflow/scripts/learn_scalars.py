@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tvmap import features, grid, stacks, tabular
 from tvmap.logs import log, logged_to
@@ -11,13 +12,17 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, method):
-    """Write ids and weight (n,) of the noisy images: the λ of the best mean PSNR, or a regression of log λ."""
+def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, candidates_path, method):
+    """Write ids and weight (n,) of the noisy images: the λ of the best mean PSNR, or a regression of log λ.
+
+    And the candidates with what the choice was made by: the mean PSNR of each λ, or each model's error of log λ.
+    """
     train, noisy = stacks.load(train_path), stacks.load(noisy_path)
     curves = tabular.read_table(train_grid_path, tabular.CURVE)
     if method == "scalar-train":
         fixed, mean, on_edge = grid.best_on_average(curves)
         weights = np.full(len(noisy["ids"]), fixed)
+        candidates = curves.groupby("weight")["psnr"].mean()
         log.info("λ fixed on %d training images: %g (%.3f dB)", len(train["ids"]), fixed, mean)
         if on_edge:
             log.warning("grid: it lies on the edge; widen grid.minimum or grid.maximum")
@@ -27,8 +32,10 @@ def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, me
         ids = train["ids"]
         learned = features.fit(_features(train), best[ids].to_numpy(), patients[ids].to_numpy())
         weights = features.predict(learned, _features(noisy))
+        candidates = pd.Series(learned.errors, name="error")
         log.info("%s of %d features: error of log λ %.3f", learned.name, len(features.FEATURES), learned.error)
     stacks.save(output_path, ids=noisy["ids"], weight=weights)
+    candidates.rename_axis("candidate").to_csv(candidates_path)
 
 
 def _features(stack):
@@ -38,4 +45,4 @@ def _features(stack):
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         paths = [snakemake.input[name] for name in ("train", "train_grid", "manifest", "noisy")]
-        main(*paths, snakemake.output[0], snakemake.wildcards.method)
+        main(*paths, snakemake.output.weight, snakemake.output.candidates, snakemake.wildcards.method)

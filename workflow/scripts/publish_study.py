@@ -16,7 +16,7 @@ ALLOWED = (
     "manifest.csv",
     "provenance.json",
     "checks/checks.csv",
-    *(f"tables/{name}.csv" for name in ("per_image", "grid", "convergence", "learned")),
+    *(f"tables/{name}.csv" for name in ("per_image", "grid", "convergence", "learned", "failures", "contrasts")),
     *(
         f"tables/{name}.{kind}"
         for name in ("summary", "gains", "scalar_choice", "training_history", "gaps", "examples", "times")
@@ -24,7 +24,11 @@ ALLOWED = (
     ),
 )
 OF_TRAINING = ("model/history.csv", "model/training.json")  # in the study itself, not of given weights
-OF_VARIANTS = ("tables/variants.csv", "tables/variants.md", "tables/variants_courses.csv")
+OF_FIGURES = {  # beside those of every study, by the figures that a study has
+    "courses": ("tables/courses.csv",),
+    "tuning": ("tables/tuning.csv",),
+    "variants": ("tables/variants.csv", "tables/variants.md"),
+}
 FREE_SOURCES = ("sample",)  # whose pixels may be published
 
 
@@ -42,7 +46,7 @@ def main(folder, target):
     chosen = [*ALLOWED]
     if not origin["config"]["network"]["weights"]:
         chosen += [*OF_TRAINING, f"model/{origin['training']['reported']}.safetensors"]
-    chosen += OF_VARIANTS if origin["config"]["variants"] else ()
+    chosen += [path for name, paths in OF_FIGURES.items() if name in found for path in paths]
     chosen += [f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")]
     missing = [name for name in chosen if not (folder / name).is_file()]
     if missing:

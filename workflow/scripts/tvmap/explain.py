@@ -1,4 +1,4 @@
-"""What goes on inside a study: the course of the solver over its iterations, and what the map depends on."""
+"""What goes on inside a study: the solver's course over its iterations, what the map depends on, where it fails."""
 
 import numpy as np
 import pandas as pd
@@ -62,12 +62,40 @@ def by_detail(weight, clean, noise_std):
     groups = np.array_split(np.argsort(noise_std, kind="stable"), min(NOISE_GROUPS, len(np.unique(noise_std))))
     rows = []
     for group in groups:
-        order = np.argsort(detail[group], axis=None, kind="stable")
-        for part in np.array_split(order, min(BINS, len(order))):
+        for part in _bins(detail[group]):
             low, middle, high = np.percentile(mean[group].ravel()[part], [25, 50, 75])
             row = {"noise_std": noise_std[group].mean(), "detail": np.median(detail[group].ravel()[part])}
             rows.append(row | {"weight_low": low, "weight": middle, "weight_high": high, "n": len(part)})
     return pd.DataFrame(rows)
+
+
+def error_by_detail(clean, denoised):
+    """Error against the detail of the clean image, in the blocks of `by_detail`: one row a method and bin.
+
+    The bins have equally many blocks of all images; with sides that are multiples of 8 their mean, weighted by n, is
+    the mean squared error of the images.
+
+    Args:
+        clean: (n, H, W), grey values of range 1, as the others.
+        denoised: {method: (n, H, W)}.
+
+    Returns:
+        DataFrame of method, bin (from 1, of the least detail), detail (median), mse (grey values squared), n blocks.
+    """
+    bins = _bins(detail := _blocks(clean).std(axis=(2, 4)))
+    rows = []
+    for method, images in denoised.items():
+        error = np.square(_blocks(images) - _blocks(clean)).mean(axis=(2, 4))
+        for number, part in enumerate(bins, 1):
+            row = {"method": method, "bin": number, "detail": np.median(detail.ravel()[part])}
+            rows.append(row | {"mse": error.ravel()[part].mean(), "n": len(part)})
+    return pd.DataFrame(rows)
+
+
+def _bins(detail):
+    """Positions in the flattened `detail`, in parts of equal size from the least to the most of it."""
+    order = np.argsort(detail, axis=None, kind="stable")
+    return np.array_split(order, min(BINS, len(order)))
 
 
 def _blocks(images):

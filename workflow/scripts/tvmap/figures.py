@@ -6,6 +6,8 @@ The workflow and `redraw_figures.py` both read this list, so names and inputs ar
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from .methods import BY_NOISE, CLASSICAL, LEARNED, base
+
 CHANNELS = (1, 32, 64, 128, 256, 128, 64, 32, 2)  # NET_Θ, input to output
 PARAMETERS = 1_796_034
 
@@ -44,14 +46,22 @@ _TEMPLATES = {  # name: (script, inputs, names of the settings it is given)
     "training": ("draw_training", {"history_path": "tables/training_history.csv"}, ("report",)),
     "convergence": ("draw_convergence", {"course_path": "tables/convergence.csv"}, ("protocols", "iterations")),
     "learned": ("draw_learned", {"learned_path": "tables/learned.csv"}, ("protocols",)),
+    "failures": (
+        "draw_failures",
+        {"failures_path": "tables/failures.csv", "contrasts_path": "tables/contrasts.csv", **_METRICS},
+        ("protocols",),
+    ),
     "times": ("draw_times", {"times_path": "tables/times.csv"}, ()),
 }
 
 _LEVELS = {"summary_path": "tables/summary.csv", "gains_path": "tables/gains.csv"}
 _OF_LEVELS = {"levels_{metric}": ("draw_levels", _LEVELS, ("protocols", "metric"))}  # of three noise levels or more
-_OF_VARIANTS = {  # of a study that has variants
-    "variants": ("draw_variants", {"variants_path": "tables/variants.csv"}, ("protocols",)),
-    "courses": ("draw_courses", {"courses_path": "tables/variants_courses.csv"}, ()),
+_OF_TRAININGS = {"courses": ("draw_courses", {"courses_path": "tables/courses.csv"}, ())}  # of any that trained
+_OF_TUNED = {"tuning": ("draw_tuning", {"tuning_path": "tables/tuning.csv", **_METRICS}, ("protocols", "rivals"))}
+_VARIANTS = {"variants_path": "tables/variants.csv"}
+_OF_VARIANTS = {"variants": ("draw_variants", _VARIANTS, ("protocols",))}
+_OF_STEPS = {  # of variants that differ in the number of iterations alone
+    "unrolling": ("draw_unrolling", _VARIANTS, ("protocols", "training_steps", "test_steps"))
 }
 
 
@@ -61,11 +71,40 @@ def reported(config):
     return PurePath(given).stem if given else config["training"]["report"]
 
 
+def tuned(baselines):
+    """The methods among `baselines` that have something to choose: a strength, λ or a model of λ."""
+    return [name for name in baselines if base(name) in (*CLASSICAL, *LEARNED, *BY_NOISE)]
+
+
+def trains(config, overlay=None):
+    """Whether the study with this `config`, or its variant with this `overlay`, trains a network of its own."""
+    return not (config["network"] | ((overlay or {}).get("network") or {})).get("weights")
+
+
+def steps(config):
+    """Of the study, "", and the variants that differ in the number of iterations T alone: {variant: T}, twice.
+
+    The first are those that trained with another T, the second those that solve with another T for the maps of the
+    study's own weights; a study without such a variant has an empty dict.
+    """
+    trained, solved = {"": config["training"]["iterations"]}, {"": config["solver"]["iterations"]}
+    same = {"network": {"weights": "study"}} if trains(config) else {}  # how a variant asks for the study's network
+    places = [(solved, "solver", same)] + ([(trained, "training", {})] if trains(config) else [])
+    for name, overlay in (config.get("variants") or {}).items():
+        for found, section, network in places:
+            iterations = (overlay.get(section) or {}).get("iterations")
+            if overlay == network | {section: {"iterations": iterations}}:
+                found[name] = iterations
+    return tuple(found if len(found) > 1 else {} for found in (trained, solved))
+
+
 def figures(config):
     """Return {figure name: Figure} of the study with this `config` (the whole of config.yaml as a dict).
 
     A name with `{protocol}` stands for one figure per noise protocol of `config`, one with `{metric}` for two.
     """
+    baselines, variants = (config.get(key) or {} for key in ("baselines", "variants"))  # not in earlier publications
+    training_steps, test_steps = steps(config)
     common = {
         "noise_kind": config["noise"]["kind"],
         "iterations": config["solver"]["iterations"],
@@ -77,11 +116,17 @@ def figures(config):
         "padding": config["network"]["padding"],
         "protocols": config["noise"]["protocols"],
         "report": reported(config),
+        "rivals": tuned(baselines),
+        "training_steps": training_steps,
+        "test_steps": test_steps,
     }
     protocols = [{"protocol": name, "level": level} for name, level in config["noise"]["protocols"].items()]
     n_levels = sum(not isinstance(entry["level"], (list, tuple)) for entry in protocols)
     templates = _TEMPLATES | (_OF_LEVELS if n_levels >= 3 else {})
-    templates |= _OF_VARIANTS if config.get("variants") else {}  # earlier publications have no such key
+    templates |= _OF_TRAININGS if any(trains(config, overlay) for overlay in ({}, *variants.values())) else {}
+    templates |= _OF_TUNED if tuned(baselines) else {}
+    templates |= _OF_VARIANTS if variants else {}
+    templates |= _OF_STEPS if training_steps or test_steps else {}
     found = {}
     for template, (script, inputs, names) in templates.items():
         many = protocols if "{protocol}" in template else [{}]

@@ -11,9 +11,9 @@ from jinja2.ext import Extension
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
-from . import tabular
+from . import courses, findings, published, tabular
 from .errors import StudyError
-from .figures import PARAMETERS, figures
+from .figures import PARAMETERS, figures, steps
 from .methods import ORACLES, protocol_label, rivals
 from .tables import (
     GROUPS,
@@ -32,6 +32,8 @@ from .tables import (
     mean_std,
     note,
     number,
+    rules_head,
+    rules_table,
     scientific,
     summary_head,
     summary_table,
@@ -41,32 +43,32 @@ from .tables import (
     variants_table,
 )
 
-PUBLISHED_GAIN = 1.30  # dB, Table 1 of the dissertation
-PUBLISHED = (  # the later run: 234 test images, level 0.5 for all, grid linspace(0, 0.4, 81)
-    ["Dissertation, Table 1", "33.43 ± 2.16", "34.73 ± 2.02", "+1.30", "0.87 ± 0.04", "0.90 ± 0.03", "+0.03"],
-    ["Its code, a later run", "31.28 ± 1.39", "32.79 ± 1.34", "+1.51", "0.82 ± 0.03", "0.86 ± 0.02", "+0.04"],
-)
 X_RAYS = ("mendeley", "archive")
 _MEANS = [f"{metric}_{number}" for metric in METRICS for number in ("mean", "std", "low", "high")]
 _TESTS = ("effect_size", "p_value", "p_holm")
 _NO_SCORE = ("val_loss", "val_psnr", "val_ssim")
 _SHARE = ("share", "share_low", "share_high")
 _PAIRS = [f"{name}{end}" for name in ("mean", "gain", "difference") for end in ("", "_low", "_high")]
-_OF_VARIANT = ("training_minutes", "changes", "variant", "p_holm", *_PAIRS)
+_OF_VARIANT = ("training_minutes", "minutes_to_published_gain", "changes", "variant", "p_holm", *_PAIRS)
 _FINE = ("psnr_edge", "ssim_edge", "psnr_gain_fine", "ssim_gain_fine")
 TABLES = {  # what the page needs of each
     "summary": ("protocol", "method", "n", *_MEANS, *_SHARE),
     "gains": ("protocol", "baseline", "metric", "n", "mean", "std", "low", "high", "win_rate", *_TESTS),
-    "per_image": ("protocol", "draw", "id", "patient", "method"),
+    "per_image": ("patient", *findings.PER_IMAGE),
     "scalar_choice": ("protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim", *_FINE),
     "training_history": ("epoch", "learning_rate", "train_loss", *_NO_SCORE),
     "gaps": ("protocol", "method", "n", "relative_gap_median", "relative_gap_max", "rms_bound"),
     "times": ("step", "jobs", "seconds", "max_rss_mib"),
     "examples": tabular.EXAMPLES,
+    "failures": ("protocol", "method", "bin", "detail", "mse"),
+    "contrasts": findings.CONTRASTS,
 }
-VARIANTS = ("protocol", "metric", "n", "oracle", *_OF_VARIANT)  # of a study that has variants
+OPTIONAL = {  # of a study that trained, and of one that has variants
+    "courses": courses.COLUMNS,
+    "variants": ("protocol", "metric", "n", "oracle", *_OF_VARIANT),
+}
 # One test image has no standard deviation, one patient no interval, an epoch without validation no score.
-MAY_BE_EMPTY = ("max_rss_mib", "std", "low", "high", *_TESTS, *_MEANS, *_SHARE, *_NO_SCORE, *_OF_VARIANT)
+MAY_BE_EMPTY = ("max_rss_mib", "weight_mean", "std", "low", "high", *_TESTS, *_MEANS, *_SHARE, *_NO_SCORE, *_OF_VARIANT)
 
 
 # Repairs of latex2mathml's output: Greek capitals upright, function names without the blanks of an operator, bars and
@@ -140,7 +142,7 @@ def verdict(low, high):
 
 def published_table(summary, gains):
     """The dissertation's Table 1 beside this study's oracle and map, SSIM against the SSIM oracle."""
-    rows = [list(row) for row in PUBLISHED]
+    rows = [list(row) for row in published.TABLE]
     for protocol, part in summary.groupby("protocol", sort=False):
         part = part.set_index("method")
         row = [f"This study, {protocol}"]
@@ -222,11 +224,11 @@ def against_published(gains, source):
     for protocol in gains.protocol.unique():
         row = find_gain(gains, protocol, ORACLES["psnr"], "psnr")
         side = {"better": "larger than", "worse": "smaller than", "undecided": "not to be told apart from"}[
-            verdict(row.low - PUBLISHED_GAIN, row.high - PUBLISHED_GAIN)
+            verdict(row.low - published.GAIN, row.high - published.GAIN)
         ]
         sentences.append(
             f"Under {protocol} the gain over the PSNR oracle, {number(row.mean, sign=True)} dB, is {side} "
-            f"the published {number(PUBLISHED_GAIN, sign=True)} dB."
+            f"the published {number(published.GAIN, sign=True)} dB."
         )
     return sentences
 
@@ -237,7 +239,7 @@ def read_tables(paths):
     for name in TABLES:
         if name not in tables:
             raise StudyError(f"tables/{name}.csv: missing, but the report needs it; run the study again")
-    wanted = TABLES | ({"variants": VARIANTS} if "variants" in tables else {})
+    wanted = TABLES | {name: columns for name, columns in OPTIONAL.items() if name in tables}
     return {name: tabular.read_table(tables[name], columns, MAY_BE_EMPTY) for name, columns in wanted.items()}
 
 
@@ -257,8 +259,9 @@ def render(tables, figures_folder, provenance, template_path, looks):
         extensions=[Equations],
     )
     environment.filters.update(number=number, scientific=scientific, duration=duration)
-    names = list(summary.protocol.unique())
-    missing = [name for name in names if name not in config["noise"]["protocols"]]
+    names, levels = list(summary.protocol.unique()), config["noise"]["protocols"]
+    rules = findings.rule_choices(per_image)
+    missing = [name for name in names if name not in levels]
     if missing:
         raise StudyError(
             f"tables/summary.csv: protocol {missing[0]} is not in noise.protocols; delete the table and run again"
@@ -312,6 +315,17 @@ def render(tables, figures_folder, provenance, template_path, looks):
         times_table=times_table(tables["times"]),
         published_table=published_table(summary, gains),
         looks=looks,
-        levels="levels_psnr" in figures(config),
+        figures=figures(config),
+        failures=[
+            *findings.block_failures(tables["failures"], levels),
+            *findings.image_failures(findings.image_gains(per_image, tables["contrasts"]), levels),
+        ],
+        speed=findings.speed(tables["courses"].fillna({"variant": ""})) if "courses" in tables else "",
+        unrolled=dict(zip(("training", "test"), steps(config), strict=True)),
+        unrolling=findings.unrolling(tables["variants"], *steps(config), levels) if "variants" in tables else [],
+        rules_head=rules_head(),
+        rules_table=rules_table(rules),
+        published_gain=published.GAIN,
+        seeds=sum("seed" in overlay.get("training", {}) for overlay in config["variants"].values()),
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
     )

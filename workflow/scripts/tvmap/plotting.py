@@ -1,5 +1,6 @@
 """Style of every figure, and the reading and saving that all figure scripts share."""
 
+import itertools
 import warnings
 from pathlib import Path
 
@@ -115,6 +116,13 @@ def read_examples(path):
 def jitter(count, width):
     """Return `count` offsets in [-width, width] that spread points evenly (golden-ratio sequence, no randomness)."""
     return width * (2 * np.modf(np.arange(1, count + 1) * 0.6180339887498949)[0] - 1)
+
+
+def protocol_styles(protocols):
+    """{protocol: colour, marker, size} of curves that lie in one panel: from dark to light, a marker each."""
+    colours = sns.color_palette("viridis", len(protocols) + 1)
+    pairs = zip(protocols, colours, itertools.cycle("os^Dv"), strict=False)
+    return {name: {"color": colour, "marker": marker, "markersize": 3.5} for name, colour, marker in pairs}
 
 
 def quiet_boxplot(**arguments):

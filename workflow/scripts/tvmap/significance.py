@@ -29,3 +29,8 @@ def effect_size(differences):
     differences = np.asarray(differences, dtype=np.float64)
     std = differences.std(ddof=1) if len(differences) > 1 else float("nan")
     return float(differences.mean() / std) if std > 0 else float("nan")
+
+
+def rank_correlation(one, other):
+    """Spearman's rank correlation of two Series, in [−1, 1]; NaN if one is constant."""
+    return one.rank().corr(other.rank())

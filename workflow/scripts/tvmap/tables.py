@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas
 
+from . import published
 from .methods import LABELS, solves
+from .significance import rank_correlation
 
 METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
 
@@ -46,7 +48,8 @@ def variants_head(percent):
     """Column titles of `variants_table`."""
     means = ["Metric", "n", "Map", f"{percent:g} % interval", "Oracle λ"]
     gains = ["Map minus oracle λ", f"{percent:g} % interval", "Map minus the study's", f"{percent:g} % interval"]
-    return ["Variant", "What differs", "Noise", *means, *gains, "p (signed rank, Holm)", "Training"]
+    until = f"To {number(published.GAIN, sign=True)} dB"
+    return ["Variant", "What differs", "Noise", *means, *gains, "p (signed rank, Holm)", "Training", until]
 
 
 def choices_head():
@@ -164,7 +167,7 @@ def variants_table(variants):
     rows = []
     for row in variants.fillna({"variant": "", "changes": ""}).itertuples():
         name, digits, unit = METRICS[row.metric]
-        minutes = row.training_minutes
+        minutes, reached = row.training_minutes, row.minutes_to_published_gain
         std = getattr(row, "gain_std_between", float("nan"))
         between = "" if pandas.isna(std) else f" ± {number(std, digits)}"
         rows.append(
@@ -183,9 +186,32 @@ def variants_table(variants):
                 "" if pandas.isna(row.difference) else interval(row.difference_low, row.difference_high, digits, True),
                 scientific(row.p_holm) if row.p_holm < 0.001 else number(row.p_holm, 3),
                 "" if pandas.isna(minutes) else duration(60 * minutes),
+                "" if pandas.isna(reached) else duration(60 * reached),
             ]
         )
     return rows
+
+
+def rules_head():
+    """Column titles of `rules_table`."""
+    return ["Rule", "Noise", "n", "λ", "λ, oracle (PSNR)", "Mean difference", "Mean distance", "Rank correlation"]
+
+
+def rules_table(choices):
+    """λ chosen without the clean image beside the oracle's: one row a rule and protocol."""
+    return [
+        [
+            LABELS[method],
+            protocol,
+            str(len(rows)),
+            mean_std(rows.weight.mean(), rows.weight.std(), 3),
+            mean_std(rows.oracle.mean(), rows.oracle.std(), 3),
+            number((rows.weight - rows.oracle).mean(), 3, sign=True),
+            number((rows.weight - rows.oracle).abs().mean(), 3),
+            number(rank_correlation(rows.weight, rows.oracle)),
+        ]
+        for (method, protocol), rows in choices.groupby(["method", "protocol"], sort=False)
+    ]
 
 
 def choices_table(choices):

@@ -1,11 +1,11 @@
-"""A study and its variants: what each changes, on which images, by how much; when each training was how good."""
+"""A study and its variants: what each changes, on which images, by how much."""
 
 import json
 from pathlib import Path
 
 import pandas as pd
 
-from . import significance, tabular
+from . import significance
 from .intervals import bootstrap_interval
 
 KEY = ["protocol", "draw", "id"]
@@ -94,13 +94,3 @@ def _row(part, metric, options):
             interval = bootstrap_interval(part[column].to_numpy(), part["patient"], **options)
             row |= dict(zip((f"{name}_low", f"{name}_high"), interval, strict=True))
     return row
-
-
-def courses(histories, minutes):
-    """Validation PSNR after each epoch with the minutes of training until then: every epoch takes the same time."""
-    parts = [pd.DataFrame(columns=["variant", "epoch", "minutes", "val_psnr"])]
-    for name, path in histories.items():
-        history = tabular.read_table(path, ("epoch", "val_psnr"), ("val_psnr",)).assign(variant=name)
-        history["minutes"] = minutes[name] * history["epoch"] / history["epoch"].max()
-        parts.append(history.dropna()[["variant", "epoch", "minutes", "val_psnr"]])
-    return pd.concat(parts[1:] or parts)

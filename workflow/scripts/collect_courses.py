@@ -1,0 +1,27 @@
+"""Collect how good each training of a study and its variants was after how many minutes."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvmap import courses, published
+from tvmap.logs import log, logged_to
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+
+def main(trainings, histories, grids, output_path):
+    """`trainings`, `histories`, `grids` of the validation images: {variant: file}, the study under ""."""
+    minutes = {name: json.loads(Path(path).read_text())["seconds"] / 60 for name, path in trainings.items()}
+    table = courses.courses(histories, minutes, grids)
+    table.to_csv(output_path, index=False)
+    reached = courses.minutes_to(published.GAIN, table)
+    for name in histories:
+        when = f"after {reached[name]:.1f} min" if name in reached else "never"
+        log.info("%s: %+.2f dB on validation %s", name or "the study", published.GAIN, when)
+
+
+if "snakemake" in globals():
+    with logged_to(snakemake.log[0]):
+        main(*(snakemake.params[name] for name in ("trainings", "histories", "grids")), snakemake.output[0])

@@ -1,0 +1,78 @@
+"""How the rivals were tuned: what every candidate scored, and the λ of rules beside that of the oracle."""
+
+from matplotlib.lines import Line2D
+
+from tvmap import findings, plotting, tabular
+from tvmap.methods import CLASSICAL, LABELS, base, protocol_label
+
+TUNING = ("protocol", "method", "candidate", "psnr", "error", "chosen")
+COLUMNS = 3  # of panels
+
+
+def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
+    """Draw a panel for each of the `rivals`, a curve for each protocol; dashed or hollow where σ is estimated.
+
+    Circles mark what was chosen. `protocols`: name → noise level or range.
+    """
+    tuning = tabular.read_table(tuning_path, TUNING, ("psnr", "error"), may_have_no_row=True)
+    choices = findings.rule_choices(tabular.read_table(metrics_path, findings.PER_IMAGE, ("weight_mean",)))
+    names = [name for name in LABELS if name in {base(rival) for rival in rivals}]
+    tuning, choices = (table.assign(base=table["method"].map(base)) for table in (tuning, choices))
+    drawn = [(draw_curves, tuning, name) for name in names if name in (*CLASSICAL, "scalar-train")]
+    drawn += [(draw_errors, tuning, name) for name in names if name == "scalar-features"]
+    drawn += [(draw_choices, choices, name) for name in names if name in set(choices["base"])]
+    rows = -(-len(drawn) // COLUMNS)
+    figure, axes = plotting.panels(rows, COLUMNS, 0.6 + 2.1 * rows)
+    styles = plotting.protocol_styles(protocols)
+    for panel, (draw, table, name) in zip(axes.flat, drawn, strict=False):
+        draw(panel, table[table["base"] == name], styles)
+        panel.set_title(LABELS[name] + (": models" if draw is draw_errors else ""), loc="left")
+    for panel in axes.flat[len(drawn) :]:
+        panel.set_visible(False)
+    handles = [Line2D([], [], label=protocol_label(level), **styles[name]) for name, level in protocols.items()]
+    grey = {"color": plotting.GREY, "markersize": 3.5}
+    handles.append(Line2D([], [], label="chosen", linestyle="", **grey | RING))
+    if any(name != base(name) for name in rivals):
+        handles.append(Line2D([], [], label="σ estimated", linestyle="--", marker="o", markerfacecolor="white", **grey))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    plotting.save(figure, png_path, pdf_path)
+    return figure
+
+
+RING = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1}
+
+
+def draw_curves(panel, part, styles):
+    """Draw the mean PSNR over the strength or λ, the chosen one ringed."""
+    for (method, protocol), rows in part.groupby(["method", "protocol"], sort=False):
+        style, blind = styles[protocol], method != base(method)
+        strength = rows["candidate"].astype(float)
+        look = {"linestyle": "--", "markerfacecolor": "white"} if blind else {}
+        look |= {"marker": ""} if len(rows) > 20 else {}
+        panel.plot(strength, rows["psnr"], **style | look)
+        panel.plot(strength[rows["chosen"]], rows["psnr"][rows["chosen"]], **RING, color=style["color"])
+    classical = part["base"].iloc[0] in CLASSICAL
+    panel.set(xlabel="strength (factor of σ)" if classical else "λ (grey value)", ylabel="mean PSNR (dB)")
+
+
+def draw_errors(panel, part, styles):
+    """Draw the cross-validated error of every model of λ, the chosen one ringed."""
+    names = list(dict.fromkeys(part["candidate"]))
+    for protocol, rows in part.groupby("protocol", sort=False):
+        heights = rows["candidate"].map(names.index)
+        panel.plot(rows["error"], heights, linestyle="", **styles[protocol])
+        panel.plot(rows["error"][rows["chosen"]], heights[rows["chosen"]], **RING, color=styles[protocol]["color"])
+    panel.set(xlabel="error of log λ, held out", yticks=range(len(names)), yticklabels=names, xlim=(0, None))
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.grid(axis="x", color=plotting.LIGHT, linewidth=0.5)
+
+
+def draw_choices(panel, part, styles):
+    """Draw the λ that a rule chose for each image over that of the oracle; on the line they are equal."""
+    top = 1.05 * part[["weight", "oracle"]].max(axis=None)
+    panel.plot([0, top], [0, top], color=plotting.GREY, linewidth=0.8)
+    for (method, protocol), rows in part.groupby(["method", "protocol"], sort=False):
+        style = styles[protocol] | {"markersize": 2.5, "linestyle": "", "alpha": 0.7}
+        style |= {"markerfacecolor": "none"} if method != base(method) else {}
+        panel.plot(rows["oracle"], rows["weight"], **style)
+    panel.set(xlabel="oracle λ, PSNR (grey value)", ylabel="chosen λ (grey value)", xlim=(0, top), ylim=(0, top))

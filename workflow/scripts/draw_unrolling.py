@@ -1,0 +1,55 @@
+"""What unrolling gives and costs: gain and time of training against the number of iterations T."""
+
+from tvmap import plotting, tabular
+from tvmap.methods import protocol_label
+
+COLUMNS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high", "training_minutes")
+EMPTY = ("variant", "gain_low", "gain_high", "training_minutes")
+
+
+def main(variants_path, png_path, pdf_path, protocols, training_steps, test_steps):
+    """Draw gain and minutes against T of the training, and gain against T of the test, as far as there are variants.
+
+    `training_steps`, `test_steps`: {variant: T}, the study, "", among them, whose points are hollow.
+    """
+    table = tabular.read_table(variants_path, COLUMNS, EMPTY).fillna({"variant": ""})
+    table = table[table["metric"] == "psnr"]
+    drawn = [("gain", training_steps), ("minutes", training_steps)] if training_steps else []
+    drawn += [("gain", test_steps)] if test_steps else []
+    figure, axes = plotting.panels(1, len(drawn), 2.9, plotting.FULL)
+    for panel, (what, steps) in zip(axes[0], drawn, strict=True):
+        part = table[table["variant"].isin(steps)].assign(steps=lambda rows, steps=steps: rows["variant"].map(steps))
+        draw = draw_minutes if what == "minutes" else draw_gain
+        draw(panel, part.sort_values("steps"), plotting.protocol_styles(protocols), protocols)
+        panel.set_xscale("log", base=2)
+        values = sorted(set(steps.values()))
+        panel.set_xticks(values, [str(value) for value in values], rotation=45 if len(values) > 5 else 0)
+        panel.minorticks_off()
+        panel.set_xlabel(f"iterations T in the {'training' if steps is training_steps else 'test'}")
+        panel.grid(color=plotting.LIGHT, linewidth=0.5)
+    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=3)
+    plotting.save(figure, png_path, pdf_path)
+    return figure
+
+
+def draw_gain(panel, part, styles, protocols):
+    """Draw the mean gain and its interval over T, a curve for each protocol."""
+    panel.axhline(0, color=plotting.GREY, linewidth=0.8)
+    for protocol, style in styles.items():
+        rows = part[part["protocol"] == protocol]
+        panel.plot(rows["steps"], rows["gain"], label=protocol_label(protocols[protocol]), **style)
+        panel.vlines(rows["steps"], rows["gain_low"], rows["gain_high"], color=style["color"], linewidth=1.2)
+        study = rows[rows["variant"] == ""]
+        panel.plot(study["steps"], study["gain"], linestyle="", **style | {"markerfacecolor": "white"})
+    panel.set_ylabel("map minus oracle λ, PSNR (dB)")
+
+
+def draw_minutes(panel, part, styles, protocols):
+    """Draw the time of training over T, which all protocols share."""
+    rows = part.drop_duplicates("variant")
+    panel.plot(rows["steps"], rows["training_minutes"], "o-", color=plotting.DARK, markersize=3.5)
+    study = rows[rows["variant"] == ""]
+    hollow = {"color": plotting.DARK, "markersize": 3.5, "markerfacecolor": "white"}
+    panel.plot(study["steps"], study["training_minutes"], "o", **hollow)
+    panel.set(ylabel="time of training (minutes)", ylim=(0, None))

@@ -1,0 +1,40 @@
+"""Speed as a result: what a training has reached on the validation images after how many minutes."""
+
+import pandas as pd
+
+from . import tabular
+
+COLUMNS = ("variant", "epoch", "minutes", "val_psnr", "val_gain")
+
+
+def courses(histories, minutes, grids):
+    """Validation PSNR after each epoch, and its gain, with the minutes of training until then.
+
+    Every epoch counts as taking the same time. The gain is over the scalar oracle of the validation images, the mean
+    of the best PSNR of each on the grid of λ; a grid measured on clamped images makes it a lower bound.
+
+    Args:
+        histories: {variant: history.csv}, the study under "".
+        minutes: {variant: duration of the whole training}.
+        grids: {variant: grid of λ on its validation images, with the noise that it was validated on}.
+
+    Returns:
+        DataFrame of variant, epoch, minutes, val_psnr (dB), val_gain (dB), the epochs without validation left out.
+    """
+    parts = []
+    for name, path in histories.items():
+        history = tabular.read_table(path, ("epoch", "val_psnr"), ("val_psnr",)).assign(variant=name)
+        history["minutes"] = minutes[name] * history["epoch"] / history["epoch"].max()
+        oracle = tabular.read_table(grids[name], ("id", "psnr")).groupby("id")["psnr"].max().mean()
+        parts.append(history.dropna().assign(val_gain=lambda rows, oracle=oracle: rows["val_psnr"] - oracle))
+    return pd.concat(parts)[list(COLUMNS)]
+
+
+def read(path):
+    """The table of courses at `path`; the study's own variant is ""."""
+    return tabular.read_table(path, COLUMNS, ("variant",)).fillna({"variant": ""})
+
+
+def minutes_to(gain, table):
+    """{variant: minutes until `val_gain` first reaches `gain` dB} of the trainings that do."""
+    return table[table["val_gain"] >= gain].groupby("variant", sort=False)["minutes"].min().to_dict()

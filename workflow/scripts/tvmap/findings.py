@@ -1,0 +1,112 @@
+"""What the numbers say, for the report: where the map fails, how rules chose λ, what unrolling and training cost."""
+
+import pandas as pd
+
+from . import courses, published
+from .methods import BY_NOISE, ORACLES, base, protocol_label
+from .significance import rank_correlation
+from .tables import duration, number
+
+KEY = ["protocol", "draw", "id"]
+CONTRASTS = (*KEY, "contrast", "noise_std")
+PER_IMAGE = (*KEY, "method", "psnr", "weight_mean")
+RULES = ("scalar-features", *BY_NOISE)  # of λ, image by image, without the clean image
+FEWEST = 5  # images, for a correlation
+
+
+def image_gains(per_image, contrasts):
+    """The rows of `contrasts` with the gain in PSNR (dB) of the map over the oracle λ of each image."""
+    psnr = per_image.pivot(index=KEY, columns="method", values="psnr")
+    gain = (psnr["map"] - psnr[ORACLES["psnr"]]).rename("gain").reset_index()
+    return contrasts.merge(gain, on=KEY, validate="one_to_one")
+
+
+def rule_choices(per_image):
+    """λ (`weight`) that each of the RULES chose beside that of the PSNR oracle (`oracle`): one row a rule and image."""
+    oracle = per_image[per_image["method"] == ORACLES["psnr"]].set_index(KEY)["weight_mean"].rename("oracle")
+    rules = per_image[per_image["method"].map(base).isin(RULES)].rename(columns={"weight_mean": "weight"})
+    return rules.join(oracle, on=KEY)[[*KEY, "method", "weight", "oracle"]]
+
+
+def block_failures(failures, protocols):
+    """For each protocol one sentence: in how many bins of detail the map's error is lower, in which it is not."""
+    sentences = []
+    for protocol, part in failures.groupby("protocol", sort=False):
+        table = part.pivot(index="bin", columns="method", values="mse")
+        detail = part.drop_duplicates("bin").set_index("bin")["detail"].map("{:.3f}".format)
+        change = 100 * (table["map"] / table[ORACLES["psnr"]] - 1)
+        most, least, worse = change.idxmin(), change.idxmax(), change[change >= 0]
+        text = (
+            f"Under {protocol_label(protocols[protocol])} the mean squared error of the map is lower than that of the "
+            f"oracle λ in {len(change) - len(worse)} of {len(change)} bins of detail"
+        )
+        if change[most] < 0:
+            text += f", by {number(-change[most], 0)} % at most (detail {detail[most]})"
+        if len(worse):
+            where = ", ".join(detail[worse.index])
+            text += f"; it is not lower at detail {where}, and there up to {number(change[least], 0)} % higher."
+        else:
+            text += f" and by {number(-change[least], 0)} % at least (detail {detail[least]})."
+        sentences.append(text)
+    return sentences
+
+
+def image_failures(gains, protocols):
+    """For each protocol one sentence: on how many images the map gains nothing, on which least, what that goes with."""
+    sentences = []
+    for protocol, part in gains.groupby("protocol", sort=False):
+        worst, most, lost = part.loc[part["gain"].idxmin()], part["gain"].max(), (part["gain"] <= 0).sum()
+        text = (
+            f"Under {protocol_label(protocols[protocol])} the map gains nothing or loses on {lost} of {len(part)} "
+            f"images; the smallest gain is {number(worst['gain'], sign=True)} dB, on {worst['id']} (std of its noise "
+            f"{worst['noise_std']:.3f}), the largest {number(most, sign=True)} dB"
+        )
+        if len(part) >= FEWEST:
+            noise, contrast = (rank_correlation(part["gain"], part[name]) for name in ("noise_std", "contrast"))
+            text += (
+                f"; the rank correlation of the gain with the noise is {number(noise, sign=True)}, with the contrast "
+                f"of the clean image {number(contrast, sign=True)}"
+            )
+        sentences.append(text + ".")
+    return sentences
+
+
+def speed(table):
+    """One sentence: the shortest of the trainings in the table of courses that reaches the published gain, or none."""
+    reached = courses.minutes_to(published.GAIN, table)
+    name = {variant: f"variant {variant}" if variant else "the study" for variant in table["variant"]}
+    goal = f"the published gain of {number(published.GAIN, sign=True)} dB on the validation images"
+    if reached:
+        first = min(reached, key=reached.get)
+        return f"The shortest training that reaches {goal} is that of {name[first]}: {duration(60 * reached[first])}."
+    best = table.loc[table["val_gain"].idxmax()]
+    text = f"No training here reaches {goal}; the nearest, that of {name[best['variant']]}, comes to "
+    return text + f"{number(best['val_gain'], sign=True)} dB after {duration(60 * best['minutes'])}."
+
+
+def unrolling(variants, training_steps, test_steps, protocols):
+    """For each protocol a sentence on T of the training, with its cost, and one on T of the test.
+
+    training_steps, test_steps: {variant: T}, as `figures.steps` finds them.
+    """
+    sentences = []
+    table = variants[variants["metric"] == "psnr"].fillna({"variant": ""})
+    for where, steps in (("training", training_steps), ("test", test_steps)):
+        part = table[table["variant"].isin(steps)].assign(steps=lambda rows, steps=steps: rows["variant"].map(steps))
+        for protocol, level in protocols.items() if steps else ():
+            rows = part[part["protocol"] == protocol].sort_values("steps")
+            first, last, best = rows.iloc[0], rows.iloc[-1], rows.loc[rows["gain"].idxmax()]
+            ends = " and ".join(
+                f"{number(row['gain'], sign=True)} dB with T = {row['steps']}{_cost(row, where)}"
+                for row in (first, last)
+            )
+            sentences.append(
+                f"Under {protocol_label(level)} the gain is {ends} in the {where}; "
+                f"the largest, {number(best['gain'], sign=True)} dB, is that of T = {best['steps']}."
+            )
+    return sentences
+
+
+def _cost(row, where):
+    minutes = row["training_minutes"]
+    return "" if where == "test" or pd.isna(minutes) else f" ({duration(60 * minutes)} of training)"
