@@ -44,7 +44,7 @@ rule compare_variants:
     input:
         metrics=[path for name, settings in STUDIES.items() for path in measurements(name, settings)],
         trainings=[f"results/{study}/model/training.json" for study in TRAINED.values()],
-        courses=rules.collect_courses.output if TRAINED else [],
+        courses=rules.collect_courses.output[0] if TRAINED else [],
     output:
         table=report(f"{RESULTS}/tables/variants.csv", category="Tables", caption="../report/table_variants.rst"),
         markdown=f"{RESULTS}/tables/variants.md",
