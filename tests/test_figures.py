@@ -460,7 +460,7 @@ def test_tuning_has_a_panel_for_each_rival(tmp_path, paths):
     figure = draw_tuning.main(*tuning_tables(tmp_path), **paths, **wanted.settings)
     panels = {panel.get_title("left"): panel for panel in figure.axes if panel.get_visible()}
     titles = [LABELS[name] for name in ("scalar-train", "nlm", "scalar-features", "scalar-features", "scalar-sure")]
-    titles[2] += ": models"
+    titles[2] = draw_tuning.MODELS
     assert [panel.get_title("left") for panel in figure.axes if panel.get_visible()] == titles
     nlm = panels[LABELS["nlm"]]
     assert [line.get_linestyle() for line in nlm.lines[::2]] == ["-", "-", "--", "--"]
@@ -497,9 +497,11 @@ def test_unrolling_is_drawn_over_the_number_of_iterations(tmp_path, paths):
     wanted = figures.figures(config)["unrolling"]
     figure = draw_unrolling.main(tmp_path / "variants.csv", **paths, **wanted.settings)
     gain, minutes, test = figure.axes
-    assert gain.lines[1].get_xydata().tolist() == [[8, 1.0], [64, 1.5]]  # the first is the line at 0
+    first, second = gain.lines[1::2]  # the one before is the line at 0, those between are the hollow points
+    np.testing.assert_allclose(np.sqrt(first.get_xdata() * second.get_xdata()), [8, 64])  # drawn side by side
+    assert first.get_ydata().tolist() == [1.0, 1.5] and first.get_xdata()[0] < 8
     assert minutes.lines[0].get_xydata().tolist() == [[8, 2], [64, 8]]
-    assert test.lines[1].get_xydata().tolist() == [[16, 0.5], [256, 1.5]]
+    assert test.lines[1].get_ydata().tolist() == [0.5, 1.5]
     assert [text.get_text() for text in test.get_xticklabels()] == ["16", "256"]
     only = figures.figures(CONFIG | {"variants": {"other": variants["other"]}})
     assert "variants" in only and "unrolling" not in only

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 import build_report
-from tvmap import page
+from tvmap import findings, page
 from tvmap import tables as page_tables
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
@@ -338,6 +338,12 @@ def test_failures_and_speed_are_said_by_their_numbers(small, tmp_path):
     words = "the oracle λ in 2 of 3 bins of detail, by 50 % at most (detail 0.010); it is not lower at detail 0.030,"
     assert text.count(f"{words} and there up to 20 % higher.") == 2
     assert text.count("the map gains nothing or loses on 4 of 4 images; the smallest gain is +0.00 dB, on IM-0000") == 2
+    table = pandas.DataFrame({"protocol": "a", "bin": range(1, 7), "detail": range(1, 7), "mse": 0.2})
+    errors = [0.1, 0.2, 0.3, 0.4, 0.1, 0.2]
+    table = pandas.concat([table.assign(method="scalar-oracle-psnr"), table.assign(method="map", mse=errors)])
+    (sentence,) = findings.block_failures(table, {"a": 0.5})
+    assert "in 2 of 6 bins" in sentence
+    assert "not lower at detail 2.000 to 4.000, 6.000, and there up to 100 % higher" in sentence
     goal = "the published gain of +1.30 dB on the validation images"
     assert f"The shortest training that reaches {goal} is that of the study: 30.0 s." in text
     arguments = study(tmp_path / "study")
@@ -479,3 +485,15 @@ def test_page_in_a_browser(small, tmp_path, width):
     assert found["overflow"] <= 0 and found["flat"] == 0
     messages = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
     assert len(messages) == 1 and "probe ran" in messages[0], messages
+
+
+def test_rules_are_compared_with_the_oracle(tmp_path):
+    rows = [
+        {"protocol": "a", "draw": 0, "id": f"i{k}", "method": m, "psnr": 30, "weight_mean": weight}
+        for m, weights in (("scalar-sure-blind", (0.1, 0.3, 0.2)), ("scalar-oracle-psnr", (0.1, 0.2, 0.3)))
+        for k, weight in enumerate(weights)
+    ]
+    choices = findings.rule_choices(pandas.DataFrame(rows))
+    assert page_tables.rules_table(choices) == [
+        ["a", "scalar λ, SURE, σ estimated", "3", "0.200 ± 0.100", "0.200 ± 0.100", "+0.000", "0.067", "0.50"]
+    ]

@@ -7,6 +7,7 @@ from tvmap.methods import CLASSICAL, LABELS, base, protocol_label
 
 TUNING = ("protocol", "method", "candidate", "psnr", "error", "chosen")
 COLUMNS = 3  # of panels
+MODELS = "models of λ, from features"
 
 
 def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
@@ -26,7 +27,7 @@ def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
     styles = plotting.protocol_styles(protocols)
     for panel, (draw, table, name) in zip(axes.flat, drawn, strict=False):
         draw(panel, table[table["base"] == name], styles)
-        panel.set_title(LABELS[name] + (": models" if draw is draw_errors else ""), loc="left")
+        panel.set_title(MODELS if draw is draw_errors else LABELS[name], loc="left")
     for panel in axes.flat[len(drawn) :]:
         panel.set_visible(False)
     handles = [Line2D([], [], label=protocol_label(level), **styles[name]) for name, level in protocols.items()]

@@ -5,6 +5,7 @@ from tvmap.methods import protocol_label
 
 COLUMNS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high", "training_minutes")
 EMPTY = ("variant", "gain_low", "gain_high", "training_minutes")
+APART = 0.16  # octaves between the points of two protocols, so that no interval hides another
 
 
 def main(variants_path, png_path, pdf_path, protocols, training_steps, test_steps):
@@ -36,8 +37,9 @@ def main(variants_path, png_path, pdf_path, protocols, training_steps, test_step
 def draw_gain(panel, part, styles, protocols):
     """Draw the mean gain and its interval over T, a curve for each protocol."""
     panel.axhline(0, color=plotting.GREY, linewidth=0.8)
-    for protocol, style in styles.items():
+    for k, (protocol, style) in enumerate(styles.items()):
         rows = part[part["protocol"] == protocol]
+        rows = rows.assign(steps=rows["steps"] * 2 ** (APART * (k - (len(styles) - 1) / 2)))
         panel.plot(rows["steps"], rows["gain"], label=protocol_label(protocols[protocol]), **style)
         panel.vlines(rows["steps"], rows["gain_low"], rows["gain_high"], color=style["color"], linewidth=1.2)
         study = rows[rows["variant"] == ""]

@@ -16,6 +16,7 @@ Where to find what (equation numbers are the dissertation's):
     features      λ by regression from the noisy image          classical  isotropic TV, NLM, wavelets, BM3D
     comparison    paired differences of methods, shares         variants   a study beside its variants
     explain       the solver's course, Λ against detail     looks          who saw the test images, and when
+    courses       how soon a training is good               findings       what the numbers say, in sentences
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13.

@@ -35,7 +35,7 @@ def block_failures(failures, protocols):
         table = part.pivot(index="bin", columns="method", values="mse")
         detail = part.drop_duplicates("bin").set_index("bin")["detail"].map("{:.3f}".format)
         change = 100 * (table["map"] / table[ORACLES["psnr"]] - 1)
-        most, least, worse = change.idxmin(), change.idxmax(), change[change >= 0]
+        most, least, worse = change.idxmin(), change.idxmax(), change[change >= 0].index
         text = (
             f"Under {protocol_label(protocols[protocol])} the mean squared error of the map is lower than that of the "
             f"oracle λ in {len(change) - len(worse)} of {len(change)} bins of detail"
@@ -43,12 +43,18 @@ def block_failures(failures, protocols):
         if change[most] < 0:
             text += f", by {number(-change[most], 0)} % at most (detail {detail[most]})"
         if len(worse):
-            where = ", ".join(detail[worse.index])
+            where = ", ".join(detail[low] + (f" to {detail[high]}" if high > low else "") for low, high in _runs(worse))
             text += f"; it is not lower at detail {where}, and there up to {number(change[least], 0)} % higher."
         else:
             text += f" and by {number(-change[least], 0)} % at least (detail {detail[least]})."
         sentences.append(text)
     return sentences
+
+
+def _runs(numbers):
+    """(first, last) of the runs of consecutive whole numbers in `numbers`, ascending."""
+    ends = [k for k in numbers if k + 1 not in numbers]
+    return zip((k for k in numbers if k - 1 not in numbers), ends, strict=True)
 
 
 def image_failures(gains, protocols):

@@ -194,15 +194,15 @@ def variants_table(variants):
 
 def rules_head():
     """Column titles of `rules_table`."""
-    return ["Rule", "Noise", "n", "λ", "λ, oracle (PSNR)", "Mean difference", "Mean distance", "Rank correlation"]
+    return ["Noise", "Rule", "n", "λ", "λ, oracle (PSNR)", "Mean difference", "Mean distance", "Rank correlation"]
 
 
 def rules_table(choices):
-    """λ chosen without the clean image beside the oracle's: one row a rule and protocol."""
+    """λ chosen without the clean image beside the oracle's: one row a protocol and rule."""
     return [
         [
-            LABELS[method],
             protocol,
+            LABELS[method],
             str(len(rows)),
             mean_std(rows.weight.mean(), rows.weight.std(), 3),
             mean_std(rows.oracle.mean(), rows.oracle.std(), 3),
@@ -210,7 +210,7 @@ def rules_table(choices):
             number((rows.weight - rows.oracle).abs().mean(), 3),
             number(rank_correlation(rows.weight, rows.oracle)),
         ]
-        for (method, protocol), rows in choices.groupby(["method", "protocol"], sort=False)
+        for (protocol, method), rows in choices.groupby(["protocol", "method"], sort=False)
     ]
 
 
