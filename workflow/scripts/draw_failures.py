@@ -1,7 +1,8 @@
 """Where the map fails: error of map and oracle λ against local detail, and gain of each image against its noise."""
 
+import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from tvmap import findings, plotting, tables, tabular
 from tvmap.methods import LABELS, ORACLES, protocol_label
@@ -41,7 +42,7 @@ def draw_blocks(panel, part):
     panel.set(xscale="log", yscale="log", ylabel="mean squared error")
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: np.format_float_positional(value, trim="-")))
         axis.set_minor_locator(NullLocator())
     panel.legend(loc="upper left", handlelength=2)
 
