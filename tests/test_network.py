@@ -1,10 +1,11 @@
 """NET_Θ: the published structure, the output function, any size, safe weights."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from tvmap import figures, network
+from tvmap import features, figures, network
 from tvmap.errors import StudyError
 from tvmap.solver import solve
 
@@ -145,3 +146,32 @@ def test_direct_network_is_kept_as_such(tmp_path):
     direct = network.build(predicts="image", seed=3)
     network.save_weights(tmp_path / "a.safetensors", direct.unet.state_dict(), {"predicts": "image"})
     assert network.load_network(tmp_path / "a.safetensors").predicts == "image"
+
+
+def test_the_noise_estimate_is_that_of_the_features():
+    z = (
+        0.3
+        * torch.randn(3, 1, 40, 41, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([0.1, 1, 3])[:, None, None, None]
+    )
+    expected = [features.noise_std(image) for image in z[:, 0].numpy()]
+    np.testing.assert_allclose(network.noise_std(z).flatten(), expected, rtol=2e-3)  # median of an even number
+    np.testing.assert_allclose(
+        network.noise_std(z[..., 1:]).flatten(), [features.noise_std(i) for i in z[:, 0, :, 1:].numpy()], rtol=2e-3
+    )
+    assert (network.noise_std(torch.rand(2, 1, 1, 9)) == 0).all()
+
+
+def test_noise_as_an_input(tmp_path):
+    model = network.build(noise_input=True, padding=4, seed=0)
+    assert sum(p.numel() for p in model.parameters()) == network.N_PARAMETERS + 9 * network.CHANNELS[0]
+    z = torch.rand(2, 1, 24, 16)
+    given = []
+    model.unet.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    weight = model(z)
+    assert given[0].shape == (2, 2, 32, 24)
+    for image, channel in zip(z, given[0][:, 1], strict=True):
+        assert (channel == network.NOISE_SCALE * network.noise_std(image[None])).all()
+    path = tmp_path / "w.safetensors"
+    network.save_weights(path, model.unet.state_dict(), {"noise_input": True, "padding": 4})
+    torch.testing.assert_close(network.load_network(path)(z), weight)

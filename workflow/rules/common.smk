@@ -122,6 +122,10 @@ def archive_of_images(wildcards):
     return sources.get(config["data"]["source"], [])
 
 
+def views_of_split(wildcards):
+    return config["training"]["views"] if wildcards.split == "train" else 1
+
+
 def protocol_value(wildcards):
     return config["noise"]["protocols"][wildcards.protocol]
 

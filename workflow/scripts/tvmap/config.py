@@ -178,6 +178,8 @@ def _check_together(config):
         raise StudyError(f"data.fold.number: {number} is above data.fold.of, {of}; lower it")
     if training["crop"] is not None and training["crop"] > data["size"]:
         raise StudyError(f"training.crop: {training['crop']} is larger than data.size, {data['size']}; lower it")
+    if training["views"] > 1 and data["source"] == "sample":
+        raise StudyError(f"training.views: {training['views']}, but photographs are cut into tiles; set it to 1")
     if training["validation_protocol"] not in noise["protocols"]:
         names = ", ".join(noise["protocols"])
         name = training["validation_protocol"]

@@ -44,7 +44,7 @@ class Steps:
         self.optimiser = make_optimiser(self.parameters)
         self.moments = moments(self.optimiser)
         self.averages, self.decay = list(averages), decay
-        self.rates = torch.zeros(-(-len(batches.images) // batches.size), device=device)
+        self.rates = torch.zeros(-(-batches.n // batches.size), device=device)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.gradient_norm = torch.zeros((), device=device)
         self._by_size = {}

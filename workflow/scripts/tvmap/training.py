@@ -93,9 +93,10 @@ def train(
 ):
     """Train and write last.safetensors, best.safetensors, history.csv into `folder`; return a summary dict.
 
-    images: float32 (n, H, W) in [0, 1]; validation: (clean, noisy), tensors (n, 1, H, W); settings: `training` of the
-    config; network, solver: its sections of these names. The furthest checkpoint of this `fingerprint` at
-    `checkpoint_path` or among `earlier` is resumed; it is written anew every `checkpoint_seconds` and at the end.
+    images: float32 (n, H, W) or (n, views, H, W) in [0, 1]; validation: (clean, noisy), tensors (n, 1, H, W); settings:
+    `training` of the config; network, solver: its sections of these names. The furthest checkpoint of this
+    `fingerprint` at `checkpoint_path` or among `earlier` is resumed; it is written anew every `checkpoint_seconds` and
+    at the end.
     """
     started, folder = time.perf_counter(), Path(folder)
     network_settings = {**network, "precision": settings["precision"]}
