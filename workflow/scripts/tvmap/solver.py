@@ -137,8 +137,9 @@ def _threaded(function, n):
 def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
-    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, `pdhg_triton` on a GPU, the
-    reference `pdhg` for what these cannot do (isotropic norm, other devices, no Triton), and says so once.
+    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` or `isotropic_numba` on the CPU,
+    `pdhg_triton` on a GPU, the reference `pdhg` for what these cannot do (isotropic norm on a GPU, other devices, no
+    Triton), and says so once.
     """
     weight = as_weight(weight, z)
     fault = ""
