@@ -11,7 +11,7 @@ Where to find what (equation numbers are the dissertation's):
     pdhg_numba    the same and its gradient, fast on a CPU      steps      one step: loss, gradient, Adam
     isotropic_numba    that for the isotropic norm              batches    what a step draws; graphs: CUDA graphs
     pdhg_triton   the same on a GPU                             noise      z = x + noise, keyed by image
-    solver        picks one of the four
+    closed_form   the gradient at convergence, by regions       solver     picks one of these
     philox        normal numbers by key, on any device          grid       the 81-point search for λ
     blind         λ by SURE or the discrepancy principle        oracle     Λ fitted to the clean image, the bound
     features      λ by regression from the noisy image          classical  isotropic TV, NLM, wavelets, BM3D

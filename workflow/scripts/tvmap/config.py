@@ -178,6 +178,12 @@ def _check_together(config):
         raise StudyError(f"data.fold.number: {number} is above data.fold.of, {of}; lower it")
     if training["crop"] is not None and training["crop"] > data["size"]:
         raise StudyError(f"training.crop: {training['crop']} is larger than data.size, {data['size']}; lower it")
+    if training["gradient"] == "closed_form" and (
+        config["solver"]["norm"] != "anisotropic" or config["device"] == "cuda"
+    ):
+        raise StudyError(
+            "training.gradient: closed_form is for solver.norm anisotropic and device cpu; set it to unrolled, or these"
+        )
     if training["validation_protocol"] not in noise["protocols"]:
         names = ", ".join(noise["protocols"])
         name = training["validation_protocol"]

@@ -16,6 +16,8 @@ from .pdhg import as_weight, objective, pdhg, primal_dual_gap
 log = logging.getLogger("tvmap")
 _said = set()
 
+GRADIENTS = ("unrolled", "closed_form")
+
 
 class Solution(NamedTuple):
     """x_T and q_T with the certificate of x_T: primal value and primal-dual gap, one float64 number an image."""
@@ -77,6 +79,29 @@ class _NumbaPDHG(torch.autograd.Function):
         )
 
 
+class _ClosedFormPDHG(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
+        x, q = _NumbaPDHG.apply(z.detach(), weight.detach(), "anisotropic", iterations, boundary, dual_start, lipschitz)
+        ctx.save_for_backward(x, q, weight)
+        ctx.boundary = boundary
+        ctx.mark_non_differentiable(q)
+        return x, q
+
+    @staticmethod
+    def backward(ctx, grad_x, _):
+        from . import closed_form
+
+        x, q, weight = (tensor.detach() for tensor in ctx.saved_tensors)
+        maps = weight.expand(len(x), -1, *x.shape[-2:])
+
+        def one(b):
+            return closed_form.gradients(grad_x[b], x[b], q[b], maps[b], ctx.boundary)
+
+        grad_z, grad_weight = (torch.stack(parts) for parts in zip(*_threaded(one, len(x)), strict=True))
+        return grad_z, _sum_to(grad_weight, weight.shape), *[None] * 4
+
+
 class _TritonPDHG(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
@@ -134,18 +159,37 @@ def _threaded(function, n):
         torch.set_flush_denormal(bool(flushed))
 
 
-def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
+def solve(
+    z,
+    weight,
+    iterations=256,
+    boundary="periodic",
+    norm="anisotropic",
+    dual_start="zero",
+    lipschitz=3,
+    gradient="unrolled",
+):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
-    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` or `isotropic_numba` on the CPU,
+    Differentiable in z and weight: exactly for these T steps ("unrolled"), or as if x_T were the solution
+    ("closed_form", see there; the anisotropic norm on the CPU). Runs `pdhg_numba` or `isotropic_numba` on the CPU,
     `pdhg_triton` on a GPU, the reference `pdhg` for what these cannot do (isotropic norm on a GPU, other devices, no
     Triton), and says so once.
     """
+    if gradient not in GRADIENTS:
+        raise ValueError(f"gradient must be one of {GRADIENTS}, not {gradient!r}")
     weight = as_weight(weight, z)
     fault = ""
+    if gradient == "closed_form" and not (norm == "anisotropic" and z.device.type == "cpu"):
+        raise StudyError(
+            f"gradient: closed_form is for the anisotropic norm on the CPU, not {norm} on {z.device.type}; "
+            "set training.gradient to unrolled, or solver.norm and device to these"
+        )
     if norm in NORMS and z.device.type == "cpu":
         # Row pieces of the compiled solver are contiguous whatever the memory format of the network's output.
         z, weight = z.contiguous(), weight.contiguous()
+        if gradient == "closed_form":
+            return _ClosedFormPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
         return _NumbaPDHG.apply(z, weight, norm, iterations, boundary, dual_start, lipschitz)
     if norm == "anisotropic" and z.device.type == "cuda":
         fault = _triton_fault(z.device)
