@@ -103,6 +103,11 @@ def test_schema_lists_the_keys_of_config_yaml_and_describes_them():
         ({"grid": {"minimum": 0.8}}, "grid.maximum: 0.8 is not above grid.minimum, 0.8"),
         ({"training": {"crop": 512}}, "training.crop: 512 is larger than data.size, 256"),
         (
+            {"training": {"gradient": "closed_form"}, "solver": {"norm": "isotropic"}},
+            "training.gradient: closed_form is for solver.norm anisotropic and device cpu; set it to unrolled",
+        ),
+        ({"training": {"gradient": "closed_form"}, "device": "cuda"}, "training.gradient: closed_form is for"),
+        (
             {"training": {"validation_protocol": "fixed"}},
             "training.validation_protocol: 'fixed' is not in noise.protocols; use one of fixed0.5, uniform",
         ),

@@ -17,6 +17,7 @@ SETTINGS = {
     "schedule": "one_cycle",
     "clip_gradient": None,
     "iterations": 8,
+    "gradient": "unrolled",
     "precision": "float32",
     "flips": True,
     "crop": 12,
@@ -177,6 +178,17 @@ def test_it_learns(tmp_path):
     run(tmp_path / "a", images, settings, noise_level=0.5)
     losses = [float(row["train_loss"]) for row in history(tmp_path / "a")]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:3])
+
+
+def test_the_gradient_of_the_solution_trains_too(tmp_path):
+    """After many iterations it is that of the steps, so the trainings begin alike; a validation asks for none."""
+    for gradient in ("unrolled", "closed_form"):
+        run(tmp_path / gradient, settings={**SETTINGS, "gradient": gradient, "iterations": 2000, "crop": None})
+    losses = [[float(row["train_loss"]) for row in history(tmp_path / g)] for g in ("unrolled", "closed_form")]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01) and losses[0] != losses[1]
+    run(tmp_path / "few", settings={**SETTINGS, "gradient": "closed_form"})
+    run(tmp_path / "steps")
+    assert contents(tmp_path / "few") != contents(tmp_path / "steps")
 
 
 def test_schedule_of_the_rate(tmp_path):

@@ -180,6 +180,12 @@ def _check_together(config):
         raise StudyError(f"training.crop: {training['crop']} is larger than data.size, {data['size']}; lower it")
     if training["views"] > 1 and data["source"] == "sample":
         raise StudyError(f"training.views: {training['views']}, but photographs are cut into tiles; set it to 1")
+    if training["gradient"] == "closed_form" and (
+        config["solver"]["norm"] != "anisotropic" or config["device"] == "cuda"
+    ):
+        raise StudyError(
+            "training.gradient: closed_form is for solver.norm anisotropic and device cpu; set it to unrolled, or these"
+        )
     if training["validation_protocol"] not in noise["protocols"]:
         names = ", ".join(noise["protocols"])
         name = training["validation_protocol"]

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 
 from .errors import StudyError
+from .operators import NORMS
 from .pdhg import as_weight, objective, pdhg, primal_dual_gap
 
 log = logging.getLogger("tvmap")
 _said = set()
+
+GRADIENTS = ("unrolled", "closed_form")
 
 
 class Solution(NamedTuple):
@@ -30,40 +33,73 @@ class Solution(NamedTuple):
         return self.gap / self.primal.clamp_min(torch.finfo(torch.float64).tiny)
 
 
+def _compiled_pdhg(norm):
+    """The module of the compiled solver with this norm."""
+    if norm == "isotropic":
+        from . import isotropic_numba
+
+        return isotropic_numba
+    from . import pdhg_numba
+
+    return pdhg_numba
+
+
 class _NumbaPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
-        from . import pdhg_numba
-
+    def forward(ctx, z, weight, norm, iterations, boundary, dual_start, lipschitz):
+        compiled = _compiled_pdhg(norm)
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         maps = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
         images = z.detach().numpy()
 
         def one(b):
-            return pdhg_numba.forward(images[b, 0], maps[b], iterations, boundary, dual_start, lipschitz, keep_codes)
+            return compiled.forward(images[b, 0], maps[b], iterations, boundary, dual_start, lipschitz, keep_codes)
 
         x, q, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
-        ctx.weight_shape, ctx.options = weight.shape, (boundary, dual_start, lipschitz)
+        ctx.weight_shape, ctx.norm, ctx.options = weight.shape, norm, (boundary, dual_start, lipschitz)
         q = torch.stack([torch.from_numpy(a) for a in q])
         ctx.mark_non_differentiable(q)
         return torch.stack([torch.from_numpy(a) for a in x])[:, None], q
 
     @staticmethod
     def backward(ctx, grad_x, _):
-        from . import pdhg_numba
-
-        gradients, maps = grad_x.contiguous().numpy(), ctx.weight_shape[1]
+        gradients, compiled = grad_x.contiguous().numpy(), _compiled_pdhg(ctx.norm)
+        maps = {"maps": ctx.weight_shape[1]} if ctx.norm == "anisotropic" else {}
 
         def one(b):
-            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *ctx.options, maps, ctx.needs_input_grad[0])
+            codes, with_z = ctx.codes[b], ctx.needs_input_grad[0]
+            return compiled.backward(gradients[b, 0], codes, *ctx.options, with_z=with_z, **maps)
 
         grad_z, grad_weight = zip(*_threaded(one, len(gradients)), strict=True)
         grad_weight = torch.stack([torch.from_numpy(a) for a in grad_weight])
         return (
             torch.stack([torch.from_numpy(a) for a in grad_z])[:, None] if ctx.needs_input_grad[0] else None,
             _sum_to(grad_weight, ctx.weight_shape),
-            *[None] * 4,
+            *[None] * 5,
         )
+
+
+class _ClosedFormPDHG(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
+        x, q = _NumbaPDHG.apply(z.detach(), weight.detach(), "anisotropic", iterations, boundary, dual_start, lipschitz)
+        ctx.save_for_backward(x, q, weight)
+        ctx.boundary = boundary
+        ctx.mark_non_differentiable(q)
+        return x, q
+
+    @staticmethod
+    def backward(ctx, grad_x, _):
+        from . import closed_form
+
+        x, q, weight = (tensor.detach() for tensor in ctx.saved_tensors)
+        maps = weight.expand(len(x), -1, *x.shape[-2:])
+
+        def one(b):
+            return closed_form.gradients(grad_x[b], x[b], q[b], maps[b], ctx.boundary)
+
+        grad_z, grad_weight = (torch.stack(parts) for parts in zip(*_threaded(one, len(x)), strict=True))
+        return grad_z, _sum_to(grad_weight, weight.shape), *[None] * 4
 
 
 class _TritonPDHG(torch.autograd.Function):
@@ -123,18 +159,38 @@ def _threaded(function, n):
         torch.set_flush_denormal(bool(flushed))
 
 
-def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
+def solve(
+    z,
+    weight,
+    iterations=256,
+    boundary="periodic",
+    norm="anisotropic",
+    dual_start="zero",
+    lipschitz=3,
+    gradient="unrolled",
+):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
-    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, `pdhg_triton` on a GPU, the
-    reference `pdhg` for what these cannot do (isotropic norm, other devices, no Triton), and says so once.
+    Differentiable in z and weight: exactly for these T steps ("unrolled"), or as if x_T were the solution
+    ("closed_form", see there; the anisotropic norm on the CPU). Runs `pdhg_numba` or `isotropic_numba` on the CPU,
+    `pdhg_triton` on a GPU, the reference `pdhg` for what these cannot do (isotropic norm on a GPU, other devices, no
+    Triton), and says so once.
     """
+    if gradient not in GRADIENTS:
+        raise ValueError(f"gradient must be one of {GRADIENTS}, not {gradient!r}")
     weight = as_weight(weight, z)
     fault = ""
-    if norm == "anisotropic" and z.device.type == "cpu":
+    if gradient == "closed_form" and not (norm == "anisotropic" and z.device.type == "cpu"):
+        raise StudyError(
+            f"gradient: closed_form is for the anisotropic norm on the CPU, not {norm} on {z.device.type}; "
+            "set training.gradient to unrolled, or solver.norm and device to these"
+        )
+    if norm in NORMS and z.device.type == "cpu":
         # Row pieces of the compiled solver are contiguous whatever the memory format of the network's output.
         z, weight = z.contiguous(), weight.contiguous()
-        return _NumbaPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
+        if gradient == "closed_form":
+            return _ClosedFormPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
+        return _NumbaPDHG.apply(z, weight, norm, iterations, boundary, dual_start, lipschitz)
     if norm == "anisotropic" and z.device.type == "cuda":
         fault = _triton_fault(z.device)
         if not fault:

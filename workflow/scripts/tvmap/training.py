@@ -112,7 +112,8 @@ def train(
     batches = Batches(images, seed, batch_size, device, noise_level=noise_level, noise_kind=noise_kind, **cut)
     averages = reported.parameters() if settings["ema"] else ()
     options = {"clip": settings["clip_gradient"], "averages": averages, "decay": settings["ema"]}
-    steps = Steps(model, batches, {**solver, "iterations": settings["iterations"]}, **options)
+    unrolled = {**solver, **{name: settings[name] for name in ("iterations", "gradient")}}
+    steps = Steps(model, batches, unrolled, **options)
 
     state = {"step": 0, "loss": 0.0, "history": [], "best": None, "best_epoch": 0, "seconds": 0.0}
     checkpoint = _resume([checkpoint_path, *earlier], fingerprint, n_steps)
