@@ -10,6 +10,7 @@ is what Algorithm 1 iterates on. Autograd works through every line.
 import math
 
 import torch
+from torch.autograd import forward_ad
 
 from .operators import gradient, gradient_adjoint, project_dual
 
@@ -17,14 +18,20 @@ DUAL_STARTS = ("zero", "image")
 LIPSCHITZ = {3: 3.0, "sqrt13": math.sqrt(13)}
 
 
-def step_sizes(lipschitz=3):
-    """(primal_step τ, dual_step σ) = (1/L, 1/L), so that τσ‖[I; ∇]‖² ≤ 1 (Chambolle, Pock 2011; Sidky et al. 2012).
+def step_sizes(lipschitz=3, log_ratio=0.0):
+    """(primal_step τ, dual_step σ) = (exp(ρ)/L, exp(−ρ)/L).
+
+    So τσL² = 1 for every ρ: the steps are as long as they may be, τσ‖[I; ∇]‖² ≤ 1, and PDHG converges (Chambolle, Pock
+    2011, theorem 1; Sidky et al. 2012). ρ only says how the length is shared: one number, and not steps for each
+    iteration, so that it means something for every T, also one that it was not learned with.
 
     `lipschitz`: 3, the bound √(1 + 8) in two dimensions, or "sqrt13", a bound in three (the published code's).
+    `log_ratio`: ρ, a number or a tensor without dimensions.
     """
     if lipschitz not in LIPSCHITZ:
         raise ValueError(f"lipschitz must be one of {list(LIPSCHITZ)}, not {lipschitz!r}")
-    return 1 / LIPSCHITZ[lipschitz], 1 / LIPSCHITZ[lipschitz]
+    exp = torch.exp if isinstance(log_ratio, torch.Tensor) else math.exp
+    return exp(log_ratio) / LIPSCHITZ[lipschitz], exp(-log_ratio) / LIPSCHITZ[lipschitz]
 
 
 def as_weight(weight, z):
@@ -33,15 +40,25 @@ def as_weight(weight, z):
     return weight.reshape(-1, 1, 1, 1) if weight.ndim < 2 else weight
 
 
-def pdhg(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
+def pdhg(
+    z,
+    weight,
+    iterations=256,
+    boundary="periodic",
+    norm="anisotropic",
+    dual_start="zero",
+    lipschitz=3,
+    log_ratio=0.0,
+):
     """Algorithm 1: T = `iterations` steps from x₀ = x̄₀ = z, q₀ = 0 and p₀ = 0 ("zero") or z ("image").
 
-    z: (B, 1, H, W); weight: see `as_weight`, not negative. Returns (x_T, q_T), shapes (B, 1, H, W) and (B, 2, H, W).
+    z: (B, 1, H, W); weight: see `as_weight`, not negative; lipschitz, log_ratio: see `step_sizes`. Returns (x_T, q_T),
+    shapes (B, 1, H, W) and (B, 2, H, W).
     """
     if dual_start not in DUAL_STARTS:
         raise ValueError(f"dual_start must be one of {DUAL_STARTS}, not {dual_start!r}")
     weight = as_weight(weight, z)
-    primal_step, dual_step = step_sizes(lipschitz)
+    primal_step, dual_step = step_sizes(lipschitz, log_ratio)
     x = x_bar = z
     p = torch.zeros_like(z) if dual_start == "zero" else z
     q = torch.zeros_like(z).repeat(1, 2, 1, 1)
@@ -51,6 +68,17 @@ def pdhg(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dua
         x_old, x = x, x - primal_step * (p + gradient_adjoint(q, boundary))
         x_bar = 2 * x - x_old  # θ = 1
     return x, q
+
+
+def ratio_derivative(z, weight, *, log_ratio, **options):
+    """∂x_T/∂ρ, (B, 1, H, W), of `pdhg` with these arguments; the same for every loss, and exact for the T steps.
+
+    In forward mode: every iterate takes its derivative along, so that none has to be stored.
+    """
+    ratio = torch.as_tensor(log_ratio, dtype=z.dtype, device=z.device).detach()
+    with torch.no_grad(), forward_ad.dual_level():
+        x, _ = pdhg(z, weight, log_ratio=forward_ad.make_dual(ratio, torch.ones_like(ratio)), **options)
+        return forward_ad.unpack_dual(x).tangent
 
 
 def objective(x, z, weight, boundary="periodic", norm="anisotropic"):

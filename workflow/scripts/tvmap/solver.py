@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .errors import StudyError
-from .pdhg import as_weight, objective, pdhg, primal_dual_gap
+from .pdhg import as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
 
 log = logging.getLogger("tvmap")
 _said = set()
@@ -32,7 +32,7 @@ class Solution(NamedTuple):
 
 class _NumbaPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
+    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
         from . import pdhg_numba
 
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
@@ -40,10 +40,11 @@ class _NumbaPDHG(torch.autograd.Function):
         images = z.detach().numpy()
 
         def one(b):
-            return pdhg_numba.forward(images[b, 0], maps[b], iterations, boundary, dual_start, lipschitz, keep_codes)
+            options = boundary, dual_start, lipschitz, keep_codes, log_ratio
+            return pdhg_numba.forward(images[b, 0], maps[b], iterations, *options)
 
         x, q, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
-        ctx.weight_shape, ctx.options = weight.shape, (boundary, dual_start, lipschitz)
+        ctx.weight_shape, ctx.options, ctx.log_ratio = weight.shape, (boundary, dual_start, lipschitz), log_ratio
         q = torch.stack([torch.from_numpy(a) for a in q])
         ctx.mark_non_differentiable(q)
         return torch.stack([torch.from_numpy(a) for a in x])[:, None], q
@@ -55,25 +56,27 @@ class _NumbaPDHG(torch.autograd.Function):
         gradients, maps = grad_x.contiguous().numpy(), ctx.weight_shape[1]
 
         def one(b):
-            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *ctx.options, maps, ctx.needs_input_grad[0])
+            options = *ctx.options, maps, ctx.needs_input_grad[0], ctx.log_ratio
+            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *options)
 
         grad_z, grad_weight = zip(*_threaded(one, len(gradients)), strict=True)
         grad_weight = torch.stack([torch.from_numpy(a) for a in grad_weight])
         return (
             torch.stack([torch.from_numpy(a) for a in grad_z])[:, None] if ctx.needs_input_grad[0] else None,
             _sum_to(grad_weight, ctx.weight_shape),
-            *[None] * 4,
+            *[None] * 5,
         )
 
 
 class _TritonPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
+    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
         from . import pdhg_triton
 
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        x, q, ctx.codes = pdhg_triton.forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes)
-        ctx.weight_shape, ctx.options = weight.shape, (iterations, boundary, dual_start, lipschitz)
+        options = iterations, boundary, dual_start, lipschitz
+        x, q, ctx.codes = pdhg_triton.forward(z, weight, *options, keep_codes, log_ratio)
+        ctx.weight_shape, ctx.options, ctx.log_ratio = weight.shape, options, log_ratio
         ctx.mark_non_differentiable(q)
         return x, q
 
@@ -81,8 +84,9 @@ class _TritonPDHG(torch.autograd.Function):
     def backward(ctx, grad_x, _):
         from . import pdhg_triton
 
-        grad_z, grad_weight = pdhg_triton.backward(grad_x, ctx.codes, *ctx.options, ctx.needs_input_grad[0])
-        return grad_z, _sum_to(grad_weight, ctx.weight_shape), *[None] * 4
+        options = *ctx.options, ctx.needs_input_grad[0], ctx.log_ratio
+        grad_z, grad_weight = pdhg_triton.backward(grad_x, ctx.codes, *options)
+        return grad_z, _sum_to(grad_weight, ctx.weight_shape), *[None] * 5
 
 
 @functools.cache
@@ -123,26 +127,64 @@ def _threaded(function, n):
         torch.set_flush_denormal(bool(flushed))
 
 
-def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
+def _with_slope(x, log_ratio, z, weight, *options):
+    """x, and if `log_ratio` is a tensor that needs a gradient, x with its exact derivative by it; else nothing is done.
+
+    By the loops of `pdhg_numba` on a CPU, else by the reference. options: (iterations, boundary, dual_start, lipschitz).
+    """
+    if not (isinstance(log_ratio, torch.Tensor) and log_ratio.requires_grad and torch.is_grad_enabled()):
+        return x
+    fixed = log_ratio.detach()
+    if z.device.type == "cpu":
+        from . import pdhg_numba
+
+        maps, images = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy(), z.detach().numpy()
+        slopes = _threaded(lambda b: pdhg_numba.ratio_derivative(images[b, 0], maps[b], *options, fixed.item()), len(z))
+        slope = torch.stack([torch.from_numpy(a) for a in slopes])[:, None]
+    else:
+        _say_once(f"no fast derivative by the ratio of the steps on {z.device.type}: the reference runs")
+        names = "iterations", "boundary", "dual_start", "lipschitz"
+        slope = ratio_derivative(z, weight, log_ratio=fixed, **dict(zip(names, options, strict=True)))
+    return x + slope * (log_ratio - fixed)  # ρ − ρ = 0 has the slope 1
+
+
+def _say_once(message):
+    if message not in _said:
+        _said.add(message)
+        log.info(message)
+
+
+def solve(
+    z,
+    weight,
+    iterations=256,
+    boundary="periodic",
+    norm="anisotropic",
+    dual_start="zero",
+    lipschitz=3,
+    log_ratio=0.0,
+):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
-    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, `pdhg_triton` on a GPU, the
-    reference `pdhg` for what these cannot do (isotropic norm, other devices, no Triton), and says so once.
+    x_T is differentiable in z, weight and log_ratio, exactly for these T steps. Runs `pdhg_numba` on the CPU,
+    `pdhg_triton` on a GPU, the reference `pdhg` for what these cannot do (isotropic norm, other devices, no Triton),
+    and says so once.
     """
     weight = as_weight(weight, z)
-    fault = ""
+    fault, options = "", (iterations, boundary, dual_start, lipschitz)
+    fixed = log_ratio.detach() if isinstance(log_ratio, torch.Tensor) else log_ratio
     if norm == "anisotropic" and z.device.type == "cpu":
         # Row pieces of the compiled solver are contiguous whatever the memory format of the network's output.
         z, weight = z.contiguous(), weight.contiguous()
-        return _NumbaPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
+        x, q = _NumbaPDHG.apply(z, weight, *options, float(fixed))
+        return _with_slope(x, log_ratio, z, weight, *options), q
     if norm == "anisotropic" and z.device.type == "cuda":
         fault = _triton_fault(z.device)
         if not fault:
-            return _TritonPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
-    if (norm, z.device.type) not in _said:
-        _said.add((norm, z.device.type))
-        log.info("no fast solver for the %s norm on %s%s: the reference runs", norm, z.device.type, fault)
-    return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz)
+            x, q = _TritonPDHG.apply(z, weight, *options, fixed)
+            return _with_slope(x, log_ratio, z, weight, *options), q
+    _say_once(f"no fast solver for the {norm} norm on {z.device.type}{fault}: the reference runs")
+    return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz, log_ratio)
 
 
 def solve_certified(z, weight, **options):
