@@ -10,7 +10,6 @@ is what Algorithm 1 iterates on. Autograd works through every line.
 import math
 
 import torch
-from torch.autograd import forward_ad
 
 from .operators import gradient, gradient_adjoint, project_dual
 
@@ -21,9 +20,9 @@ LIPSCHITZ = {3: 3.0, "sqrt13": math.sqrt(13)}
 def step_sizes(lipschitz=3, log_ratio=0.0):
     """(primal_step τ, dual_step σ) = (exp(ρ)/L, exp(−ρ)/L).
 
-    So τσL² = 1 for every ρ: the steps are as long as they may be, τσ‖[I; ∇]‖² ≤ 1, and PDHG converges (Chambolle, Pock
-    2011, theorem 1; Sidky et al. 2012). ρ only says how the length is shared: one number, and not steps for each
-    iteration, so that it means something for every T, also one that it was not learned with.
+    So τσ‖[I; ∇]‖² ≤ τσL² = 1 for every ρ: convergence is guaranteed (Chambolle, Pock 2011; Sidky et al. 2012; with
+    equality Condat 2013), and only its pace depends on ρ. One number, and not a pair for each iteration: it means
+    something for every T, not only for that of the training.
 
     `lipschitz`: 3, the bound √(1 + 8) in two dimensions, or "sqrt13", a bound in three (the published code's).
     `log_ratio`: ρ, a number or a tensor without dimensions.
@@ -70,15 +69,31 @@ def pdhg(
     return x, q
 
 
-def ratio_derivative(z, weight, *, log_ratio, **options):
-    """∂x_T/∂ρ, (B, 1, H, W), of `pdhg` with these arguments; the same for every loss, and exact for the T steps.
+@torch.no_grad()
+def ratio_derivative(z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
+    """∂x_T/∂ρ, (B, 1, H, W), of `pdhg` with the anisotropic norm; exact for the T steps, and the same for every loss.
 
-    In forward mode: every iterate takes its derivative along, so that none has to be stored.
+    In forward mode: every iterate takes its derivative (d_) along, so that none has to be stored. dτ = τ, dσ = −σ, and
+    the projection passes on what it does not stop.
     """
-    ratio = torch.as_tensor(log_ratio, dtype=z.dtype, device=z.device).detach()
-    with torch.no_grad(), forward_ad.dual_level():
-        x, _ = pdhg(z, weight, log_ratio=forward_ad.make_dual(ratio, torch.ones_like(ratio)), **options)
-        return forward_ad.unpack_dual(x).tangent
+    weight = as_weight(weight, z)
+    primal_step, dual_step = step_sizes(lipschitz, log_ratio)
+    x = x_bar = z
+    p = torch.zeros_like(z) if dual_start == "zero" else z
+    q = torch.zeros_like(z).repeat(1, 2, 1, 1)
+    d_x, d_x_bar, d_p, d_q = (torch.zeros_like(tensor) for tensor in (x, x_bar, p, q))
+    for _ in range(iterations):
+        residual, differences = x_bar - z, gradient(x_bar, boundary)
+        p = (p + dual_step * residual) / (1 + dual_step)
+        d_p = (d_p + dual_step * (d_x_bar - residual + p)) / (1 + dual_step)
+        q = q + dual_step * differences
+        d_q = (d_q + dual_step * (gradient(d_x_bar, boundary) - differences)) * (q.abs() <= weight)
+        q = project_dual(q, weight)
+        change = primal_step * (p + gradient_adjoint(q, boundary))
+        d_change = change + primal_step * (d_p + gradient_adjoint(d_q, boundary))
+        x, d_x = x - change, d_x - d_change
+        x_bar, d_x_bar = x - change, d_x - d_change
+    return d_x
 
 
 def objective(x, z, weight, boundary="periodic", norm="anisotropic"):

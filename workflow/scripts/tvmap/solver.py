@@ -128,9 +128,9 @@ def _threaded(function, n):
 
 
 def _with_slope(x, log_ratio, z, weight, *options):
-    """x, and if `log_ratio` is a tensor that needs a gradient, x with its exact derivative by it; else nothing is done.
+    """x, with its exact derivative by `log_ratio` if that is a tensor that needs a gradient; else nothing is computed.
 
-    By the loops of `pdhg_numba` on a CPU, else by the reference. options: (iterations, boundary, dual_start, lipschitz).
+    On a CPU by `pdhg_numba`, else by the reference. options: iterations, boundary, dual_start, lipschitz.
     """
     if not (isinstance(log_ratio, torch.Tensor) and log_ratio.requires_grad and torch.is_grad_enabled()):
         return x
@@ -143,8 +143,7 @@ def _with_slope(x, log_ratio, z, weight, *options):
         slope = torch.stack([torch.from_numpy(a) for a in slopes])[:, None]
     else:
         _say_once(f"no fast derivative by the ratio of the steps on {z.device.type}: the reference runs")
-        names = "iterations", "boundary", "dual_start", "lipschitz"
-        slope = ratio_derivative(z, weight, log_ratio=fixed, **dict(zip(names, options, strict=True)))
+        slope = ratio_derivative(z, weight, *options, fixed)
     return x + slope * (log_ratio - fixed)  # ρ − ρ = 0 has the slope 1
 
 
