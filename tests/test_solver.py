@@ -61,9 +61,11 @@ def test_with_any_ratio_of_the_steps_too(options, log_ratio):
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("weight", [0.1, [0.05, 0.1], None])
 @pytest.mark.parametrize("log_ratio", [-0.7, 0.4])
-def test_gradient_in_the_ratio_agrees_with_central_differences(log_ratio):
-    z, weight = (tensor.detach() for tensor in problem(2, (20, 17)))
+def test_gradient_in_the_ratio_agrees_with_central_differences(log_ratio, weight):
+    z, maps = (tensor.detach() for tensor in problem(2, (20, 17)))
+    weight = maps if weight is None else weight
     g = torch.randn(z.shape, dtype=z.dtype, generator=torch.Generator().manual_seed(2))
     ratio = torch.tensor(log_ratio, dtype=torch.float64, requires_grad=True)
 
@@ -180,8 +182,8 @@ def test_isotropic_runs_the_reference_and_says_so(caplog):
     solver._said.clear()
     with caplog.at_level("INFO", logger="tvmap"):
         for _ in range(2):
-            x, _ = solver.solve(z, weight, 20, norm="isotropic")
-    assert torch.equal(x, pdhg(z, weight, 20, norm="isotropic")[0])
+            x, _ = solver.solve(z, weight, 20, norm="isotropic", log_ratio=0.3)
+    assert torch.equal(x, pdhg(z, weight, 20, norm="isotropic", log_ratio=0.3)[0])
     assert [record.message for record in caplog.records] == [
         "no fast solver for the isotropic norm on cpu: the reference runs"
     ]

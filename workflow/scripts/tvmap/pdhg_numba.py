@@ -517,6 +517,6 @@ def ratio_derivative(z, weight, iterations, boundary, dual_start, lipschitz, log
     x[0] = x_bar[0, :-1, :-1] = z
     if dual_start == "image":
         p[0] = z
-    s = np.empty((2, columns), z.dtype)
+    s, weight = np.empty((2, columns), z.dtype), np.ascontiguousarray(weight)  # one layout, compiled once
     _iterate(x, x_bar, p, q_v, q_h, s, z, weight, iterations, *steps, boundary == "periodic")
     return x[1]
