@@ -25,6 +25,45 @@ def test_the_published_number_of_parameters():
     assert figures.CHANNELS[1:5] == network.CHANNELS
 
 
+def test_learned_steps_are_one_number_beside_the_unet():
+    model = network.build(steps="learned", seed=0)
+    assert sum(p.numel() for p in model.unet.parameters()) == network.N_PARAMETERS
+    assert sum(p.numel() for p in model.parameters()) == network.N_PARAMETERS + 1
+    assert model.log_ratio.item() == 0 and model.weights()["log_ratio"].item() == 0
+    fixed = network.build(seed=0)
+    assert set(model.weights()) == {*fixed.weights(), "log_ratio"} and set(fixed.weights()) == set(
+        fixed.unet.state_dict()
+    )
+    assert set(network.build(steps="learned", predicts="image").weights()) == set(fixed.weights())  # it has no solver
+
+
+def test_the_solver_takes_the_steps_of_the_network():
+    z, solver = torch.rand(2, 1, 16, 16), {"iterations": 8}
+    model = network.build(steps="learned", seed=0)
+    torch.testing.assert_close(network.denoise(model, z, solver), solve(z, model(z), **solver)[0])
+    model.log_ratio.data.fill_(0.4)
+    found = network.denoise(model, z, solver)
+    torch.testing.assert_close(found, solve(z, model(z), **solver, log_ratio=0.4)[0])
+    assert (found - solve(z, model(z), **solver)[0]).abs().max() > 1e-4
+    found.square().sum().backward()
+    assert model.log_ratio.grad != 0
+    with torch.no_grad():
+        torch.testing.assert_close(network.denoise(model, z, solver), found)
+
+
+def test_learned_steps_come_back_with_the_weights(tmp_path):
+    model, path = network.build(steps="learned", seed=0), tmp_path / "w.safetensors"
+    model.log_ratio.data.fill_(0.25)
+    network.save_weights(path, model.weights(), {"steps": "learned"})
+    assert network.load_network(path).log_ratio.item() == 0.25
+    network.save_weights(path, model.unet.state_dict(), {"up_bound": 0})  # a file from before there was a choice
+    assert network.load_network(path).log_ratio == 0
+    for state, settings in ((model.unet.state_dict(), {"steps": "learned"}), (model.weights(), {})):
+        network.save_weights(path, state, settings)
+        with pytest.raises(StudyError, match="not the weights of this network"):
+            network.load_network(path)
+
+
 def test_structure_layer_by_layer():
     """The U-Net written out a second time, upsampling before the 1×1 convolution as in the text."""
     model = network.build(seed=0).double()

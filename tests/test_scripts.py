@@ -17,6 +17,7 @@ import choose_scalars
 import collect_tables
 import collect_times
 import denoise_images
+import explain_study
 import gather_grid
 import measure_images
 import pick_examples
@@ -24,7 +25,7 @@ import predict_maps
 import refine_grid
 import search_grid
 import write_provenance
-from tvmap import fingerprint, logs, stacks
+from tvmap import fingerprint, logs, network, pdhg, stacks
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -208,6 +209,37 @@ def test_noise_that_is_not_finite_is_refused_by_the_network(results, tmp_path):
     model = results / "model/last.safetensors"
     with pytest.raises(StudyError, match="noisy.npz"):
         predict_maps.main(model, tmp_path / "noisy.npz", tmp_path / "x.npz", "cpu", threads=1)
+
+
+def test_the_ratio_of_the_steps_goes_with_the_maps(tmp_path):
+    """From the weights of the network to the weight file, the denoised images and the solver's course."""
+    clean = np.linspace(0, 1, 2 * 16 * 16, dtype=np.float32).reshape(2, 16, 16)
+    noise = np.random.default_rng(0).standard_normal(clean.shape, dtype=np.float32)
+    names = ("clean", "noisy", "map", "scalar", "denoised")
+    paths = {name: tmp_path / f"{name}.npz" for name in names}
+    ids = np.array(["a", "b"])
+    stacks.save(paths["clean"], ids=ids, images=clean)
+    stacks.save(paths["noisy"], ids=ids, images=clean + 0.2 * noise, noise_std=np.full(2, 0.2))
+    stacks.save(paths["scalar"], ids=ids, weight=np.full(2, 0.1))
+    model = network.build(steps="learned", seed=0)
+    model.log_ratio.data.fill_(0.5)
+    network.save_weights(tmp_path / "model.safetensors", model.weights(), {"steps": "learned"})
+    predict_maps.main(tmp_path / "model.safetensors", paths["noisy"], paths["map"], "cpu", threads=1)
+    assert stacks.load(paths["map"])["log_ratio"] == 0.5
+
+    z, solved = torch.from_numpy(stacks.load(paths["noisy"])["images"])[:, None], {}
+    for name, log_ratio in (("map", 0.5), ("scalar", 0)):
+        denoise_images.main(paths["noisy"], paths[name], paths["denoised"], SOLVER, "cpu", threads=1)
+        weight = torch.from_numpy(stacks.load(paths[name])["weight"]).float()
+        solved[name] = pdhg.pdhg(z, weight, **SOLVER, log_ratio=log_ratio)[0][:, 0].numpy()
+        np.testing.assert_allclose(stacks.load(paths["denoised"])["images"], solved[name], atol=1e-5)
+    explained = {"p": {"noisy": paths["noisy"], "scalar-fixed": paths["scalar"], "map": paths["map"]}}
+    tables = tmp_path / "course.csv", tmp_path / "learned.csv"
+    explain_study.main(paths["clean"], explained, *tables, SOLVER, "cpu", threads=1)
+    course = pd.read_csv(tables[0]).set_index(["method", "dual_start", "iterations"])["psnr"]
+    for name, method in (("map", "map"), ("scalar", "scalar-fixed")):
+        expected = -10 * np.log10(((solved[name] - clean) ** 2).mean((1, 2))).mean()
+        assert course[(method, "zero", SOLVER["iterations"])] == pytest.approx(expected, abs=1e-3)
 
 
 # --- tables

@@ -20,9 +20,10 @@ def main(clean_path, paths, course_path, learned_path, solver, device, threads):
     for protocol, files in paths.items():
         noisy = stacks.load(files["noisy"])
         for method in ("scalar-fixed", "map"):
-            weight = torch.from_numpy(stacks.load(files[method])["weight"]).float()
+            weights = stacks.load(files[method])
+            weight, log_ratio = torch.from_numpy(weights["weight"]).float(), float(weights.get("log_ratio", 0))
             tensors = (explain.as_images(noisy), explain.as_images(clean), weight)
-            course = explain.trace(*(tensor.to(device) for tensor in tensors), solver)
+            course = explain.trace(*(tensor.to(device) for tensor in tensors), {**solver, "log_ratio": log_ratio})
             courses.append(course.assign(protocol=protocol, method=method))
             log.info("%s, %s: %.3f dB at the end", protocol, method, course["psnr"].iloc[-1])
         found = explain.by_detail(weight.numpy(), clean["images"], noisy["noise_std"])

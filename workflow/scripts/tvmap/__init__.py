@@ -19,7 +19,7 @@ Where to find what (equation numbers are the dissertation's):
     explain       the solver's course, Λ against detail     looks          who saw the test images, and when
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
-norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13.
+norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13, steps fixed | learned.
 
 This file imports nothing, so that Snakemake can read `config` and `fingerprint` without the numerical libraries.
 """

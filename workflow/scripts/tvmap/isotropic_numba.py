@@ -165,14 +165,14 @@ def _backward(s, u, iterations, last, tau, sigma, shrink, two, periodic, with_z)
                 _transposed_primal(s, i, above, _fill(s[i, GQH, last]), taus, sigmas, shrinks, twos, with_z)
 
 
-def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=False):
+def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=False, log_ratio=0.0):
     """One image: z (rows, columns), weight (1, rows, columns), same dtype. Returns x_T, q_T (2, …) and the states.
 
     These are the state before every CHUNK iterations and how many followed, for `backward`, or none.
     """
     if len(weight) != 1:
         raise ValueError("the isotropic norm takes one map, not one for each direction")
-    steps = _steps(lipschitz, z.dtype)
+    steps = _steps(lipschitz, log_ratio, z.dtype)
     _, sigma, shrink, _ = steps
     s, last = _state(z.shape, W + 1, z.dtype), z.shape[1] - 1
     inner = s[:, :, : last + 1]
@@ -189,9 +189,9 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=
     return inner[:, X].copy(), inner[:, QV : QH + 1].transpose(1, 0, 2).copy(), states
 
 
-def backward(grad_x, states, boundary, dual_start, lipschitz, with_z=True):
+def backward(grad_x, states, boundary, dual_start, lipschitz, with_z=True, log_ratio=0.0):
     """∂loss/∂z (rows, columns), or None, and ∂loss/∂Λ (1, …) from ∂loss/∂x_T and the states of `forward`."""
-    steps, periodic = _steps(lipschitz, grad_x.dtype), boundary == "periodic"
+    steps, periodic = _steps(lipschitz, log_ratio, grad_x.dtype), boundary == "periodic"
     s, last = _state(grad_x.shape, GZ + 1, grad_x.dtype), grad_x.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, ABAR] = grad_x

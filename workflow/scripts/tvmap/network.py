@@ -84,16 +84,34 @@ class MapNetwork(nn.Module):
     et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `padding`:
     reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the
     device has no bfloat16, the U-Net stays in float32, which is said once. `noise_input`: a second, constant input
-    channel with the noise's standard deviation, estimated from z; its weights are 288 more parameters.
+    channel with the noise's standard deviation, estimated from z; its weights are 288 more parameters. `steps`: of
+    PDHG, fixed, or learned: then the network has one more parameter, `log_ratio`, the ρ of `pdhg.step_sizes`; 0, the
+    fixed steps, to begin with.
     With one map the second channel is idle: it belongs to a time direction that a still image does not have, and is
     kept for the published count.
     """
 
-    def __init__(self, up_bound=0.0, padding=0, bfloat16=False, predicts="map", maps=1, noise_input=False):
+    def __init__(
+        self, up_bound=0.0, padding=0, bfloat16=False, predicts="map", maps=1, noise_input=False, steps="fixed"
+    ):
         super().__init__()
         self.unet, self.predicts, self.maps = UNet(2 if noise_input else 1), predicts, maps
         self.noise_input = noise_input
         self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
+        learned = steps == "learned" and predicts == "map"
+        self.log_ratio = nn.Parameter(torch.zeros(())) if learned else 0.0
+
+    def weights(self):
+        """All that is learned, by name: the U-Net's weights, and log_ratio if the steps are learned."""
+        own = {name: parameter.detach() for name, parameter in self.named_parameters(recurse=False)}
+        return self.unet.state_dict() | own
+
+    def load_weights(self, weights):
+        """Take over what `weights()` of such a network gave; a missing or unknown name is an error."""
+        weights = dict(weights)
+        for name, parameter in self.named_parameters(recurse=False):
+            parameter.data.copy_(weights.pop(name))
+        self.unet.load_state_dict(weights)
 
     def forward(self, z):
         """z (B, 1, H, W) → Λ (B, maps, H, W), ≥ 0, or x̂ (B, 1, H, W)."""
@@ -113,7 +131,16 @@ class MapNetwork(nn.Module):
         return self.up_bound * torch.sigmoid(y) if self.up_bound > 0 else 0.1 * F.softplus(y)
 
 
-def build(up_bound=0.0, padding=0, precision="float32", predicts="map", maps=1, noise_input=False, seed=None):
+def build(
+    up_bound=0.0,
+    padding=0,
+    precision="float32",
+    predicts="map",
+    maps=1,
+    noise_input=False,
+    steps="fixed",
+    seed=None,
+):
     """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`.
 
     precision: float32 | tf32 (on a GPU, factors of products are rounded to 10 bits) | bfloat16 (of the U-Net alone).
@@ -122,12 +149,12 @@ def build(up_bound=0.0, padding=0, precision="float32", predicts="map", maps=1, 
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, noise_input)
+        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, noise_input, steps)
     return network.to(memory_format=torch.channels_last)
 
 
 def save_weights(path, state, settings):
-    """Write the U-Net's `state` dict as safetensors, `settings` (a dict) as JSON beside the tensors, atomically."""
+    """Write `state`, a network's `weights()`, as safetensors, `settings` (a dict) as JSON beside them, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_atomically(path, save(tensors, metadata={"settings": json.dumps(settings, sort_keys=True)}))
 
@@ -138,7 +165,7 @@ def load_network(path):
         with safetensors.safe_open(path, "pt") as file:
             settings = json.loads(file.metadata()["settings"])
         network = build(**settings)
-        network.unet.load_state_dict(load_file(path))
+        network.load_weights(load_file(path))
     except (safetensors.SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(
@@ -148,12 +175,12 @@ def load_network(path):
 
 
 def denoise(network, z, solver):
-    """x̂ of z (B, 1, H, W): solved with the map that the network predicts, or the network's image.
+    """x̂ of z (B, 1, H, W): solved with the map that the network predicts and with its steps, or the network's image.
 
     Where no gradient is asked for, the network sees one image at a time: the batch changes no result.
     """
     output = network(z) if torch.is_grad_enabled() else predict_maps(network, z)
-    return output if network.predicts == "image" else solve(z, output, **solver)[0]
+    return output if network.predicts == "image" else solve(z, output, **solver, log_ratio=network.log_ratio)[0]
 
 
 def predict_maps(network, z):

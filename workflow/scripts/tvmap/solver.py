@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from .errors import StudyError
-from .operators import NORMS
-from .pdhg import as_weight, objective, pdhg, primal_dual_gap
+from .pdhg import as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
 
 log = logging.getLogger("tvmap")
 _said = set()
@@ -46,17 +45,19 @@ def _compiled_pdhg(norm):
 
 class _NumbaPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, norm, iterations, boundary, dual_start, lipschitz):
+    def forward(ctx, z, weight, norm, iterations, boundary, dual_start, lipschitz, log_ratio):
         compiled = _compiled_pdhg(norm)
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         maps = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
         images = z.detach().numpy()
 
         def one(b):
-            return compiled.forward(images[b, 0], maps[b], iterations, boundary, dual_start, lipschitz, keep_codes)
+            options = boundary, dual_start, lipschitz, keep_codes, log_ratio
+            return compiled.forward(images[b, 0], maps[b], iterations, *options)
 
         x, q, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
-        ctx.weight_shape, ctx.norm, ctx.options = weight.shape, norm, (boundary, dual_start, lipschitz)
+        ctx.weight_shape, ctx.norm, ctx.log_ratio = weight.shape, norm, log_ratio
+        ctx.options = boundary, dual_start, lipschitz
         q = torch.stack([torch.from_numpy(a) for a in q])
         ctx.mark_non_differentiable(q)
         return torch.stack([torch.from_numpy(a) for a in x])[:, None], q
@@ -67,24 +68,24 @@ class _NumbaPDHG(torch.autograd.Function):
         maps = {"maps": ctx.weight_shape[1]} if ctx.norm == "anisotropic" else {}
 
         def one(b):
-            codes, with_z = ctx.codes[b], ctx.needs_input_grad[0]
-            return compiled.backward(gradients[b, 0], codes, *ctx.options, with_z=with_z, **maps)
+            options = {"with_z": ctx.needs_input_grad[0], "log_ratio": ctx.log_ratio, **maps}
+            return compiled.backward(gradients[b, 0], ctx.codes[b], *ctx.options, **options)
 
         grad_z, grad_weight = zip(*_threaded(one, len(gradients)), strict=True)
         grad_weight = torch.stack([torch.from_numpy(a) for a in grad_weight])
         return (
             torch.stack([torch.from_numpy(a) for a in grad_z])[:, None] if ctx.needs_input_grad[0] else None,
             _sum_to(grad_weight, ctx.weight_shape),
-            *[None] * 5,
+            *[None] * 6,
         )
 
 
 class _ClosedFormPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
-        x, q = _NumbaPDHG.apply(z.detach(), weight.detach(), "anisotropic", iterations, boundary, dual_start, lipschitz)
+    def forward(ctx, z, weight, *options):
+        x, q = _NumbaPDHG.apply(z.detach(), weight.detach(), "anisotropic", *options)
         ctx.save_for_backward(x, q, weight)
-        ctx.boundary = boundary
+        ctx.boundary = options[1]
         ctx.mark_non_differentiable(q)
         return x, q
 
@@ -99,17 +100,18 @@ class _ClosedFormPDHG(torch.autograd.Function):
             return closed_form.gradients(grad_x[b], x[b], q[b], maps[b], ctx.boundary)
 
         grad_z, grad_weight = (torch.stack(parts) for parts in zip(*_threaded(one, len(x)), strict=True))
-        return grad_z, _sum_to(grad_weight, weight.shape), *[None] * 4
+        return grad_z, _sum_to(grad_weight, weight.shape), *[None] * 5
 
 
 class _TritonPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
+    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
         from . import pdhg_triton
 
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        x, q, ctx.codes = pdhg_triton.forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes)
-        ctx.weight_shape, ctx.options = weight.shape, (iterations, boundary, dual_start, lipschitz)
+        options = iterations, boundary, dual_start, lipschitz
+        x, q, ctx.codes = pdhg_triton.forward(z, weight, *options, keep_codes, log_ratio)
+        ctx.weight_shape, ctx.options, ctx.log_ratio = weight.shape, options, log_ratio
         ctx.mark_non_differentiable(q)
         return x, q
 
@@ -117,8 +119,9 @@ class _TritonPDHG(torch.autograd.Function):
     def backward(ctx, grad_x, _):
         from . import pdhg_triton
 
-        grad_z, grad_weight = pdhg_triton.backward(grad_x, ctx.codes, *ctx.options, ctx.needs_input_grad[0])
-        return grad_z, _sum_to(grad_weight, ctx.weight_shape), *[None] * 4
+        options = *ctx.options, ctx.needs_input_grad[0], ctx.log_ratio
+        grad_z, grad_weight = pdhg_triton.backward(grad_x, ctx.codes, *options)
+        return grad_z, _sum_to(grad_weight, ctx.weight_shape), *[None] * 5
 
 
 @functools.cache
@@ -159,6 +162,36 @@ def _threaded(function, n):
         torch.set_flush_denormal(bool(flushed))
 
 
+def _with_slope(x, log_ratio, z, weight, *options):
+    """x, with its exact derivative by `log_ratio` if that is a tensor that needs a gradient; else nothing is computed.
+
+    On a CPU by `pdhg_numba`, else by the reference. options: iterations, boundary, dual_start, lipschitz.
+    """
+    if not _needs_gradient(log_ratio):
+        return x
+    fixed = log_ratio.detach()
+    if z.device.type == "cpu":
+        from . import pdhg_numba
+
+        maps, images = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy(), z.detach().numpy()
+        slopes = _threaded(lambda b: pdhg_numba.ratio_derivative(images[b, 0], maps[b], *options, fixed.item()), len(z))
+        slope = torch.stack([torch.from_numpy(a) for a in slopes])[:, None]
+    else:
+        _say_once(f"no fast derivative by the ratio of the steps on {z.device.type}: the reference runs")
+        slope = ratio_derivative(z, weight, *options, fixed)
+    return x + slope * (log_ratio - fixed)  # ρ − ρ = 0 has the slope 1
+
+
+def _needs_gradient(log_ratio):
+    return isinstance(log_ratio, torch.Tensor) and log_ratio.requires_grad and torch.is_grad_enabled()
+
+
+def _say_once(message):
+    if message not in _said:
+        _said.add(message)
+        log.info(message)
+
+
 def solve(
     z,
     weight,
@@ -168,37 +201,42 @@ def solve(
     dual_start="zero",
     lipschitz=3,
     gradient="unrolled",
+    log_ratio=0.0,
 ):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
     Differentiable in z and weight: exactly for these T steps ("unrolled"), or as if x_T were the solution
-    ("closed_form", see there; the anisotropic norm on the CPU). Runs `pdhg_numba` or `isotropic_numba` on the CPU,
-    `pdhg_triton` on a GPU, the reference `pdhg` for what these cannot do (isotropic norm on a GPU, other devices, no
-    Triton), and says so once.
+    ("closed_form", see there; the anisotropic norm on the CPU). x_T is differentiable in log_ratio too, exactly for the
+    T steps. Runs `pdhg_numba` or `isotropic_numba` on the CPU, `pdhg_triton` on a GPU, the reference `pdhg` for what
+    these cannot do (isotropic norm on a GPU or with a learned ratio, other devices, no Triton), and says so once.
     """
     if gradient not in GRADIENTS:
         raise ValueError(f"gradient must be one of {GRADIENTS}, not {gradient!r}")
     weight = as_weight(weight, z)
-    fault = ""
+    fault, options = "", (iterations, boundary, dual_start, lipschitz)
+    fixed = log_ratio.detach() if isinstance(log_ratio, torch.Tensor) else log_ratio
+    learned = _needs_gradient(log_ratio)
     if gradient == "closed_form" and not (norm == "anisotropic" and z.device.type == "cpu"):
         raise StudyError(
             f"gradient: closed_form is for the anisotropic norm on the CPU, not {norm} on {z.device.type}; "
             "set training.gradient to unrolled, or solver.norm and device to these"
         )
-    if norm in NORMS and z.device.type == "cpu":
+    if gradient == "closed_form" and learned:
+        raise StudyError("gradient: the solution does not depend on the steps; set network.steps to fixed")
+    if z.device.type == "cpu" and (norm == "anisotropic" or norm == "isotropic" and not learned):
         # Row pieces of the compiled solver are contiguous whatever the memory format of the network's output.
         z, weight = z.contiguous(), weight.contiguous()
         if gradient == "closed_form":
-            return _ClosedFormPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
-        return _NumbaPDHG.apply(z, weight, norm, iterations, boundary, dual_start, lipschitz)
+            return _ClosedFormPDHG.apply(z, weight, *options, float(fixed))
+        x, q = _NumbaPDHG.apply(z, weight, norm, *options, float(fixed))
+        return _with_slope(x, log_ratio, z, weight, *options), q
     if norm == "anisotropic" and z.device.type == "cuda":
         fault = _triton_fault(z.device)
         if not fault:
-            return _TritonPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
-    if (norm, z.device.type) not in _said:
-        _said.add((norm, z.device.type))
-        log.info("no fast solver for the %s norm on %s%s: the reference runs", norm, z.device.type, fault)
-    return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz)
+            x, q = _TritonPDHG.apply(z, weight, *options, fixed)
+            return _with_slope(x, log_ratio, z, weight, *options), q
+    _say_once(f"no fast solver for the {norm} norm on {z.device.type}{fault}: the reference runs")
+    return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz, log_ratio)
 
 
 def solve_certified(z, weight, **options):
