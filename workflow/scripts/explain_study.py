@@ -20,12 +20,12 @@ def main(clean_path, paths, course_path, learned_path, solver, device, threads):
     for protocol, files in paths.items():
         noisy = stacks.load(files["noisy"])
         for method in ("scalar-fixed", "map"):
-            weight = torch.from_numpy(stacks.load(files[method])["weight"]).float()
-            tensors = (explain.as_images(noisy), explain.as_images(clean), weight)
-            course = explain.trace(*(tensor.to(device) for tensor in tensors), solver)
+            weights = stacks.load(files[method])
+            tensors = explain.as_images(noisy), explain.as_images(clean), torch.from_numpy(weights["weight"]).float()
+            course = explain.trace(*(tensor.to(device) for tensor in tensors), solver, stacks.penalty(weights))
             courses.append(course.assign(protocol=protocol, method=method))
             log.info("%s, %s: %.3f dB at the end", protocol, method, course["psnr"].iloc[-1])
-        found = explain.by_detail(weight.numpy(), clean["images"], noisy["noise_std"])
+        found = explain.by_detail(stacks.gradient_weight(weights), clean["images"], noisy["noise_std"])
         learned.append(found.assign(protocol=protocol))
     pd.concat(courses).to_csv(course_path, index=False)
     pd.concat(learned).to_csv(learned_path, index=False)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 def main(model_path, noisy_path, output_path, device, threads):
-    """Write ids and weight (n, maps, H, W)."""
+    """Write ids, weight (n, maps, H, W) and the penalty that it is for, tv or tgv."""
     torch.set_num_threads(threads)
     noisy, device = stacks.load(noisy_path), devices.pick(device)
     z = torch.from_numpy(noisy["images"])[:, None]
     check_finite(z, noisy_path)
-    maps = network.predict_maps(network.load_network(model_path).to(device), z.to(device)).cpu()
-    stacks.save(output_path, ids=noisy["ids"], weight=maps.numpy())
+    model = network.load_network(model_path).to(device)
+    maps = network.predict_maps(model, z.to(device)).cpu()
+    stacks.save(output_path, ids=noisy["ids"], weight=maps.numpy(), penalty=model.penalty)
     log.info("%d maps, values from %.2g to %.2g", len(maps), maps.min(), maps.max())
 
 

@@ -167,6 +167,13 @@ def _dotted(path):
 
 def _check_together(config):
     data, noise, training, grid = (config[name] for name in ("data", "noise", "training", "grid"))
+    if config["network"]["penalty"] == "tgv":
+        if config["network"]["maps"] != 2:
+            raise StudyError("network.maps: network.penalty is tgv, which takes two maps; set network.maps to 2")
+        for key, needed in (("norm", "anisotropic"), ("dual_start", "zero"), ("lipschitz", 3)):
+            if config["solver"][key] != needed:
+                given = config["solver"][key]
+                raise StudyError(f"solver.{key}: {given!r} does not go with network.penalty tgv; set it to {needed!r}")
     levels = {f"noise.protocols.{name}": level for name, level in noise["protocols"].items()}
     for key, level in {**levels, "noise.train_level": noise["train_level"]}.items():
         if isinstance(level, list) and level[0] > level[1]:

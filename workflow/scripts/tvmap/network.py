@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from .devices import allow_tf32, has_bfloat16
 from .errors import StudyError
 from .files import write_atomically
-from .solver import solve
+from .solver import PENALTIES, solve
 
 log = logging.getLogger("tvmap")
 
@@ -71,16 +71,19 @@ class MapNetwork(nn.Module):
     """NET_Θ with its output function: Λ_Θ = 0.1·softplus(channel 0) for up_bound 0, up_bound·sigmoid(channel 0) above.
 
     `predicts`: map, or image, a rival without TV: x̂ = z − channel 0, the noise being what the U-Net predicts (Zhang
-    et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `padding`:
-    reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the
-    device has no bfloat16, the U-Net stays in float32, which is said once.
+    et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `penalty`:
+    tv, or tgv, which takes two maps, Λ₁ from channel 0 and Λ₀ from channel 1 (see `tgv`). `padding`: reflect padding of
+    the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the device has no bfloat16,
+    the U-Net stays in float32, which is said once.
     With one map the second channel is idle: it belongs to a time direction that a still image does not have, and is
     kept for the published count.
     """
 
-    def __init__(self, up_bound=0.0, padding=0, bfloat16=False, predicts="map", maps=1):
+    def __init__(self, up_bound=0.0, padding=0, bfloat16=False, predicts="map", maps=1, penalty="tv"):
         super().__init__()
-        self.unet, self.predicts, self.maps = UNet(), predicts, maps
+        if penalty not in PENALTIES or (penalty == "tgv" and maps != 2):
+            raise ValueError(f"penalty {penalty!r} with {maps} maps: tv takes 1 or 2, tgv 2")
+        self.unet, self.predicts, self.maps, self.penalty = UNet(), predicts, maps, penalty
         self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
 
     def forward(self, z):
@@ -99,7 +102,7 @@ class MapNetwork(nn.Module):
         return self.up_bound * torch.sigmoid(y) if self.up_bound > 0 else 0.1 * F.softplus(y)
 
 
-def build(up_bound=0.0, padding=0, precision="float32", predicts="map", maps=1, seed=None):
+def build(up_bound=0.0, padding=0, precision="float32", predicts="map", maps=1, penalty="tv", seed=None):
     """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`.
 
     precision: float32 | tf32 (on a GPU, factors of products are rounded to 10 bits) | bfloat16 (of the U-Net alone).
@@ -108,7 +111,7 @@ def build(up_bound=0.0, padding=0, precision="float32", predicts="map", maps=1, 
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps)
+        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, penalty)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -134,12 +137,12 @@ def load_network(path):
 
 
 def denoise(network, z, solver):
-    """x̂ of z (B, 1, H, W): solved with the map that the network predicts, or the network's image.
+    """x̂ of z (B, 1, H, W): solved with the map or maps that the network predicts, or the network's image.
 
     Where no gradient is asked for, the network sees one image at a time: the batch changes no result.
     """
     output = network(z) if torch.is_grad_enabled() else predict_maps(network, z)
-    return output if network.predicts == "image" else solve(z, output, **solver)[0]
+    return output if network.predicts == "image" else solve(z, output, **solver, penalty=network.penalty)[0]
 
 
 def predict_maps(network, z):

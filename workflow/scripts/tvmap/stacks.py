@@ -16,6 +16,16 @@ def save(path, **arrays):
     write_atomically(path, buffer.getvalue())
 
 
+def penalty(stack):
+    """The penalty that a stack's weights are for, tv or tgv; tv where it does not say."""
+    return str(stack.get("penalty", "tv"))
+
+
+def gradient_weight(stack):
+    """The weight of ∇x in a stack of weights: λ (n,), Λ (n, 1 or 2, H, W), or of TGV's two maps Λ₁ (n, 1, H, W)."""
+    return stack["weight"][:, :1] if penalty(stack) == "tgv" else stack["weight"]
+
+
 def load(path):
     """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
     try:
