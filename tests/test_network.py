@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from tvmap import features, figures, network
 from tvmap.errors import StudyError
 from tvmap.solver import solve
+from tvmap.tgv import tgv
 
 
 def test_two_maps_are_those_of_both_channels():
@@ -17,6 +18,27 @@ def test_two_maps_are_those_of_both_channels():
     torch.testing.assert_close(two[:, :1], one)
     assert not torch.allclose(two[:, 1:], one)
     assert network.build(maps=2, predicts="image", seed=0)(z).shape == z.shape
+
+
+def test_tgv_takes_two_maps_and_is_solved_with_them(tmp_path):
+    z = torch.rand(2, 1, 16, 12)
+    settings = {"maps": 2, "penalty": "tgv"}
+    model = network.build(**settings, seed=0).eval()
+    maps = network.predict_maps(model, z)
+    assert maps.shape == (2, 2, 16, 12) and (maps > 0).all()
+    assert torch.equal(maps, network.predict_maps(network.build(maps=2, seed=0), z))
+    denoised = network.denoise(model, z, {"iterations": 8})
+    torch.testing.assert_close(denoised, tgv(z, maps, 8)[0], rtol=0, atol=1e-6)
+    assert not torch.allclose(denoised, network.denoise(network.build(maps=2, seed=0), z, {"iterations": 8}), atol=1e-4)
+    F.mse_loss(denoised, z).backward()
+    assert all(weight.abs().max() > 0 for weight in model.unet.last.weight.grad)
+    network.save_weights(tmp_path / "w.safetensors", model.unet.state_dict(), settings)
+    assert network.load_network(tmp_path / "w.safetensors").penalty == "tgv"
+    network.save_weights(tmp_path / "older.safetensors", model.unet.state_dict(), {"maps": 2})
+    assert network.load_network(tmp_path / "older.safetensors").penalty == "tv"
+    for wrong in ({"penalty": "tgv"}, {"penalty": "huber"}):
+        with pytest.raises(ValueError, match="tgv 2"):
+            network.build(**wrong)
 
 
 def test_the_published_number_of_parameters():

@@ -355,6 +355,17 @@ def test_options_of_the_code_are_described(tmp_path):
     assert shown == list(range(1, len(shown) + 1))
 
 
+def test_tgv_is_described(tmp_path):
+    arguments = study(tmp_path / "study")
+    provenance = json.loads(arguments[2].read_text())
+    provenance["config"]["network"] |= {"maps": 2, "penalty": "tgv"}
+    arguments[2].write_text(json.dumps(provenance))
+    build_report.main(*arguments)
+    html = arguments[-1].read_text()
+    assert "second-order total generalised variation" in html and "one for each of two orders" in html
+    assert "vertical, channel 1" not in html
+
+
 def test_brightness_agrees_with_the_solver():
     torch = pytest.importorskip("torch")
     from tvmap.pdhg import pdhg

@@ -25,7 +25,7 @@ import predict_maps
 import refine_grid
 import search_grid
 import write_provenance
-from tvmap import fingerprint, logs, network, pdhg, stacks
+from tvmap import explain, fingerprint, logs, network, pdhg, solver, stacks
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -176,6 +176,46 @@ def test_weights_of_other_images_are_refused(results, tmp_path):
     weight = other_ids(results / "weights/test_uniform_0_map.npz", tmp_path / "weight.npz")
     with pytest.raises(StudyError, match="weight.npz: its images are not those of .*delete it"):
         denoise_images.main(noisy, weight, tmp_path / "x.npz", SOLVER, "cpu", threads=1)
+
+
+def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
+    """TV where it does not say; what is shown and compared of TGV's two maps is Λ₁."""
+    rng = np.random.default_rng(0)
+    ids, clean = np.array(["a", "b", "c"]), rng.random((3, 16, 24), np.float32)
+    noise = rng.normal(0, 0.1, clean.shape).astype(np.float32)
+    paths = {name: tmp_path / f"{name}.npz" for name in ("clean", "noisy", "map", "older", "scalar", "x")}
+    stacks.save(paths["clean"], ids=ids, images=clean)
+    stacks.save(paths["noisy"], ids=ids, images=clean + noise, levels=np.full(3, 0.1), noise_std=np.full(3, 0.1))
+    settings = {"maps": 2, "penalty": "tgv"}
+    state = network.build(**settings, seed=0).unet.state_dict()
+    network.save_weights(tmp_path / "w.safetensors", state, settings)
+    predict_maps.main(tmp_path / "w.safetensors", paths["noisy"], paths["map"], "cpu", threads=1)
+    maps = stacks.load(paths["map"])
+    assert maps["weight"].shape == (3, 2, 16, 24) and maps["penalty"] == "tgv"
+    stacks.save(paths["older"], ids=ids, weight=maps["weight"])
+    stacks.save(paths["scalar"], ids=ids, weight=np.full(3, 0.1))
+    z, weight = torch.from_numpy(clean + noise)[:, None], torch.from_numpy(maps["weight"])
+    for name, penalty in (("older", "tv"), ("map", "tgv")):
+        denoise_images.main(paths["noisy"], paths[name], paths["x"], SOLVER, "cpu", threads=1)
+        expected = solver.solve_certified(z, weight, penalty, **SOLVER)
+        found = stacks.load(paths["x"])
+        assert np.array_equal(found["images"], expected.x[:, 0]) and np.array_equal(found["gap"], expected.gap)
+    pd.DataFrame({"id": ids, "patient": ids}).to_csv(tmp_path / "manifest.csv", index=False)
+    arguments = paths["clean"], paths["noisy"], tmp_path / "manifest.csv", {"map": paths["map"]}, {"map": paths["x"]}
+    measure_images.main(*arguments, tmp_path / "x.csv", "p", 0)
+    of_slope = maps["weight"][:, 0].mean(axis=(1, 2), dtype=np.float64)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "x.csv")["weight_mean"], of_slope, rtol=1e-6)
+    files = {"p": {"noisy": paths["noisy"], "scalar-fixed": paths["scalar"], "map": paths["map"]}}
+    explain_study.main(paths["clean"], files, tmp_path / "course.csv", tmp_path / "learned.csv", SOLVER, "cpu", 1)
+    course = pd.read_csv(tmp_path / "course.csv")
+    assert course.groupby("method")["dual_start"].unique().map(list).to_dict() == {
+        "map": ["zero"],
+        "scalar-fixed": ["zero", "image"],
+    }
+    learned = pd.read_csv(tmp_path / "learned.csv")
+    pd.testing.assert_frame_equal(
+        learned.drop(columns="protocol"), explain.by_detail(maps["weight"][:, :1], clean, np.full(3, 0.1)), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("which", ["noisy", "denoised"])

@@ -21,12 +21,12 @@ def main(clean_path, paths, course_path, learned_path, solver, device, threads):
         noisy = stacks.load(files["noisy"])
         for method in ("scalar-fixed", "map"):
             weights = stacks.load(files[method])
-            weight, log_ratio = torch.from_numpy(weights["weight"]).float(), float(weights.get("log_ratio", 0))
-            tensors = (explain.as_images(noisy), explain.as_images(clean), weight)
-            course = explain.trace(*(tensor.to(device) for tensor in tensors), {**solver, "log_ratio": log_ratio})
+            tensors = explain.as_images(noisy), explain.as_images(clean), torch.from_numpy(weights["weight"]).float()
+            options = {**solver, **stacks.solver_options(weights)}
+            course = explain.trace(*(tensor.to(device) for tensor in tensors), options)
             courses.append(course.assign(protocol=protocol, method=method))
             log.info("%s, %s: %.3f dB at the end", protocol, method, course["psnr"].iloc[-1])
-        found = explain.by_detail(weight.numpy(), clean["images"], noisy["noise_std"])
+        found = explain.by_detail(stacks.gradient_weight(weights), clean["images"], noisy["noise_std"])
         learned.append(found.assign(protocol=protocol))
     pd.concat(courses).to_csv(course_path, index=False)
     pd.concat(learned).to_csv(learned_path, index=False)

@@ -13,7 +13,7 @@ from .devices import allow_tf32, has_bfloat16
 from .errors import StudyError
 from .features import MAD_TO_STD
 from .files import write_atomically
-from .solver import solve
+from .solver import PENALTIES, solve
 
 log = logging.getLogger("tvmap")
 
@@ -81,22 +81,32 @@ class MapNetwork(nn.Module):
     """NET_Θ with its output function: Λ_Θ = 0.1·softplus(channel 0) for up_bound 0, up_bound·sigmoid(channel 0) above.
 
     `predicts`: map, or image, a rival without TV: x̂ = z − channel 0, the noise being what the U-Net predicts (Zhang
-    et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `padding`:
-    reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the
-    device has no bfloat16, the U-Net stays in float32, which is said once. `noise_input`: a second, constant input
-    channel with the noise's standard deviation, estimated from z; its weights are 288 more parameters. `steps`: of
-    PDHG, fixed, or learned: then the network has one more parameter, `log_ratio`, the ρ of `pdhg.step_sizes`; 0, the
-    fixed steps, to begin with.
+    et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `penalty`:
+    tv, or tgv, which takes two maps, Λ₁ from channel 0 and Λ₀ from channel 1 (see `tgv`). `padding`: reflect padding of
+    the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the device has no bfloat16,
+    the U-Net stays in float32, which is said once. `noise_input`: a second, constant input channel with the noise's
+    standard deviation, estimated from z; its weights are 288 more parameters. `steps`: of PDHG, fixed, or learned: then
+    the network has one more parameter, `log_ratio`, the ρ of `pdhg.step_sizes`; 0, the fixed steps, to begin with.
     With one map the second channel is idle: it belongs to a time direction that a still image does not have, and is
     kept for the published count.
     """
 
     def __init__(
-        self, up_bound=0.0, padding=0, bfloat16=False, predicts="map", maps=1, noise_input=False, steps="fixed"
+        self,
+        up_bound=0.0,
+        padding=0,
+        bfloat16=False,
+        predicts="map",
+        maps=1,
+        penalty="tv",
+        noise_input=False,
+        steps="fixed",
     ):
         super().__init__()
+        if penalty not in PENALTIES or (penalty == "tgv" and (maps != 2 or steps != "fixed")):
+            raise ValueError(f"penalty {penalty!r}, {maps} maps, {steps} steps: tgv takes 2 maps and fixed steps")
         self.unet, self.predicts, self.maps = UNet(2 if noise_input else 1), predicts, maps
-        self.noise_input = noise_input
+        self.penalty, self.noise_input = penalty, noise_input
         self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
         learned = steps == "learned" and predicts == "map"
         self.log_ratio = nn.Parameter(torch.zeros(())) if learned else 0.0
@@ -137,6 +147,7 @@ def build(
     precision="float32",
     predicts="map",
     maps=1,
+    penalty="tv",
     noise_input=False,
     steps="fixed",
     seed=None,
@@ -149,7 +160,7 @@ def build(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, noise_input, steps)
+        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, penalty, noise_input, steps)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -175,12 +186,14 @@ def load_network(path):
 
 
 def denoise(network, z, solver):
-    """x̂ of z (B, 1, H, W): solved with the map that the network predicts and with its steps, or the network's image.
+    """x̂ of z (B, 1, H, W): solved with the network's map or maps, penalty and steps, or the network's image.
 
     Where no gradient is asked for, the network sees one image at a time: the batch changes no result.
     """
     output = network(z) if torch.is_grad_enabled() else predict_maps(network, z)
-    return output if network.predicts == "image" else solve(z, output, **solver, log_ratio=network.log_ratio)[0]
+    if network.predicts == "image":
+        return output
+    return solve(z, output, **solver, penalty=network.penalty, log_ratio=network.log_ratio)[0]
 
 
 def predict_maps(network, z):

@@ -11,6 +11,16 @@ import torch
 
 from .errors import StudyError
 from .pdhg import as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
+from .tgv import as_weights, tgv, tgv_objective, tgv_primal_dual_gap
+
+PENALTIES = ("tv", "tgv")
+OF_TV_ALONE = {  # options that TGV takes in this form only
+    "norm": "anisotropic",
+    "dual_start": "zero",
+    "lipschitz": 3,
+    "gradient": "unrolled",
+    "log_ratio": 0.0,
+}
 
 log = logging.getLogger("tvmap")
 _said = set()
@@ -124,6 +134,37 @@ class _TritonPDHG(torch.autograd.Function):
         return grad_z, _sum_to(grad_weight, ctx.weight_shape), *[None] * 5
 
 
+class _NumbaTGV(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, weight, iterations, boundary):
+        from . import tgv_numba
+
+        keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        maps = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
+        images = z.detach().numpy()
+
+        def one(b):
+            return tgv_numba.forward(images[b, 0], maps[b], iterations, boundary, keep_codes)
+
+        x, *others, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
+        ctx.weight_shape, ctx.boundary = weight.shape, boundary
+        others = [torch.from_numpy(np.stack(field)) for field in others]
+        ctx.mark_non_differentiable(*others)
+        return torch.from_numpy(np.stack(x))[:, None], *others
+
+    @staticmethod
+    def backward(ctx, grad_x, *_):
+        from . import tgv_numba
+
+        gradients = grad_x.contiguous().numpy()
+
+        def one(b):
+            return tgv_numba.backward(gradients[b, 0], ctx.codes[b], ctx.boundary)
+
+        grad_z, grad_weight = (torch.from_numpy(np.stack(g)) for g in zip(*_threaded(one, len(gradients)), strict=True))
+        return grad_z[:, None], _sum_to(grad_weight, ctx.weight_shape), None, None
+
+
 @functools.cache
 def _triton_fault(device):
     """Why Triton cannot run on `device`, found out by its first launch, which needs a C compiler; "" if it can."""
@@ -192,6 +233,18 @@ def _say_once(message):
         log.info(message)
 
 
+def _solve_tgv(z, weight, iterations=256, boundary="periodic", **of_tv):
+    """(x_T, w_T, q_T, r_T) of `tgv.tgv`, by `tgv_numba` on the CPU, elsewhere by the reference, which says so once."""
+    for name, value in of_tv.items():
+        if value != OF_TV_ALONE[name]:
+            raise StudyError(f"TGV: {name} {value!r} belongs to TV; set it to {OF_TV_ALONE[name]!r}")
+    weight = as_weights(weight, z)
+    if z.device.type == "cpu":
+        return _NumbaTGV.apply(z.contiguous(), weight.contiguous(), iterations, boundary)
+    _say_once(f"no fast solver for TGV on {z.device.type}: the reference runs")
+    return tgv(z, weight, iterations, boundary)
+
+
 def solve(
     z,
     weight,
@@ -202,8 +255,12 @@ def solve(
     lipschitz=3,
     gradient="unrolled",
     log_ratio=0.0,
+    penalty="tv",
 ):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
+
+    penalty tgv: those of `tgv.tgv`, for two maps (B, 2, H, W), Λ₁ and Λ₀; norm, dual_start, lipschitz, gradient and
+    log_ratio are of TV alone, and a `StudyError` unless left as they are.
 
     Differentiable in z and weight: exactly for these T steps ("unrolled"), or as if x_T were the solution
     ("closed_form", see there; the anisotropic norm on the CPU). x_T is differentiable in log_ratio too, exactly for the
@@ -212,6 +269,12 @@ def solve(
     """
     if gradient not in GRADIENTS:
         raise ValueError(f"gradient must be one of {GRADIENTS}, not {gradient!r}")
+    if penalty not in PENALTIES:
+        raise ValueError(f"penalty must be one of {PENALTIES}, not {penalty!r}")
+    if penalty == "tgv":
+        of_tv = {"norm": norm, "dual_start": dual_start, "lipschitz": lipschitz, "gradient": gradient}
+        x, _, q, _ = _solve_tgv(z, weight, iterations, boundary, **of_tv, log_ratio=log_ratio)
+        return x, q
     weight = as_weight(weight, z)
     fault, options = "", (iterations, boundary, dual_start, lipschitz)
     fixed = log_ratio.detach() if isinstance(log_ratio, torch.Tensor) else log_ratio
@@ -239,15 +302,20 @@ def solve(
     return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz, log_ratio)
 
 
-def solve_certified(z, weight, **options):
+def solve_certified(z, weight, penalty="tv", **options):
     """`solve` without gradients, with the primal value and the primal-dual gap; bad values are a `StudyError`."""
     with torch.inference_mode():
-        weight = as_weight(weight, z)
+        weight = as_weights(weight, z) if penalty == "tgv" else as_weight(weight, z)
         check_finite(z, "noisy image")
         check_finite(weight, "regularisation weight")
         if (weight < 0).any():
             raise StudyError("regularisation weight: negative values; λ and Λ must be ≥ 0")
-        x, q = solve(z, weight, **options)
+        if penalty == "tgv":
+            x, w, q, r = _solve_tgv(z, weight, **options)
+            boundary = options.get("boundary", "periodic")
+            gap = tgv_primal_dual_gap(x, w, r, z, weight, boundary)
+            return Solution(x, q, tgv_objective(x, w, z, weight, boundary), gap)
+        x, q = solve(z, weight, penalty=penalty, **options)
         fixed = {name: options[name] for name in ("boundary", "norm") if name in options}
         return Solution(x, q, objective(x, z, weight, **fixed), primal_dual_gap(x, q, z, weight, **fixed))
 
