@@ -82,3 +82,25 @@ def test_crops_are_pieces_of_the_image_flipped_or_not_anywhere():
 def test_a_crop_larger_than_the_image_is_the_image():
     image = pictures(1, 20)
     np.testing.assert_array_equal(epoch_of(image, crop=32)[0], image)
+
+
+def test_an_epoch_shows_one_view_of_each_image():
+    views = np.stack([pictures(4), pictures(4) + 10_000, pictures(4) + 20_000], axis=1)
+    seen = set()
+    for epoch in range(20):
+        firsts = epoch_of(views, epoch, noise_kind="absolute")[0][:, 0, 0]
+        assert sorted(firsts % 10_000) == list(views[:, 0, 0, 0]), "every image once"
+        seen |= set(firsts)
+    assert seen == set(views[:, :, 0, 0].ravel()), "every view now and then"
+    one, plain = epoch_of(views[:, :1]), epoch_of(views[:, 0])
+    for part, same in zip(one, plain, strict=True):
+        np.testing.assert_array_equal(part, same)
+
+
+def test_relative_noise_is_that_of_the_view():
+    flat, rough = np.zeros((1, 1, 64, 64), np.float32), np.zeros((1, 1, 64, 64), np.float32)
+    flat[..., 32:], rough[..., 32:] = 0.1, 1
+    views = np.concatenate([flat, rough], axis=1)
+    for epoch in range(10):
+        clean, noisy = epoch_of(views, epoch, noise_level=0.5)
+        assert np.std(noisy - clean) == pytest.approx(0.5 * np.std(clean, ddof=1), rel=0.1)

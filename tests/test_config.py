@@ -101,7 +101,14 @@ def test_schema_lists_the_keys_of_config_yaml_and_describes_them():
         ({"noise": {"protocols": {"back": [0.5, 0.1]}}}, "noise.protocols.back: [0.5, 0.1] is not ordered"),
         ({"noise": {"train_level": [0.5, 0.1]}}, "noise.train_level: [0.5, 0.1] is not ordered"),
         ({"grid": {"minimum": 0.8}}, "grid.maximum: 0.8 is not above grid.minimum, 0.8"),
+        ({"network": {"penalty": "huber"}}, "network.penalty: 'huber' is not one of ['tv', 'tgv']"),
+        ({"network": {"penalty": "tgv"}}, "network.maps: network.penalty is tgv, which takes two maps; set"),
         ({"training": {"crop": 512}}, "training.crop: 512 is larger than data.size, 256"),
+        (
+            {"training": {"gradient": "closed_form"}, "solver": {"norm": "isotropic"}},
+            "training.gradient: closed_form is for solver.norm anisotropic and device cpu; set it to unrolled",
+        ),
+        ({"training": {"gradient": "closed_form"}, "device": "cuda"}, "training.gradient: closed_form is for"),
         (
             {"training": {"validation_protocol": "fixed"}},
             "training.validation_protocol: 'fixed' is not in noise.protocols; use one of fixed0.5, uniform",
@@ -114,6 +121,18 @@ def test_schema_lists_the_keys_of_config_yaml_and_describes_them():
 )
 def test_mistake_is_named(overlay, start):
     assert message(overlay).startswith(start)
+
+
+def test_tgv_refuses_in_the_configuration_what_its_solver_would_refuse():
+    solver = pytest.importorskip("tvmap.solver")
+    tgv = {"data": {"source": "sample"}, "network": {"maps": 2, "penalty": "tgv"}}
+    config.check(config.merge(read(ROOT / "config.yaml"), {**tgv, "solver": solver.OF_TV_ALONE}), SCHEMA)
+    for key, other in (("norm", "isotropic"), ("dual_start", "image"), ("lipschitz", "sqrt13")):
+        text = message({**tgv, "solver": {key: other}})
+        assert (
+            text
+            == f"solver.{key}: {other!r} does not go with network.penalty tgv; set it to {solver.OF_TV_ALONE[key]!r}"
+        )
 
 
 def test_missing_key_is_named():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tvmap import explain, metrics, pdhg
+from tvmap import explain, metrics, pdhg, tgv
 
 SOLVER = {"iterations": 4, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
 
@@ -28,6 +28,15 @@ def test_course_is_that_of_separate_solves():
         assert row.psnr == pytest.approx(metrics.psnr(clean, x, data_range=1).mean().item(), abs=1e-3)
         assert row.relative_gap == pytest.approx(gap.median().item(), abs=1e-4)
     assert found.loc[("image", 1), "psnr"] < found.loc[("zero", 1), "psnr"] - 1
+
+
+def test_course_of_tgv_has_one_start():
+    z = torch.rand(2, 1, 8, 9, generator=torch.Generator().manual_seed(0))
+    weight = torch.full((2, 2, 8, 9), 0.1)
+    found = explain.trace(z, z, weight, {**SOLVER, "penalty": "tgv"})
+    assert found["dual_start"].tolist() == ["zero"] * 5 and found["iterations"].tolist() == [1, 2, 4, 8, 16]
+    expected = [metrics.psnr(z, tgv.tgv(z, weight, n)[0], data_range=1).mean().item() for n in found["iterations"]]
+    assert found["psnr"].tolist() == pytest.approx(expected, abs=1e-3)
 
 
 def test_weights_by_detail_by_hand(monkeypatch):

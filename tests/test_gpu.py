@@ -37,6 +37,18 @@ def test_solution_and_gradients_are_those_of_the_cpu(boundary):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("boundary", ["periodic", "neumann"])
+def test_so_they_are_with_a_learned_ratio_of_the_steps(boundary):
+    found = {}
+    for method, device in ((pdhg.pdhg, "cpu"), (solver.solve, "cuda")):
+        z, weight = problem(device)
+        ratio = torch.tensor(0.4, dtype=z.dtype, device=device, requires_grad=True)
+        x, _ = method(z, weight, **OPTIONS | {"boundary": boundary}, log_ratio=ratio)
+        found[device] = [t.cpu() for t in torch.autograd.grad(x.square().sum(), (z, weight, ratio))]
+    for expected, gradient in zip(found["cpu"], found["cuda"], strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 256, 256), (4, 1, 256, 256), (1, 1, 512, 384), (4, 1, 512, 384)])
 @pytest.mark.parametrize(
     "dtype,solution_error,gradient_error",
@@ -169,6 +181,7 @@ def test_a_training_runs_and_its_weights_load_on_the_cpu(tmp_path):
     clean = torch.from_numpy(images[:1])[:, None]
     settings = {"epochs": 2, "batch_size": 1, "learning_rate": 1e-4, "schedule": "constant", "clip_gradient": None}
     settings |= {"iterations": 8, "precision": "float32", "flips": True, "crop": None, "validate_every": 1}
+    settings |= {"ema": 0, "gradient": "unrolled"}
     training.train(
         images,
         (clean, clean + 0.1),

@@ -148,3 +148,25 @@ def test_two_tiles_side_by_side_keep_the_pixels():
     pixels = noise(12, 25)
     tiles = np.rint(images.read_tiles(encoded(pixels, "PNG"), "x", 10) * 255)
     np.testing.assert_array_equal(np.concatenate(list(tiles), axis=1), pixels[1:11, 2:22])
+
+
+def test_views_are_squares_from_anywhere_at_full_resolution():
+    pixels = noise(16, 40)
+    random = np.random.default_rng(0)
+    views = np.rint(images.read_views(encoded(pixels, "PNG"), "x", 16, 60, random) * 255)
+    pieces = np.stack([pixels[:, left : left + 16] for left in range(25)])
+    found = [np.flatnonzero((pieces == view).all(axis=(1, 2))) for view in views]
+    assert all(len(places) == 1 for places in found), "16 rows leave no smaller square than 16"
+    assert {0, 24} <= {int(places[0]) for places in found}
+
+    large = np.indices((40, 40)).sum(0).astype(np.uint8)
+    slopes = [np.ptp(view[4:12, 8]) for view in images.read_views(encoded(large, "PNG"), "x", 16, 60, random)]
+    sides = np.array(slopes) * 255 / 7 * 16
+    assert 19 < sides.min() < 23 and 36 < sides.max() < 42, "from half the short side to all of it"
+
+
+def test_views_without_detail_and_damaged_files():
+    flat = images.read_views(encoded(np.full((20, 20), 7, np.uint8), "PNG"), "x", 8, 2, np.random.default_rng(0))
+    assert flat.shape == (2, 8, 8) and (flat == np.float32(7 / 255)).all()
+    with pytest.raises(StudyError, match="x: cannot be read"):
+        images.read_views(b"no image", "x", 8, 2, np.random.default_rng(0))

@@ -1,12 +1,14 @@
 """NET_Θ: the published structure, the output function, any size, safe weights."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from tvmap import figures, network
+from tvmap import features, figures, network
 from tvmap.errors import StudyError
 from tvmap.solver import solve
+from tvmap.tgv import tgv
 
 
 def test_two_maps_are_those_of_both_channels():
@@ -18,10 +20,70 @@ def test_two_maps_are_those_of_both_channels():
     assert network.build(maps=2, predicts="image", seed=0)(z).shape == z.shape
 
 
+def test_tgv_takes_two_maps_and_is_solved_with_them(tmp_path):
+    z = torch.rand(2, 1, 16, 12)
+    settings = {"maps": 2, "penalty": "tgv"}
+    model = network.build(**settings, seed=0).eval()
+    maps = network.predict_maps(model, z)
+    assert maps.shape == (2, 2, 16, 12) and (maps > 0).all()
+    assert torch.equal(maps, network.predict_maps(network.build(maps=2, seed=0), z))
+    denoised = network.denoise(model, z, {"iterations": 8})
+    torch.testing.assert_close(denoised, tgv(z, maps, 8)[0], rtol=0, atol=1e-6)
+    assert not torch.allclose(denoised, network.denoise(network.build(maps=2, seed=0), z, {"iterations": 8}), atol=1e-4)
+    F.mse_loss(denoised, z).backward()
+    assert all(weight.abs().max() > 0 for weight in model.unet.last.weight.grad)
+    network.save_weights(tmp_path / "w.safetensors", model.unet.state_dict(), settings)
+    assert network.load_network(tmp_path / "w.safetensors").penalty == "tgv"
+    network.save_weights(tmp_path / "older.safetensors", model.unet.state_dict(), {"maps": 2})
+    assert network.load_network(tmp_path / "older.safetensors").penalty == "tv"
+    for wrong in ({"penalty": "tgv"}, {"penalty": "huber"}):
+        with pytest.raises(ValueError, match="tgv 2"):
+            network.build(**wrong)
+
+
 def test_the_published_number_of_parameters():
     model = network.build()
     assert sum(p.numel() for p in model.parameters()) == 1_796_034 == network.N_PARAMETERS == figures.PARAMETERS
     assert figures.CHANNELS[1:5] == network.CHANNELS
+
+
+def test_learned_steps_are_one_number_beside_the_unet():
+    model = network.build(steps="learned", seed=0)
+    assert sum(p.numel() for p in model.unet.parameters()) == network.N_PARAMETERS
+    assert sum(p.numel() for p in model.parameters()) == network.N_PARAMETERS + 1
+    assert model.log_ratio.item() == 0 and model.weights()["log_ratio"].item() == 0
+    fixed = network.build(seed=0)
+    assert set(model.weights()) == {*fixed.weights(), "log_ratio"} and set(fixed.weights()) == set(
+        fixed.unet.state_dict()
+    )
+    assert set(network.build(steps="learned", predicts="image").weights()) == set(fixed.weights())  # it has no solver
+
+
+def test_the_solver_takes_the_steps_of_the_network():
+    z, solver = torch.rand(2, 1, 16, 16), {"iterations": 8}
+    model = network.build(steps="learned", seed=0)
+    torch.testing.assert_close(network.denoise(model, z, solver), solve(z, model(z), **solver)[0])
+    model.log_ratio.data.fill_(0.4)
+    found = network.denoise(model, z, solver)
+    torch.testing.assert_close(found, solve(z, model(z), **solver, log_ratio=0.4)[0])
+    assert (found - solve(z, model(z), **solver)[0]).abs().max() > 1e-4
+    found.square().sum().backward()
+    assert model.log_ratio.grad != 0
+    with torch.no_grad():
+        torch.testing.assert_close(network.denoise(model, z, solver), found)
+
+
+def test_learned_steps_come_back_with_the_weights(tmp_path):
+    model, path = network.build(steps="learned", seed=0), tmp_path / "w.safetensors"
+    model.log_ratio.data.fill_(0.25)
+    network.save_weights(path, model.weights(), {"steps": "learned"})
+    assert network.load_network(path).log_ratio.item() == 0.25
+    network.save_weights(path, model.unet.state_dict(), {"up_bound": 0})  # a file from before there was a choice
+    assert network.load_network(path).log_ratio == 0
+    for state, settings in ((model.unet.state_dict(), {"steps": "learned"}), (model.weights(), {})):
+        network.save_weights(path, state, settings)
+        with pytest.raises(StudyError, match="not the weights of this network"):
+            network.load_network(path)
 
 
 def test_structure_layer_by_layer():
@@ -145,3 +207,32 @@ def test_direct_network_is_kept_as_such(tmp_path):
     direct = network.build(predicts="image", seed=3)
     network.save_weights(tmp_path / "a.safetensors", direct.unet.state_dict(), {"predicts": "image"})
     assert network.load_network(tmp_path / "a.safetensors").predicts == "image"
+
+
+def test_the_noise_estimate_is_that_of_the_features():
+    z = (
+        0.3
+        * torch.randn(3, 1, 40, 41, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([0.1, 1, 3])[:, None, None, None]
+    )
+    expected = [features.noise_std(image) for image in z[:, 0].numpy()]
+    np.testing.assert_allclose(network.noise_std(z).flatten(), expected, rtol=2e-3)  # median of an even number
+    np.testing.assert_allclose(
+        network.noise_std(z[..., 1:]).flatten(), [features.noise_std(i) for i in z[:, 0, :, 1:].numpy()], rtol=2e-3
+    )
+    assert (network.noise_std(torch.rand(2, 1, 1, 9)) == 0).all()
+
+
+def test_noise_as_an_input(tmp_path):
+    model = network.build(noise_input=True, padding=4, seed=0)
+    assert sum(p.numel() for p in model.parameters()) == network.N_PARAMETERS + 9 * network.CHANNELS[0]
+    z = torch.rand(2, 1, 24, 16)
+    given = []
+    model.unet.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    weight = model(z)
+    assert given[0].shape == (2, 2, 32, 24)
+    for image, channel in zip(z, given[0][:, 1], strict=True):
+        assert (channel == network.NOISE_SCALE * network.noise_std(image[None])).all()
+    path = tmp_path / "w.safetensors"
+    network.save_weights(path, model.unet.state_dict(), {"noise_input": True, "padding": 4})
+    torch.testing.assert_close(network.load_network(path)(z), weight)

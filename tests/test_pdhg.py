@@ -10,7 +10,16 @@ import skimage.restoration
 import torch
 
 from tvmap.operators import BOUNDARIES, NORMS, gradient
-from tvmap.pdhg import DUAL_STARTS, LIPSCHITZ, as_weight, objective, pdhg, primal_dual_gap, step_sizes
+from tvmap.pdhg import (
+    DUAL_STARTS,
+    LIPSCHITZ,
+    as_weight,
+    objective,
+    pdhg,
+    primal_dual_gap,
+    ratio_derivative,
+    step_sizes,
+)
 
 OPTIONS = list(itertools.product(BOUNDARIES, NORMS, DUAL_STARTS, LIPSCHITZ))
 
@@ -24,6 +33,10 @@ def test_step_sizes_satisfy_the_condition_of_convergence():
         primal_step, dual_step = step_sizes(lipschitz)
         assert primal_step * dual_step * (1 + 8) <= 1 + 1e-12
     assert step_sizes(3) == (1 / 3, 1 / 3)
+    for log_ratio in (-0.7, 0.4):
+        primal_step, dual_step = step_sizes(3, log_ratio)
+        assert (primal_step * dual_step, primal_step / dual_step) == pytest.approx((1 / 9, math.exp(2 * log_ratio)))
+        assert step_sizes(3, torch.tensor(log_ratio)) == pytest.approx((primal_step, dual_step))
     assert step_sizes("sqrt13") == (1 / math.sqrt(13), 1 / math.sqrt(13))
     with pytest.raises(ValueError, match="lipschitz"):
         step_sizes(2)
@@ -40,6 +53,19 @@ def test_one_iteration_by_hand():
     # second step: x̄ = (2/3, 7/3), p = (σ(x̄ − z))/(1 + σ) = (1/6, −1/6); q stays clipped; x = x − (p + ∇ᵀq)/3
     x, _ = pdhg(z, 0.5, iterations=2)
     np.testing.assert_allclose(x.flatten(), [1 / 3 - (1 / 6 - 1) / 3, 8 / 3 - (-1 / 6 + 1) / 3], rtol=1e-15)
+
+
+def test_one_iteration_of_unequal_steps_by_hand():
+    """The same with ρ = log 3, so τ = 1 and σ = 1/9."""
+    z = torch.tensor([[[[0.0, 3.0]]]], dtype=torch.float64)
+    x, q = pdhg(z, 0.5, iterations=1, log_ratio=math.log(3))
+    # q = clip(±3/9) = ±1/3; ∇ᵀq = (−2/3, 2/3); x = z − ∇ᵀq
+    np.testing.assert_allclose(q[0, 1].flatten(), [1 / 3, -1 / 3], rtol=1e-15)
+    np.testing.assert_allclose(x.flatten(), [2 / 3, 3 - 2 / 3], rtol=1e-15)
+    # x̄ = (4/3, 5/3), p = ±(4/27)/(10/9) = ±2/15; q = clip(±(1/3 + 1/27)) = ±10/27; x = x − (p + ∇ᵀq)
+    x, _ = pdhg(z, 0.5, iterations=2, log_ratio=math.log(3))
+    change = 2 / 15 - 20 / 27
+    np.testing.assert_allclose(x.flatten(), [2 / 3 - change, 7 / 3 + change], rtol=1e-14)
 
 
 @pytest.mark.parametrize("boundary,norm,dual_start,lipschitz", OPTIONS)
@@ -141,6 +167,27 @@ def test_dual_starts_and_lipschitz_agree_in_the_limit_only():
         torch.testing.assert_close(other, many[0], rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="dual_start"):
         pdhg(z, 0.1, 1, dual_start="one")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_ratio_of_the_steps_leads_to_the_minimiser_at_its_own_pace(norm):
+    z = noisy(1, 1, 8, 8)
+    few, many = ([pdhg(z, 0.1, n, norm=norm, log_ratio=r)[0] for r in (-0.7, 0.0, 0.4)] for n in (8, 4000))
+    for k in (0, 2):
+        assert (few[k] - few[1]).abs().max() > 1e-3
+        torch.testing.assert_close(many[k], many[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("boundary,dual_start,lipschitz", list(itertools.product(BOUNDARIES, DUAL_STARTS, LIPSCHITZ)))
+def test_derivative_by_the_ratio_is_that_of_autograd(boundary, dual_start, lipschitz):
+    z, weight, g = noisy(2, 1, 6, 5), 0.2 * noisy(2, 1, 6, 5, seed=1), noisy(2, 1, 6, 5, seed=2)
+    options = {"iterations": 20, "boundary": boundary, "dual_start": dual_start, "lipschitz": lipschitz}
+    for log_ratio in (-0.7, 0.0, 0.4):
+        ratio = torch.tensor(log_ratio, dtype=torch.float64, requires_grad=True)
+        (expected,) = torch.autograd.grad((pdhg(z, weight, log_ratio=ratio, **options)[0] * g).sum(), ratio)
+        found = ratio_derivative(z, weight, log_ratio=log_ratio, **options)
+        assert found.shape == z.shape and not found.requires_grad
+        torch.testing.assert_close((found * g).sum(), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_objective_by_hand():

@@ -34,8 +34,8 @@ def problem(batch, size, channels=1):
     return z.requires_grad_(), weight.requires_grad_()
 
 
-def solve(z, weight, iterations, boundary="periodic", dual_start="zero", lipschitz=3):
-    return solver._TritonPDHG.apply(z, as_weight(weight, z), iterations, boundary, dual_start, lipschitz)
+def solve(z, weight, iterations, boundary="periodic", dual_start="zero", lipschitz=3, log_ratio=0.0):
+    return solver._TritonPDHG.apply(z, as_weight(weight, z), iterations, boundary, dual_start, lipschitz, log_ratio)
 
 
 def solution_and_gradients(method, z, weight, iterations, **options):
@@ -60,6 +60,13 @@ def test_iterates_and_gradients_are_the_reference_s(options):
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_many_iterations(boundary):
     assert_same_as_reference(*problem(1, (3, 5)), 7, boundary=boundary)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("log_ratio", [-0.7, 0.4])
+def test_any_ratio_of_the_steps(log_ratio, boundary):
+    for ratio in (log_ratio, torch.tensor(log_ratio, dtype=torch.float64, device=DEVICE)):
+        assert_same_as_reference(*problem(1, (3, 4), 2), 5, boundary=boundary, dual_start="image", log_ratio=ratio)
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
@@ -178,7 +185,7 @@ from tvmap import pdhg_triton
 
 for kernel, optional in ((pdhg_triton._forward, "codes"), (pdhg_triton._backward, "g_z")):
     for real, full in (("fp32", True), ("fp32", False), ("fp64", True)):
-        constants = {"TAU": 1 / 3, "SIGMA": 1 / 3, "SHRINK": 3 / 4, "PERIODIC": full, "BLOCK": pdhg_triton.BLOCK}
+        constants = {"PERIODIC": full, "BLOCK": pdhg_triton.BLOCK}
         constants |= {} if full else {optional: None}
         integers = [name for name in kernel.arg_names if name in ("k", "B", "H", "W") or name[:2] in ("z_", "w_")]
         signature = dict.fromkeys(kernel.arg_names, "*" + real) | {"codes": "*u8"}

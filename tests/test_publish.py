@@ -213,6 +213,15 @@ def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):
     assert ",smoke.given," in lines[3] and lines[3].split(",")[2] == lines[0].split(",")[2]
 
 
+def test_weights_of_a_recipe_on_trial_are_not_published(study):
+    names = published(study)
+    path = study / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["config"]["data"]["fold"] = {"number": 1, "of": 5}
+    path.write_text(json.dumps(provenance))
+    assert names - published(study) == {"model/last.safetensors"}
+
+
 def test_a_fold_of_other_images_is_no_look(study, looks):
     before = looks.read_text()
     path = study / "provenance.json"

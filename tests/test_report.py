@@ -439,15 +439,27 @@ def test_options_of_the_code_are_described(tmp_path):
     provenance = json.loads(arguments[2].read_text())
     provenance["config"]["solver"] |= {"boundary": "neumann", "norm": "isotropic"}
     provenance["config"]["solver"] |= {"dual_start": "image", "lipschitz": "sqrt13"}
-    provenance["config"]["network"] |= {"up_bound": 0.5, "padding": 4}
+    provenance["config"]["network"] |= {"up_bound": 0.5, "padding": 4, "steps": "learned"}
     provenance["config"]["noise"]["kind"] = "absolute"
     arguments[2].write_text(json.dumps(provenance))
     build_report.main(*arguments)
     html = arguments[-1].read_text()
     for words in ("the Neumann boundary", "onto the disc", "instead of step 3", "with the upper bound", "padded by 4"):
         assert words in html
+    assert "one trainable parameter" in html and "ratio learned" in html
     shown = [int(n) for n in re.findall(r'<span class="number">\((\d+)\)</span>', html)]
     assert shown == list(range(1, len(shown) + 1))
+
+
+def test_tgv_is_described(tmp_path):
+    arguments = study(tmp_path / "study")
+    provenance = json.loads(arguments[2].read_text())
+    provenance["config"]["network"] |= {"maps": 2, "penalty": "tgv"}
+    arguments[2].write_text(json.dumps(provenance))
+    build_report.main(*arguments)
+    html = arguments[-1].read_text()
+    assert "second-order total generalised variation" in html and "one for each of two orders" in html
+    assert "vertical, channel 1" not in html
 
 
 def test_brightness_agrees_with_the_solver():

@@ -17,6 +17,7 @@ import choose_scalars
 import collect_tables
 import collect_times
 import denoise_images
+import explain_study
 import gather_grid
 import measure_images
 import pick_examples
@@ -24,7 +25,7 @@ import predict_maps
 import refine_grid
 import search_grid
 import write_provenance
-from tvmap import fingerprint, logs, stacks
+from tvmap import explain, fingerprint, logs, network, pdhg, solver, stacks
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -177,6 +178,46 @@ def test_weights_of_other_images_are_refused(results, tmp_path):
         denoise_images.main(noisy, weight, tmp_path / "x.npz", SOLVER, "cpu", threads=1)
 
 
+def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
+    """TV where it does not say; what is shown and compared of TGV's two maps is Λ₁."""
+    rng = np.random.default_rng(0)
+    ids, clean = np.array(["a", "b", "c"]), rng.random((3, 16, 24), np.float32)
+    noise = rng.normal(0, 0.1, clean.shape).astype(np.float32)
+    paths = {name: tmp_path / f"{name}.npz" for name in ("clean", "noisy", "map", "older", "scalar", "x")}
+    stacks.save(paths["clean"], ids=ids, images=clean)
+    stacks.save(paths["noisy"], ids=ids, images=clean + noise, levels=np.full(3, 0.1), noise_std=np.full(3, 0.1))
+    settings = {"maps": 2, "penalty": "tgv"}
+    state = network.build(**settings, seed=0).unet.state_dict()
+    network.save_weights(tmp_path / "w.safetensors", state, settings)
+    predict_maps.main(tmp_path / "w.safetensors", paths["noisy"], paths["map"], "cpu", threads=1)
+    maps = stacks.load(paths["map"])
+    assert maps["weight"].shape == (3, 2, 16, 24) and maps["penalty"] == "tgv"
+    stacks.save(paths["older"], ids=ids, weight=maps["weight"])
+    stacks.save(paths["scalar"], ids=ids, weight=np.full(3, 0.1))
+    z, weight = torch.from_numpy(clean + noise)[:, None], torch.from_numpy(maps["weight"])
+    for name, penalty in (("older", "tv"), ("map", "tgv")):
+        denoise_images.main(paths["noisy"], paths[name], paths["x"], SOLVER, "cpu", threads=1)
+        expected = solver.solve_certified(z, weight, penalty, **SOLVER)
+        found = stacks.load(paths["x"])
+        assert np.array_equal(found["images"], expected.x[:, 0]) and np.array_equal(found["gap"], expected.gap)
+    pd.DataFrame({"id": ids, "patient": ids}).to_csv(tmp_path / "manifest.csv", index=False)
+    arguments = paths["clean"], paths["noisy"], tmp_path / "manifest.csv", {"map": paths["map"]}, {"map": paths["x"]}
+    measure_images.main(*arguments, tmp_path / "x.csv", "p", 0)
+    of_slope = maps["weight"][:, 0].mean(axis=(1, 2), dtype=np.float64)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "x.csv")["weight_mean"], of_slope, rtol=1e-6)
+    files = {"p": {"noisy": paths["noisy"], "scalar-fixed": paths["scalar"], "map": paths["map"]}}
+    explain_study.main(paths["clean"], files, tmp_path / "course.csv", tmp_path / "learned.csv", SOLVER, "cpu", 1)
+    course = pd.read_csv(tmp_path / "course.csv")
+    assert course.groupby("method")["dual_start"].unique().map(list).to_dict() == {
+        "map": ["zero"],
+        "scalar-fixed": ["zero", "image"],
+    }
+    learned = pd.read_csv(tmp_path / "learned.csv")
+    pd.testing.assert_frame_equal(
+        learned.drop(columns="protocol"), explain.by_detail(maps["weight"][:, :1], clean, np.full(3, 0.1)), rtol=1e-6
+    )
+
+
 @pytest.mark.parametrize("which", ["noisy", "denoised"])
 def test_images_in_another_order_are_not_measured(results, tmp_path, which):
     paths = {name: results / f"{name}/test_uniform_0{end}.npz" for name, end in (("noisy", ""), ("denoised", "_map"))}
@@ -208,6 +249,37 @@ def test_noise_that_is_not_finite_is_refused_by_the_network(results, tmp_path):
     model = results / "model/last.safetensors"
     with pytest.raises(StudyError, match="noisy.npz"):
         predict_maps.main(model, tmp_path / "noisy.npz", tmp_path / "x.npz", "cpu", threads=1)
+
+
+def test_the_ratio_of_the_steps_goes_with_the_maps(tmp_path):
+    """From the weights of the network to the weight file, the denoised images and the solver's course."""
+    clean = np.linspace(0, 1, 2 * 16 * 16, dtype=np.float32).reshape(2, 16, 16)
+    noise = np.random.default_rng(0).standard_normal(clean.shape, dtype=np.float32)
+    names = ("clean", "noisy", "map", "scalar", "denoised")
+    paths = {name: tmp_path / f"{name}.npz" for name in names}
+    ids = np.array(["a", "b"])
+    stacks.save(paths["clean"], ids=ids, images=clean)
+    stacks.save(paths["noisy"], ids=ids, images=clean + 0.2 * noise, noise_std=np.full(2, 0.2))
+    stacks.save(paths["scalar"], ids=ids, weight=np.full(2, 0.1))
+    model = network.build(steps="learned", seed=0)
+    model.log_ratio.data.fill_(0.5)
+    network.save_weights(tmp_path / "model.safetensors", model.weights(), {"steps": "learned"})
+    predict_maps.main(tmp_path / "model.safetensors", paths["noisy"], paths["map"], "cpu", threads=1)
+    assert stacks.load(paths["map"])["log_ratio"] == 0.5
+
+    z, solved = torch.from_numpy(stacks.load(paths["noisy"])["images"])[:, None], {}
+    for name, log_ratio in (("map", 0.5), ("scalar", 0)):
+        denoise_images.main(paths["noisy"], paths[name], paths["denoised"], SOLVER, "cpu", threads=1)
+        weight = torch.from_numpy(stacks.load(paths[name])["weight"]).float()
+        solved[name] = pdhg.pdhg(z, weight, **SOLVER, log_ratio=log_ratio)[0][:, 0].numpy()
+        np.testing.assert_allclose(stacks.load(paths["denoised"])["images"], solved[name], atol=1e-5)
+    explained = {"p": {"noisy": paths["noisy"], "scalar-fixed": paths["scalar"], "map": paths["map"]}}
+    tables = tmp_path / "course.csv", tmp_path / "learned.csv"
+    explain_study.main(paths["clean"], explained, *tables, SOLVER, "cpu", threads=1)
+    course = pd.read_csv(tables[0]).set_index(["method", "dual_start", "iterations"])["psnr"]
+    for name, method in (("map", "map"), ("scalar", "scalar-fixed")):
+        expected = -10 * np.log10(((solved[name] - clean) ** 2).mean((1, 2))).mean()
+        assert course[(method, "zero", SOLVER["iterations"])] == pytest.approx(expected, abs=1e-3)
 
 
 # --- tables

@@ -43,6 +43,54 @@ def test_iterates_and_gradients_are_the_reference_s(options, size):
             torch.testing.assert_close(fast, reference, rtol=0, atol=1e-12)
 
 
+def solution_and_gradients(method, z, weight, ratio, iterations, **options):
+    """x, q and the derivatives by z, weight and the log ratio of ⟨x, g⟩ with a random g."""
+    x, q = method(z, weight, iterations, log_ratio=ratio, **options)
+    g = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
+    return x, q, *torch.autograd.grad((x * g).sum() + 0 * weight.sum(), (z, weight, ratio))
+
+
+@pytest.mark.parametrize("log_ratio", [-0.7, 0.0, 0.4])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_with_any_ratio_of_the_steps_too(options, log_ratio):
+    for size, iterations, channels in itertools.product([(1, 1), (1, 5), (4, 1), (17, 33)], (1, 37), (1, 2)):
+        ratio = torch.tensor(log_ratio, dtype=torch.float64, requires_grad=True)
+        arguments = *problem(2, size, channels), ratio, iterations
+        fast, reference = (solution_and_gradients(m, *arguments, **options) for m in (solver.solve, pdhg))
+        for found, expected in zip(fast, reference, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.1, [0.05, 0.1], None])
+@pytest.mark.parametrize("log_ratio", [-0.7, 0.4])
+def test_gradient_in_the_ratio_agrees_with_central_differences(log_ratio, weight):
+    z, maps = (tensor.detach() for tensor in problem(2, (20, 17)))
+    weight = maps if weight is None else weight
+    g = torch.randn(z.shape, dtype=z.dtype, generator=torch.Generator().manual_seed(2))
+    ratio = torch.tensor(log_ratio, dtype=torch.float64, requires_grad=True)
+
+    def loss(ratio):
+        return (solver.solve(z, weight, 60, log_ratio=ratio)[0] * g).sum()
+
+    (found,) = torch.autograd.grad(loss(ratio), ratio)
+    step = 1e-6
+    expected = (loss(log_ratio + step) - loss(log_ratio - step)) / (2 * step)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)
+
+
+def test_derivative_by_the_ratio_is_computed_on_demand_alone(monkeypatch):
+    z, weight = problem(1, (5, 6))
+    ratio = torch.tensor(0.3, dtype=torch.float64)
+    expected, _ = solver.solve(z, weight, 9, log_ratio=ratio.clone().requires_grad_())
+    monkeypatch.delattr(pdhg_numba, "ratio_derivative")
+    plain = [solver.solve(z, weight, 9, log_ratio=r)[0] for r in (0.3, ratio)]
+    with torch.no_grad():
+        plain.append(solver.solve(z, weight, 9, log_ratio=ratio.clone().requires_grad_())[0])
+    assert all(torch.equal(x, expected) for x in plain)
+    with pytest.raises(AttributeError):
+        solver.solve(z, weight, 9, log_ratio=ratio.clone().requires_grad_())
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1, 6, 7), (3, 1, 1, 1), (3, 2, 6, 1)])
 def test_gradient_of_a_broadcast_weight(shape):
     z, _ = problem(3, (6, 7))
@@ -129,15 +177,15 @@ print(x.sum(), g.sum(), sum(sum(s.cache_misses.values()) for s in stats))
     assert found["first"] == found["second"] == found["none"]
 
 
-def test_isotropic_runs_the_reference_and_says_so(caplog):
-    z, weight = problem(1, (5, 5))
+def test_without_a_fast_solver_the_reference_runs_and_says_so(caplog):
+    z = torch.zeros(1, 1, 5, 5, device="meta")
     solver._said.clear()
     with caplog.at_level("INFO", logger="tvmap"):
         for _ in range(2):
-            x, _ = solver.solve(z, weight, 20, norm="isotropic")
-    assert torch.equal(x, pdhg(z, weight, 20, norm="isotropic")[0])
+            x, q = solver.solve(z, 0.1, 20, norm="isotropic", log_ratio=0.3)
+    assert x.shape == (1, 1, 5, 5) and q.shape == (1, 2, 5, 5) and x.device.type == "meta"
     assert [record.message for record in caplog.records] == [
-        "no fast solver for the isotropic norm on cpu: the reference runs"
+        "no fast solver for the isotropic norm on meta: the reference runs"
     ]
 
 
@@ -145,6 +193,9 @@ def test_certified_solution():
     z, weight = problem(2, (12, 12))
     solution = solver.solve_certified(z.detach(), weight.detach(), iterations=2000)
     assert (solution.gap >= -1e-12).all() and (solution.relative_gap < 1e-6).all()
+    other = solver.solve_certified(z.detach(), weight.detach(), iterations=2000, log_ratio=0.4)
+    torch.testing.assert_close(other.x, solution.x, rtol=0, atol=1e-4)
+    assert (other.relative_gap < 1e-6).all() and not torch.equal(other.x, solution.x)
     zero = solver.solve_certified(z.detach(), 0.0, iterations=5)
     assert torch.equal(zero.x, z) and (zero.relative_gap == 0).all()
 

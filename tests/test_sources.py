@@ -56,6 +56,21 @@ def test_archive_end_to_end(archive, tmp_path):
         assert 0 <= stack["images"].min() < stack["images"].max() <= 1
 
 
+def test_views_stand_beside_the_images_and_depend_on_seed_and_image_alone(archive, tmp_path):
+    chosen = tmp_path / "manifest.csv"
+    select_images.main("archive", "NORMAL", str(archive), None, COUNTS, [], 16, 1, chosen)
+    found = []
+    for name, views, seed in (("a", 1, 5), ("b", 4, 5), ("c", 4, 5), ("d", 4, 6)):
+        path = tmp_path / f"{name}.npz"
+        prepare_images.main("archive", "NORMAL", str(archive), None, chosen, "train", 16, path, views, seed)
+        found.append(stacks.load(path))
+    plain, first, again, other = found
+    assert "views" not in plain and first["views"].shape == (3, 3, 16, 16)
+    np.testing.assert_array_equal(first["images"], plain["images"])
+    np.testing.assert_array_equal(first["views"], again["views"])
+    assert not np.array_equal(first["views"], other["views"])
+
+
 def test_archive_lists_only_images_of_the_category(archive):
     with sources.opened("mendeley", "NORMAL", archive, None, 16) as candidates:
         assert len(candidates) == 18  # nine images, each in the outer and the nested folder

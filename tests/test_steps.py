@@ -17,10 +17,12 @@ def make_batches():
     return Batches(images, 1, 2, torch.device("cpu"), **options)
 
 
+@pytest.mark.parametrize("kind", ["fixed", "learned"])
 @pytest.mark.parametrize("clip", [None, 1e-4])
-def test_steps_are_those_of_plain_adam(clip):
-    taken = steps.Steps(network.build(seed=0), make_batches(), SOLVER, clip)
-    model, batches, losses = network.build(seed=0), make_batches(), []
+def test_steps_are_those_of_plain_adam(clip, kind):
+    """A learned ratio of the solver's steps is scaled down with the U-Net's gradient, but not part of its norm."""
+    taken = steps.Steps(network.build(seed=0, steps=kind), make_batches(), SOLVER, clip)
+    model, batches, losses = network.build(seed=0, steps=kind), make_batches(), []
     adam = torch.optim.Adam(model.parameters(), 1.0, fused=False, foreach=False)
     for epoch in range(2):
         taken.begin(epoch, RATES)
@@ -28,17 +30,21 @@ def test_steps_are_those_of_plain_adam(clip):
         for size, rate in zip((2, 2, 1), RATES.tolist(), strict=True):
             taken.take(size)
             clean, noisy = batches.draw(size)
-            loss = F.mse_loss(pdhg.pdhg(noisy, model(noisy), **SOLVER)[0], clean)
+            loss = F.mse_loss(pdhg.pdhg(noisy, model(noisy), **SOLVER, log_ratio=model.log_ratio)[0], clean)
             adam.param_groups[0]["lr"] = rate
             adam.zero_grad()
             loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip or torch.inf)
+            norm = torch.nn.utils.clip_grad_norm_(model.unet.parameters(), clip or torch.inf)
+            if kind == "learned":
+                assert model.log_ratio.grad != 0
+                model.log_ratio.grad *= min(1, clip / norm) if clip else 1
             adam.step()
             losses.append(size * loss.item())
             assert taken.gradient_norm.item() == pytest.approx(norm.item(), rel=1e-3)
     assert taken.loss_sum.item() == pytest.approx(sum(losses), rel=1e-5)
     for ours, plain in zip(taken.parameters, model.parameters(), strict=True):
         torch.testing.assert_close(ours, plain, rtol=0, atol=2e-5)  # steps as long as the rates: 7e-3 in all
+    assert kind == "fixed" or abs(taken.model.log_ratio.item()) > 1e-3
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.999])

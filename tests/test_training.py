@@ -17,6 +17,7 @@ SETTINGS = {
     "schedule": "one_cycle",
     "clip_gradient": None,
     "iterations": 8,
+    "gradient": "unrolled",
     "precision": "float32",
     "flips": True,
     "crop": 12,
@@ -71,11 +72,13 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("last", "ema"), [(1, 0), (3, 0), (4, 0), (8, 0), (4, 0.9)])
-def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, last, ema):
+@pytest.mark.parametrize(
+    ("last", "ema", "kind"), [(1, 0, "fixed"), (3, 0, "fixed"), (4, 0, "fixed"), (8, 0, "fixed"), (4, 0.9, "learned")]
+)
+def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, last, ema, kind):
     """Three batches an epoch: killed within the first epoch, at its end, in the second, before the last step."""
-    settings = {**SETTINGS, "ema": ema}
-    run(tmp_path / "whole", settings=settings)
+    settings = {"settings": {**SETTINGS, "ema": ema}, "network": {**OPTIONS["network"], "steps": kind}}
+    run(tmp_path / "whole", **settings)
     compute, taken = steps.Steps.compute, []
 
     def killed_compute(self, size):
@@ -86,11 +89,11 @@ def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, last,
 
     monkeypatch.setattr(steps.Steps, "compute", killed_compute)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", settings=settings)
+        run(tmp_path / "killed", **settings)
     assert (tmp_path / "killed" / "checkpoint.pt").exists()
     taken.clear()
     monkeypatch.setattr(steps.Steps, "compute", lambda self, size: taken.append(size) or compute(self, size))
-    run(tmp_path / "killed", settings=settings)
+    run(tmp_path / "killed", **settings)
     assert taken == ([2, 2, 1] * 3)[last:], "the finished steps were not done again"
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
@@ -157,12 +160,15 @@ def test_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
     assert not torch.equal(seen[1]["last.weight"], seen[2]["last.weight"])
 
 
-def test_validation_scores_the_denoised_images(tmp_path):
-    run(tmp_path / "a")
+@pytest.mark.parametrize("kind", ["fixed", "learned"])
+def test_validation_scores_the_denoised_images(tmp_path, kind):
+    run(tmp_path / "a", network={**OPTIONS["network"], "steps": kind})
     clean = torch.from_numpy(pictures(2))[:, None]
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     model = network.load_network(tmp_path / "a/last.safetensors")
-    denoised, _ = solve(noisy, model(noisy).detach(), **OPTIONS["solver"])
+    ratio = float(model.weights().get("log_ratio", 0))
+    denoised, _ = solve(noisy, model(noisy).detach(), **OPTIONS["solver"], log_ratio=ratio)
+    assert (abs(ratio) > 1e-3) == (kind == "learned")
     mse = (denoised - clean).square().mean((1, 2, 3))
     row = history(tmp_path / "a")[-1]
     assert float(row["val_loss"]) == pytest.approx(mse.mean().item(), rel=1e-5)
@@ -177,6 +183,17 @@ def test_it_learns(tmp_path):
     run(tmp_path / "a", images, settings, noise_level=0.5)
     losses = [float(row["train_loss"]) for row in history(tmp_path / "a")]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:3])
+
+
+def test_the_gradient_of_the_solution_trains_too(tmp_path):
+    """After many iterations it is that of the steps, so the trainings begin alike; a validation asks for none."""
+    for gradient in ("unrolled", "closed_form"):
+        run(tmp_path / gradient, settings={**SETTINGS, "gradient": gradient, "iterations": 2000, "crop": None})
+    losses = [[float(row["train_loss"]) for row in history(tmp_path / g)] for g in ("unrolled", "closed_form")]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01) and losses[0] != losses[1]
+    run(tmp_path / "few", settings={**SETTINGS, "gradient": "closed_form"})
+    run(tmp_path / "steps")
+    assert contents(tmp_path / "few") != contents(tmp_path / "steps")
 
 
 def test_schedule_of_the_rate(tmp_path):
@@ -212,8 +229,12 @@ def test_clipping_scales_large_gradients_down(tmp_path, monkeypatch):
     assert max(norms) <= limit * 1.0001 and norms[0] == pytest.approx(min(free[0], limit), rel=1e-4)
 
 
-def test_a_map_that_collapsed_ends_the_training(tmp_path, monkeypatch):
-    """Far below 0 softplus has no slope left: the user must be told, not left with the noisy image."""
+@pytest.mark.parametrize("kind", ["fixed", "learned"])
+def test_a_map_that_collapsed_ends_the_training(tmp_path, monkeypatch, kind):
+    """Far below 0 softplus has no slope left: the user must be told, not left with the noisy image.
+
+    The ratio of the steps may still have a gradient then, as the iterates from p₀ = z depend on it.
+    """
     build = training.build
 
     def collapsed(*args, **options):
@@ -222,5 +243,6 @@ def test_a_map_that_collapsed_ends_the_training(tmp_path, monkeypatch):
         return model
 
     monkeypatch.setattr(training, "build", collapsed)
+    options = {"network": {**OPTIONS["network"], "steps": kind}, "solver": {**OPTIONS["solver"], "dual_start": "image"}}
     with pytest.raises(StudyError, match="collapsed to 0 in epoch 1.*clip_gradient"):
-        run(tmp_path / "a")
+        run(tmp_path / "a", **options)

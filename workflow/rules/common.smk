@@ -124,6 +124,10 @@ def archive_of_images(wildcards):
     return sources.get(config["data"]["source"], [])
 
 
+def views_of_split(wildcards):
+    return config["training"]["views"] if wildcards.split == "train" else 1
+
+
 def protocol_value(wildcards):
     return config["noise"]["protocols"][wildcards.protocol]
 

@@ -78,6 +78,8 @@ rule prepare_images:
         category=config["data"]["category"],
         folder=config["data"]["folder"],
         size=config["data"]["size"],
+        views=views_of_split,
+        seed=config["seed"],
         code=code_version("prepare_images"),
     message:
         "Crop, resize and grey the {wildcards.split} images"

@@ -25,7 +25,7 @@ def main(noisy_path, weight_path, output_path, solver, device, threads):
     check_finite(z, noisy_path)
     check_finite(weight, weight_path)
     device = devices.pick(device)
-    solution = solve_certified(z.to(device), weight.to(device), **solver)
+    solution = solve_certified(z.to(device), weight.to(device), **solver, **stacks.solver_options(weights))
     numbers = {"gap": solution.gap.cpu().numpy(), "primal": solution.primal.cpu().numpy()}
     stacks.save(output_path, ids=noisy["ids"], images=solution.x[:, 0].cpu().numpy(), **numbers)
     log.info("%d images, largest relative primal-dual gap %.2g", len(z), solution.relative_gap.max())

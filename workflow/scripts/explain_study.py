@@ -24,14 +24,14 @@ def main(clean_path, paths, outputs, solver, device, threads):
     found = {name: [] for name in outputs}
     for protocol, files in paths.items():
         noisy = stacks.load(files["noisy"])
-        weights = {method: stacks.load(path)["weight"] for method, path in files["weights"].items()}
-        for method, weight in weights.items():
-            weight = torch.from_numpy(weight).float()
-            tensors = (explain.as_images(noisy), explain.as_images(clean), weight)
-            course = explain.trace(*(tensor.to(device) for tensor in tensors), solver)
+        weights = {method: stacks.load(path) for method, path in files["weights"].items()}
+        for method, stack in weights.items():
+            tensors = explain.as_images(noisy), explain.as_images(clean), torch.from_numpy(stack["weight"]).float()
+            options = {**solver, **stacks.solver_options(stack)}
+            course = explain.trace(*(tensor.to(device) for tensor in tensors), options)
             found["course"].append(course.assign(protocol=protocol, method=method))
             log.info("%s, %s: %.3f dB at the end", protocol, method, course["psnr"].iloc[-1])
-        learned = explain.by_detail(weights["map"], clean["images"], noisy["noise_std"])
+        learned = explain.by_detail(stacks.gradient_weight(weights["map"]), clean["images"], noisy["noise_std"])
         denoised = {method: stacks.load(path) for method, path in files["denoised"].items()}
         for method, stack in denoised.items():
             if list(stack["ids"]) != list(clean["ids"]):

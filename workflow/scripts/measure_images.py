@@ -34,7 +34,7 @@ def main(
         y = y.clamp(0, 1) if measure["clamp"] else y
         columns = {"protocol": protocol, "draw": draw, "id": clean["ids"], "patient": patients[clean["ids"]].to_numpy()}
         columns |= {"noise_level": noisy["levels"], "method": method}
-        weight = stacks.load(weight_paths[method])["weight"] if weighted else np.full(len(x), np.nan)
+        weight = stacks.gradient_weight(stacks.load(weight_paths[method])) if weighted else np.full(len(x), np.nan)
         columns |= {"weight_mean": weight.reshape(len(weight), -1).mean(axis=1, dtype=np.float64)}
         columns |= {"psnr": metrics.psnr(x, y, data_range=1).numpy()}
         columns |= {"ssim": metrics.ssim(x, y, data_range=1, window=measure["window"]).numpy()}

@@ -36,7 +36,8 @@ def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
             rows.append({**row, "weight_scalar": scalar.loc[image_id, "weight_mean"]})
         chosen = [position[image_id] for image_id in ids]
         pixels = {name: stacks.load(paths[name])["images"][chosen] for name in ("noisy", "scalar", "map")}
-        weight = stacks.load(paths["weights"])["weight"][chosen].mean(axis=1)  # of both directions, if there are two
+        weight = stacks.gradient_weight(stacks.load(paths["weights"]))[chosen]
+        weight = weight.mean(axis=1)  # of both directions, if there are two
         pixels |= {"clean": clean["images"][chosen], "weight_map": weight}
         stacks.save(pixel_paths[protocol], ids=np.array(ids), kinds=np.array(KINDS), **pixels)
     table = pd.DataFrame(rows)

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 def main(model_path, noisy_path, output_path, device, threads):
-    """Write ids and weight (n, maps, H, W)."""
+    """Write ids, weight (n, maps, H, W), its penalty, tv or tgv, and the log_ratio of the solver's steps."""
     torch.set_num_threads(threads)
     noisy, device = stacks.load(noisy_path), devices.pick(device)
     z = torch.from_numpy(noisy["images"])[:, None]
     check_finite(z, noisy_path)
-    maps = network.predict_maps(network.load_network(model_path).to(device), z.to(device)).cpu()
-    stacks.save(output_path, ids=noisy["ids"], weight=maps.numpy())
-    log.info("%d maps, values from %.2g to %.2g", len(maps), maps.min(), maps.max())
+    model = network.load_network(model_path).to(device)
+    maps, log_ratio = network.predict_maps(model, z.to(device)).cpu(), float(model.weights().get("log_ratio", 0))
+    stacks.save(output_path, ids=noisy["ids"], weight=maps.numpy(), penalty=model.penalty, log_ratio=log_ratio)
+    log.info("%d maps, values from %.2g to %.2g; ρ = %.3g", len(maps), maps.min(), maps.max(), log_ratio)
 
 
 if "snakemake" in globals():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvmap import manifest, sources, stacks
+from tvmap import manifest, noise, sources, stacks
 from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(source, category, archive_path, folder_path, manifest_path, split, size, output_path):
-    """Write `ids` (n,) and `images` (n, size, size) of `split`; every file must be the one the manifest names."""
+def main(source, category, archive_path, folder_path, manifest_path, split, size, output_path, views=1, seed=0):
+    """Write `ids` (n,) and `images` (n, size, size) of `split`; every file must be the one the manifest names.
+
+    With more than one of the `views` of each image, `views` (n, views − 1, size, size) holds the others.
+    """
     rows = [row for row in manifest.read(manifest_path) if row["split"] == split]
-    images = []
+    images, others = [], []
     with sources.opened(source, category, archive_path, folder_path, size) as candidates:
         by_name = {(candidate.source_file, candidate.id): candidate for candidate in candidates}
         for row in rows:
@@ -28,7 +31,11 @@ def main(source, category, archive_path, folder_path, manifest_path, split, size
                     "restore it, or delete the manifest to choose anew"
                 )
             images.append(candidate.grey(size, data))
-    stacks.save(output_path, ids=np.array([row["id"] for row in rows]), images=np.stack(images))
+            if views > 1:
+                random = noise.generator(seed, "views", row["id"])
+                others.append(candidate.views(size, views - 1, random, data))
+    more = {"views": np.stack(others)} if others else {}
+    stacks.save(output_path, ids=np.array([row["id"] for row in rows]), images=np.stack(images), **more)
     log.info("%s: %d images of %d x %d", split, len(images), size, size)
 
 
@@ -43,4 +50,6 @@ if "snakemake" in globals():
             snakemake.wildcards.split,
             snakemake.params.size,
             snakemake.output[0],
+            snakemake.params.views,
+            snakemake.params.seed,
         )

@@ -45,7 +45,9 @@ def main(folder, target):
     names = [name for name, figure in found.items() if pixels or not figure.has_pixels]
     chosen = [*ALLOWED]
     if not origin["config"]["network"]["weights"]:
-        chosen += [*OF_TRAINING, f"model/{origin['training']['reported']}.safetensors"]
+        chosen += OF_TRAINING
+        if not origin["config"]["data"].get("fold"):  # of a recipe on trial nobody needs the weights
+            chosen += [f"model/{origin['training']['reported']}.safetensors"]
     chosen += [path for name, paths in OF_FIGURES.items() if name in found for path in paths]
     chosen += [f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")]
     missing = [name for name in chosen if not (folder / name).is_file()]

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from tvmap import devices, logs, machine, stacks, training
@@ -38,7 +39,7 @@ def main(clean_train, clean_val, noisy_val, settings, store, code_version, threa
     if not kept.exists():
         torch.set_num_threads(threads)
         validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in (clean_val, noisy_val)]
-        images, device = stacks.load(clean_train)["images"], devices.pick(device)
+        images, device = _with_views(stacks.load(clean_train)), devices.pick(device)
         log.info("training %s on %s with %d threads", fingerprint, device, torch.get_num_threads())
         work = kept.with_name(f"{kept.name}.unfinished")
         work.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,11 @@ def main(clean_train, clean_val, noisy_val, settings, store, code_version, threa
         log.info("training %s was finished before: taken from %s", fingerprint, kept)
     for name in FILES if folder else ():
         shutil.copyfile(kept / name, Path(folder) / name)
+
+
+def _with_views(stack):
+    """The images (n, H, W), or with their other views (n, v, H, W)."""
+    return np.concatenate([stack["images"][:, None], stack["views"]], 1) if "views" in stack else stack["images"]
 
 
 if "snakemake" in globals():

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.optimize
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from .closed_form import regions
 from .errors import StudyError
 from .operators import BOUNDARIES, gradient_adjoint
 from .pdhg import objective, primal_dual_gap
@@ -88,23 +87,10 @@ def degrees_of_freedom(q, weight, boundary="periodic"):
     """Σᵢ ∂xᵢ/∂zᵢ of x_λ from its dual q (2, H, W), an integer: the number of regions of constant x.
 
     It is the dimension of {v : ∇v = 0 wherever |q| < λ}, for almost every z (Tibshirani, Taylor 2011; 2012, Theorem 3),
-    so the number of connected components of the pixels joined to those neighbours. n at λ = 0.
+    so the number of `regions` by the pairs with |q| < λ, whichever dual solution q is. n at λ = 0.
     """
-    # Why |q| and no tolerance on ∇x: x carries the error of the iteration, about 1e-6 at a gap of 1e-8, which would
-    # split regions, and a tolerance above it merges those that differ by less. The projection puts q at λ exactly where
-    # x jumps by more than that error. It puts some neighbours of equal x there, too, and which ones is not unique; but
-    # the theorem holds for any dual solution: to cut a region in two, all pairs along the cut must be stopped, which
-    # determines the same value of x by two sums of z, an event of probability 0.
-    joined = np.abs(q) < weight
-    if boundary == "neumann":
-        joined[0, -1, :] = joined[1, :, -1] = False
-    elif boundary != "periodic":
-        raise ValueError(f"boundary must be one of {BOUNDARIES}, not {boundary!r}")
-    pixels = np.arange(q[0].size).reshape(q[0].shape)
-    neighbours = np.stack([np.roll(pixels, -1, 0), np.roll(pixels, -1, 1)])
-    edges = np.broadcast_to(pixels, q.shape)[joined], neighbours[joined]
-    graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(pixels.size, pixels.size))
-    return int(connected_components(graph, directed=False, return_labels=False))
+    _, n = regions(q, weight, boundary)
+    return n
 
 
 def sure(z, x, n_regions, noise_std):

@@ -167,6 +167,17 @@ def _dotted(path):
 
 def _check_together(config):
     data, noise, training, grid = (config[name] for name in ("data", "noise", "training", "grid"))
+    if config["network"]["penalty"] == "tgv":
+        if config["network"]["maps"] != 2:
+            raise StudyError("network.maps: network.penalty is tgv, which takes two maps; set network.maps to 2")
+        if config["network"]["steps"] != "fixed":
+            raise StudyError("network.steps: learned steps are of network.penalty tv; set network.steps to fixed")
+        if training["gradient"] != "unrolled":
+            raise StudyError("training.gradient: closed_form is of network.penalty tv; set it to unrolled")
+        for key, needed in (("norm", "anisotropic"), ("dual_start", "zero"), ("lipschitz", 3)):
+            if config["solver"][key] != needed:
+                given = config["solver"][key]
+                raise StudyError(f"solver.{key}: {given!r} does not go with network.penalty tgv; set it to {needed!r}")
     levels = {f"noise.protocols.{name}": level for name, level in noise["protocols"].items()}
     for key, level in {**levels, "noise.train_level": noise["train_level"]}.items():
         if isinstance(level, list) and level[0] > level[1]:
@@ -178,6 +189,16 @@ def _check_together(config):
         raise StudyError(f"data.fold.number: {number} is above data.fold.of, {of}; lower it")
     if training["crop"] is not None and training["crop"] > data["size"]:
         raise StudyError(f"training.crop: {training['crop']} is larger than data.size, {data['size']}; lower it")
+    if training["views"] > 1 and data["source"] == "sample":
+        raise StudyError(f"training.views: {training['views']}, but photographs are cut into tiles; set it to 1")
+    if training["gradient"] == "closed_form" and config["network"]["steps"] == "learned":
+        raise StudyError("training.gradient: the solution does not depend on the steps; set network.steps to fixed")
+    if training["gradient"] == "closed_form" and (
+        config["solver"]["norm"] != "anisotropic" or config["device"] == "cuda"
+    ):
+        raise StudyError(
+            "training.gradient: closed_form is for solver.norm anisotropic and device cpu; set it to unrolled, or these"
+        )
     if training["validation_protocol"] not in noise["protocols"]:
         names = ", ".join(noise["protocols"])
         name = training["validation_protocol"]

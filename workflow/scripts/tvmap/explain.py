@@ -21,17 +21,19 @@ def powers_of_two(most):
 def trace(z, clean, weight, solver):
     """Quality after 1, 2, 4, … up to 4T iterations from p₀ = 0 and from p₀ = z: one row each.
 
+    TGV is solved without a p; its one start, all duals 0, counts as p₀ = 0.
+
     Args:
         z: noisy images (n, 1, H, W).
         clean: the same without noise.
         weight: λ (n,) or Λ (n, 1 or 2, H, W).
-        solver: options of `solve`, T among them.
+        solver: options of `solve`, T among them, and what the weight asks for (`stacks.solver_options`).
 
     Returns:
         DataFrame of dual_start, iterations, psnr (dB, mean) and relative_gap (median) over the n images.
     """
     rows = []
-    for start in DUAL_STARTS:
+    for start in DUAL_STARTS if solver.get("penalty", "tv") == "tv" else ("zero",):
         for iterations in powers_of_two(4 * solver["iterations"]):
             found = solve_certified(z, weight, **{**solver, "iterations": iterations, "dual_start": start})
             row = {

@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from .errors import StudyError
 
 # Only formats that Pillow decodes itself: no file may start another program (as EPS does).
+SMALLEST_VIEW = 0.5  # side of a view over the short side of the picture
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
 
 
@@ -28,9 +29,33 @@ def read_grey(source, name, size):
     """
     picture = _open(source, name)
     side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side))
-    return _unit(square.resize((size, size), Image.Resampling.BICUBIC).convert("L"), name)
+    square = _square(picture, (picture.width - side) // 2, (picture.height - side) // 2, side, size)
+    return _varied(_unit(square), name)
+
+
+def read_views(source, name, size, n, random):
+    """Read `n` random squares of an image at full resolution, each resized as `read_grey` does it with the centre.
+
+    Args:
+        source: see `read_grey`.
+        name: see `read_grey`.
+        size: side of the results in pixels.
+        n: number of views.
+        random: a `numpy.random.Generator`. The side is uniform in [0.5, 1] of the image's short side, but not below
+            `size` where the image is large enough, the place uniform in the whole image.
+
+    Returns:
+        Array (n, size, size), float32 in [0, 1]; one may have no detail at all. Errors as in `read_grey` but for that.
+    """
+    picture = _open(source, name)
+    short = min(picture.size)
+    smallest = min(short, max(size, round(SMALLEST_VIEW * short)))
+    views = np.empty((n, size, size), np.float32)
+    for k in range(n):
+        side = int(random.integers(smallest, short + 1))
+        left, top = (int(random.integers(room - side + 1)) for room in picture.size)
+        views[k] = _unit(_square(picture, left, top, side, size))
+    return views
 
 
 def read_tiles(source, name, size):
@@ -46,11 +71,17 @@ def read_tiles(source, name, size):
     scale = min(1.0, 2 * size / min(picture.size))
     if scale < 1:
         picture = picture.resize([round(scale * side) for side in picture.size], Image.Resampling.BICUBIC)
-    grey = _unit(picture.convert("L"), name)
+    grey = _varied(_unit(picture.convert("L")), name)
     rows, columns = (min(2, side // size) for side in grey.shape)
     top, left = (grey.shape[0] - rows * size) // 2, (grey.shape[1] - columns * size) // 2
     block = grey[top : top + rows * size, left : left + columns * size]
     return block.reshape(rows, size, columns, size).swapaxes(1, 2).reshape(rows * columns, size, size)
+
+
+def _square(picture, left, top, side, size):
+    """A square of the picture, resized to size × size and grey."""
+    square = picture.crop((left, top, left + side, top + side))
+    return square.resize((size, size), Image.Resampling.BICUBIC).convert("L")
 
 
 def _open(source, name):
@@ -89,8 +120,11 @@ def _from_16_bit(picture, name):
     return Image.fromarray(np.rint(values / 257).astype(np.uint8))
 
 
-def _unit(picture, name):
-    pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)
+def _unit(picture):
+    return np.asarray(picture, dtype=np.float32) / np.float32(255)
+
+
+def _varied(pixels, name):
     if pixels.min() == pixels.max():
         raise StudyError(f"{name}: all its pixels are equal, nothing can be measured on it; leave it out")
     return pixels

@@ -11,14 +11,16 @@ from torch.nn import functional as F
 
 from .devices import allow_tf32, has_bfloat16
 from .errors import StudyError
+from .features import MAD_TO_STD
 from .files import write_atomically
-from .solver import solve
+from .solver import PENALTIES, solve
 
 log = logging.getLogger("tvmap")
 
 CHANNELS = (32, 64, 128, 256)
 N_PARAMETERS = 1_796_034
 NEGATIVE_SLOPE = 0.01
+NOISE_SCALE = 10  # of the noise's standard deviation as an input: like the image, it is then of the order of 1
 
 
 def _double_convolution(n_in, n_out):
@@ -35,23 +37,23 @@ def _channels_last(gradient):
 
 
 class UNet(nn.Module):
-    """1-32-64-128-256-128-64-32-2, (B, 1, H, W) → (B, 2, H, W), any H and W; 1,796,034 parameters.
+    """1-32-64-128-256-128-64-32-2, (B, n_in, H, W) → (B, 2, H, W), any H and W; 1,796,034 parameters for n_in = 1.
 
     Encoder: 2×2 max pooling, double convolution. Decoder: linear upsampling ×2 (corners aligned), 1×1 convolution
     C → C/2, concatenation with the skip connection, double convolution. Last: 1×1 convolution 32 → 2.
     """
 
-    def __init__(self):
+    def __init__(self, n_in=1):
         super().__init__()
         pairs = list(zip(CHANNELS, CHANNELS[1:], strict=False))
-        self.first = _double_convolution(1, CHANNELS[0])
+        self.first = _double_convolution(n_in, CHANNELS[0])
         self.encoders = nn.ModuleList(_double_convolution(a, b) for a, b in pairs)
         self.reductions = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(pairs))
         self.decoders = nn.ModuleList(_double_convolution(b, a) for a, b in reversed(pairs))
         self.last = nn.Conv2d(CHANNELS[0], 2, 1)
 
     def forward(self, x):
-        """x (B, 1, H, W) → (B, 2, H, W)."""
+        """x (B, n_in, H, W) → (B, 2, H, W)."""
         skips = [self.first(x)]
         for encoder in self.encoders:
             # Rounded up, so that sizes not divisible by 8 work too; for the others it is the plain halving.
@@ -67,21 +69,59 @@ class UNet(nn.Module):
         return self.last(y)
 
 
+def noise_std(z):
+    """`features.noise_std`, the standard deviation of the noise, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
+    if min(z.shape[-2:]) < 2:
+        return z.new_zeros(len(z), 1, 1, 1)
+    details = z.diff(dim=-2).diff(dim=-1) / 2
+    return (details.abs().flatten(1).median(1).values * MAD_TO_STD).reshape(-1, 1, 1, 1)
+
+
 class MapNetwork(nn.Module):
     """NET_Θ with its output function: Λ_Θ = 0.1·softplus(channel 0) for up_bound 0, up_bound·sigmoid(channel 0) above.
 
     `predicts`: map, or image, a rival without TV: x̂ = z − channel 0, the noise being what the U-Net predicts (Zhang
-    et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `padding`:
-    reflect padding of the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the
-    device has no bfloat16, the U-Net stays in float32, which is said once.
+    et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `penalty`:
+    tv, or tgv, which takes two maps, Λ₁ from channel 0 and Λ₀ from channel 1 (see `tgv`). `padding`: reflect padding of
+    the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the device has no bfloat16,
+    the U-Net stays in float32, which is said once. `noise_input`: a second, constant input channel with the noise's
+    standard deviation, estimated from z; its weights are 288 more parameters. `steps`: of PDHG, fixed, or learned: then
+    the network has one more parameter, `log_ratio`, the ρ of `pdhg.step_sizes`; 0, the fixed steps, to begin with.
     With one map the second channel is idle: it belongs to a time direction that a still image does not have, and is
     kept for the published count.
     """
 
-    def __init__(self, up_bound=0.0, padding=0, bfloat16=False, predicts="map", maps=1):
+    def __init__(
+        self,
+        up_bound=0.0,
+        padding=0,
+        bfloat16=False,
+        predicts="map",
+        maps=1,
+        penalty="tv",
+        noise_input=False,
+        steps="fixed",
+    ):
         super().__init__()
-        self.unet, self.predicts, self.maps = UNet(), predicts, maps
+        if penalty not in PENALTIES or (penalty == "tgv" and (maps != 2 or steps != "fixed")):
+            raise ValueError(f"penalty {penalty!r}, {maps} maps, {steps} steps: tgv takes 2 maps and fixed steps")
+        self.unet, self.predicts, self.maps = UNet(2 if noise_input else 1), predicts, maps
+        self.penalty, self.noise_input = penalty, noise_input
         self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
+        learned = steps == "learned" and predicts == "map"
+        self.log_ratio = nn.Parameter(torch.zeros(())) if learned else 0.0
+
+    def weights(self):
+        """All that is learned, by name: the U-Net's weights, and log_ratio if the steps are learned."""
+        own = {name: parameter.detach() for name, parameter in self.named_parameters(recurse=False)}
+        return self.unet.state_dict() | own
+
+    def load_weights(self, weights):
+        """Take over what `weights()` of such a network gave; a missing or unknown name is an error."""
+        weights = dict(weights)
+        for name, parameter in self.named_parameters(recurse=False):
+            parameter.data.copy_(weights.pop(name))
+        self.unet.load_state_dict(weights)
 
     def forward(self, z):
         """z (B, 1, H, W) → Λ (B, maps, H, W), ≥ 0, or x̂ (B, 1, H, W)."""
@@ -90,6 +130,8 @@ class MapNetwork(nn.Module):
         if self.bfloat16 and not has_bfloat16(z.device):
             self.bfloat16 = False
             log.warning("no fast bfloat16 on this %s: the U-Net computes in float32", z.device.type)
+        if self.noise_input:
+            y = torch.cat([y, (NOISE_SCALE * noise_std(z)).expand_as(y)], dim=1)
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
             y = self.unet(y.to(memory_format=torch.channels_last))
         n_used = self.maps if self.predicts == "map" else 1
@@ -99,7 +141,17 @@ class MapNetwork(nn.Module):
         return self.up_bound * torch.sigmoid(y) if self.up_bound > 0 else 0.1 * F.softplus(y)
 
 
-def build(up_bound=0.0, padding=0, precision="float32", predicts="map", maps=1, seed=None):
+def build(
+    up_bound=0.0,
+    padding=0,
+    precision="float32",
+    predicts="map",
+    maps=1,
+    penalty="tv",
+    noise_input=False,
+    steps="fixed",
+    seed=None,
+):
     """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`.
 
     precision: float32 | tf32 (on a GPU, factors of products are rounded to 10 bits) | bfloat16 (of the U-Net alone).
@@ -108,12 +160,12 @@ def build(up_bound=0.0, padding=0, precision="float32", predicts="map", maps=1, 
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps)
+        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, penalty, noise_input, steps)
     return network.to(memory_format=torch.channels_last)
 
 
 def save_weights(path, state, settings):
-    """Write the U-Net's `state` dict as safetensors, `settings` (a dict) as JSON beside the tensors, atomically."""
+    """Write `state`, a network's `weights()`, as safetensors, `settings` (a dict) as JSON beside them, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_atomically(path, save(tensors, metadata={"settings": json.dumps(settings, sort_keys=True)}))
 
@@ -124,7 +176,7 @@ def load_network(path):
         with safetensors.safe_open(path, "pt") as file:
             settings = json.loads(file.metadata()["settings"])
         network = build(**settings)
-        network.unet.load_state_dict(load_file(path))
+        network.load_weights(load_file(path))
     except (safetensors.SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(
@@ -134,12 +186,14 @@ def load_network(path):
 
 
 def denoise(network, z, solver):
-    """x̂ of z (B, 1, H, W): solved with the map that the network predicts, or the network's image.
+    """x̂ of z (B, 1, H, W): solved with the network's map or maps, penalty and steps, or the network's image.
 
     Where no gradient is asked for, the network sees one image at a time: the batch changes no result.
     """
     output = network(z) if torch.is_grad_enabled() else predict_maps(network, z)
-    return output if network.predicts == "image" else solve(z, output, **solver)[0]
+    if network.predicts == "image":
+        return output
+    return solve(z, output, **solver, penalty=network.penalty, log_ratio=network.log_ratio)[0]
 
 
 def predict_maps(network, z):

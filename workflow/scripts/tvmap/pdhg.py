@@ -17,14 +17,20 @@ DUAL_STARTS = ("zero", "image")
 LIPSCHITZ = {3: 3.0, "sqrt13": math.sqrt(13)}
 
 
-def step_sizes(lipschitz=3):
-    """(primal_step τ, dual_step σ) = (1/L, 1/L), so that τσ‖[I; ∇]‖² ≤ 1 (Chambolle, Pock 2011; Sidky et al. 2012).
+def step_sizes(lipschitz=3, log_ratio=0.0):
+    """(primal_step τ, dual_step σ) = (exp(ρ)/L, exp(−ρ)/L).
+
+    So τσ‖[I; ∇]‖² ≤ τσL² = 1 for every ρ: convergence is guaranteed (Chambolle, Pock 2011; Sidky et al. 2012; with
+    equality Condat 2013), and only its pace depends on ρ. One number, and not a pair for each iteration: it means
+    something for every T, not only for that of the training.
 
     `lipschitz`: 3, the bound √(1 + 8) in two dimensions, or "sqrt13", a bound in three (the published code's).
+    `log_ratio`: ρ, a number or a tensor without dimensions.
     """
     if lipschitz not in LIPSCHITZ:
         raise ValueError(f"lipschitz must be one of {list(LIPSCHITZ)}, not {lipschitz!r}")
-    return 1 / LIPSCHITZ[lipschitz], 1 / LIPSCHITZ[lipschitz]
+    exp = torch.exp if isinstance(log_ratio, torch.Tensor) else math.exp
+    return exp(log_ratio) / LIPSCHITZ[lipschitz], exp(-log_ratio) / LIPSCHITZ[lipschitz]
 
 
 def as_weight(weight, z):
@@ -33,15 +39,25 @@ def as_weight(weight, z):
     return weight.reshape(-1, 1, 1, 1) if weight.ndim < 2 else weight
 
 
-def pdhg(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
+def pdhg(
+    z,
+    weight,
+    iterations=256,
+    boundary="periodic",
+    norm="anisotropic",
+    dual_start="zero",
+    lipschitz=3,
+    log_ratio=0.0,
+):
     """Algorithm 1: T = `iterations` steps from x₀ = x̄₀ = z, q₀ = 0 and p₀ = 0 ("zero") or z ("image").
 
-    z: (B, 1, H, W); weight: see `as_weight`, not negative. Returns (x_T, q_T), shapes (B, 1, H, W) and (B, 2, H, W).
+    z: (B, 1, H, W); weight: see `as_weight`, not negative; lipschitz, log_ratio: see `step_sizes`. Returns (x_T, q_T),
+    shapes (B, 1, H, W) and (B, 2, H, W).
     """
     if dual_start not in DUAL_STARTS:
         raise ValueError(f"dual_start must be one of {DUAL_STARTS}, not {dual_start!r}")
     weight = as_weight(weight, z)
-    primal_step, dual_step = step_sizes(lipschitz)
+    primal_step, dual_step = step_sizes(lipschitz, log_ratio)
     x = x_bar = z
     p = torch.zeros_like(z) if dual_start == "zero" else z
     q = torch.zeros_like(z).repeat(1, 2, 1, 1)
@@ -51,6 +67,33 @@ def pdhg(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dua
         x_old, x = x, x - primal_step * (p + gradient_adjoint(q, boundary))
         x_bar = 2 * x - x_old  # θ = 1
     return x, q
+
+
+@torch.no_grad()
+def ratio_derivative(z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
+    """∂x_T/∂ρ, (B, 1, H, W), of `pdhg` with the anisotropic norm; exact for the T steps, and the same for every loss.
+
+    In forward mode: every iterate takes its derivative (d_) along, so that none has to be stored. dτ = τ, dσ = −σ, and
+    the projection passes on what it does not stop.
+    """
+    weight = as_weight(weight, z)
+    primal_step, dual_step = step_sizes(lipschitz, log_ratio)
+    x = x_bar = z
+    p = torch.zeros_like(z) if dual_start == "zero" else z
+    q = torch.zeros_like(z).repeat(1, 2, 1, 1)
+    d_x, d_x_bar, d_p, d_q = (torch.zeros_like(tensor) for tensor in (x, x_bar, p, q))
+    for _ in range(iterations):
+        residual, differences = x_bar - z, gradient(x_bar, boundary)
+        p = (p + dual_step * residual) / (1 + dual_step)
+        d_p = (d_p + dual_step * (d_x_bar - residual + p)) / (1 + dual_step)
+        q = q + dual_step * differences
+        d_q = (d_q + dual_step * (gradient(d_x_bar, boundary) - differences)) * (q.abs() <= weight)
+        q = project_dual(q, weight)
+        change = primal_step * (p + gradient_adjoint(q, boundary))
+        d_change = change + primal_step * (d_p + gradient_adjoint(d_q, boundary))
+        x, d_x = x - change, d_x - d_change
+        x_bar, d_x_bar = x - change, d_x - d_change
+    return d_x
 
 
 def objective(x, z, weight, boundary="periodic", norm="anisotropic"):

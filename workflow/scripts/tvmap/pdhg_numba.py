@@ -37,10 +37,10 @@ difference is 0, so q stays 0 there and its adjoint needs no case of its own).
 Gradient. With fixed steps only the projection is not linear, and its derivative follows from where it ends: at −Λ,
 inside or at Λ. The forward sweep stores that in codes[iteration, row, group], one bit a lane: q_v was stopped, its
 sign, the same two of q_h. The backward sweep runs the transposed linear recurrence in reverse, in the same order of
-rows.
+rows. The derivative by the ratio of the steps would need the iterates there; so it is computed in forward mode, by
+plain loops that run the iterates once more with their derivatives beside them.
 """
 
-import functools
 import operator
 import warnings
 
@@ -420,16 +420,15 @@ def _state(shape, fields, dtype):
     return memory[start : start + size].reshape(rows, fields, width)
 
 
-@functools.cache
-def _steps(lipschitz, dtype):
+def _steps(lipschitz, log_ratio, dtype):
     """τ, σ, shrink and 2, which a compiler that knew it would add instead of fusing multiplication and subtraction."""
-    tau, sigma = step_sizes(lipschitz)
+    tau, sigma = step_sizes(lipschitz, log_ratio)
     return tuple(map(dtype.type, (tau, sigma, 1 / (1 + sigma), 2)))
 
 
-def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=False):
+def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=False, log_ratio=0.0):
     """One image: z (rows, columns), weight (1 or 2, rows, columns), same dtype. Returns x_T, q_T (2, …) and codes."""
-    steps = _steps(lipschitz, z.dtype)
+    steps = _steps(lipschitz, log_ratio, z.dtype)
     _, sigma, shrink, _ = steps
     s, last = _state(z.shape, W + len(weight), z.dtype), z.shape[1] - 1
     inner = s[:, :, : last + 1]
@@ -442,9 +441,9 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=F
     return inner[:, X].copy(), inner[:, QV : QH + 1].transpose(1, 0, 2).copy(), codes
 
 
-def backward(grad_x, codes, boundary, dual_start, lipschitz, maps=1, with_z=True):
+def backward(grad_x, codes, boundary, dual_start, lipschitz, maps=1, with_z=True, log_ratio=0.0):
     """∂loss/∂z (rows, columns), or None, and ∂loss/∂Λ (maps, …) from ∂loss/∂x_T and the codes of `forward`."""
-    steps, gwh = _steps(lipschitz, grad_x.dtype), GW + maps - 1
+    steps, gwh = _steps(lipschitz, log_ratio, grad_x.dtype), GW + maps - 1
     s, last = _state(grad_x.shape, gwh + 1 + with_z, grad_x.dtype), grad_x.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, ABAR] = grad_x
@@ -456,3 +455,68 @@ def backward(grad_x, codes, boundary, dual_start, lipschitz, maps=1, with_z=True
     if dual_start == "image":
         grad_z += inner[:, GP]
     return grad_z, grad_weight
+
+
+# --- the derivative by the ratio of the steps; an array's first axis: value, derivative by ρ
+
+
+@_compiled
+def _dual_row(q, d_q, x_bar, next_x_bar, d_x_bar, d_next_x_bar, w, sigma):
+    """q ← clip_Λ(q + σ(next x̄ − x̄)) in a row of one direction; dσ = −σ."""
+    for j in range(len(q)):
+        difference = next_x_bar[j] - x_bar[j]
+        u = q[j] + sigma * difference
+        d_u = d_q[j] + sigma * (d_next_x_bar[j] - d_x_bar[j] - difference)
+        q[j] = max(-w[j], min(u, w[j]))
+        d_q[j] = d_u if abs(u) <= w[j] else d_u - d_u
+
+
+@_compiled
+def _primal_row(s, p, x, x_bar, z, i, tau, sigma, shrink):
+    """p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + s);  x̄ ← 2x − x_old  in row i; s: ∇ᵀq in it; dσ = −σ, dτ = τ."""
+    for j in range(len(z)):
+        residual = x_bar[0, i, j] - z[j]
+        p[0, i, j] = (p[0, i, j] + sigma * residual) * shrink
+        p[1, i, j] = (p[1, i, j] + sigma * (x_bar[1, i, j] - residual + p[0, i, j])) * shrink
+        step = tau * (p[0, i, j] + s[0, j])
+        d_step = tau * (p[1, i, j] + s[1, j]) + step
+        x[0, i, j] -= step
+        x[1, i, j] -= d_step
+        x_bar[0, i, j] = x[0, i, j] - step
+        x_bar[1, i, j] = x[1, i, j] - d_step
+
+
+@_compiled
+def _iterate(x, x_bar, p, q_v, q_h, s, z, weight, iterations, tau, sigma, shrink, periodic):
+    """All iterations; x̄ has a ghost row and column at its ends, q_v a ghost row and q_h a ghost column before them."""
+    rows, columns = z.shape
+    for _ in range(iterations):
+        for a in range(2):
+            x_bar[a, :rows, columns] = x_bar[a, :rows, 0 if periodic else columns - 1]
+            x_bar[a, rows, :columns] = x_bar[a, 0 if periodic else rows - 1, :columns]
+        v, d_v = x_bar[0, :, :columns], x_bar[1, :, :columns]
+        for i in range(rows):
+            _dual_row(q_v[0, i + 1], q_v[1, i + 1], v[i], v[i + 1], d_v[i], d_v[i + 1], weight[0, i], sigma)
+            h, d_h = x_bar[0, i], x_bar[1, i]
+            _dual_row(q_h[0, i, 1:], q_h[1, i, 1:], h[:columns], h[1:], d_h[:columns], d_h[1:], weight[-1, i], sigma)
+        if periodic:
+            q_v[:, 0], q_h[:, :, 0] = q_v[:, rows], q_h[:, :, columns]
+        for i in range(rows):
+            for a in range(2):
+                for j in range(columns):
+                    s[a, j] = q_v[a, i, j] - q_v[a, i + 1, j] + (q_h[a, i, j] - q_h[a, i, j + 1])
+            _primal_row(s, p, x, x_bar, z[i], i, tau, sigma, shrink)
+
+
+def ratio_derivative(z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
+    """∂x_T/∂ρ (rows, columns) of one image; arguments as those of `forward`."""
+    *steps, _ = _steps(lipschitz, log_ratio, z.dtype)
+    rows, columns = z.shape
+    shapes = (rows, columns), (rows + 1, columns + 1), (rows, columns), (rows + 1, columns), (rows, columns + 1)
+    x, x_bar, p, q_v, q_h = (np.zeros((2, *shape), z.dtype) for shape in shapes)
+    x[0] = x_bar[0, :-1, :-1] = z
+    if dual_start == "image":
+        p[0] = z
+    s, weight = np.empty((2, columns), z.dtype), np.ascontiguousarray(weight)  # one layout, compiled once
+    _iterate(x, x_bar, p, q_v, q_h, s, z, weight, iterations, *steps, boundary == "periodic")
+    return x[1]

@@ -10,10 +10,22 @@ import numpy as np
 import torch
 
 from .errors import StudyError
-from .pdhg import as_weight, objective, pdhg, primal_dual_gap
+from .pdhg import as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
+from .tgv import as_weights, tgv, tgv_objective, tgv_primal_dual_gap
+
+PENALTIES = ("tv", "tgv")
+OF_TV_ALONE = {  # options that TGV takes in this form only
+    "norm": "anisotropic",
+    "dual_start": "zero",
+    "lipschitz": 3,
+    "gradient": "unrolled",
+    "log_ratio": 0.0,
+}
 
 log = logging.getLogger("tvmap")
 _said = set()
+
+GRADIENTS = ("unrolled", "closed_form")
 
 
 class Solution(NamedTuple):
@@ -30,50 +42,86 @@ class Solution(NamedTuple):
         return self.gap / self.primal.clamp_min(torch.finfo(torch.float64).tiny)
 
 
+def _compiled_pdhg(norm):
+    """The module of the compiled solver with this norm."""
+    if norm == "isotropic":
+        from . import isotropic_numba
+
+        return isotropic_numba
+    from . import pdhg_numba
+
+    return pdhg_numba
+
+
 class _NumbaPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
-        from . import pdhg_numba
-
+    def forward(ctx, z, weight, norm, iterations, boundary, dual_start, lipschitz, log_ratio):
+        compiled = _compiled_pdhg(norm)
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         maps = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
         images = z.detach().numpy()
 
         def one(b):
-            return pdhg_numba.forward(images[b, 0], maps[b], iterations, boundary, dual_start, lipschitz, keep_codes)
+            options = boundary, dual_start, lipschitz, keep_codes, log_ratio
+            return compiled.forward(images[b, 0], maps[b], iterations, *options)
 
         x, q, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
-        ctx.weight_shape, ctx.options = weight.shape, (boundary, dual_start, lipschitz)
+        ctx.weight_shape, ctx.norm, ctx.log_ratio = weight.shape, norm, log_ratio
+        ctx.options = boundary, dual_start, lipschitz
         q = torch.stack([torch.from_numpy(a) for a in q])
         ctx.mark_non_differentiable(q)
         return torch.stack([torch.from_numpy(a) for a in x])[:, None], q
 
     @staticmethod
     def backward(ctx, grad_x, _):
-        from . import pdhg_numba
-
-        gradients, maps = grad_x.contiguous().numpy(), ctx.weight_shape[1]
+        gradients, compiled = grad_x.contiguous().numpy(), _compiled_pdhg(ctx.norm)
+        maps = {"maps": ctx.weight_shape[1]} if ctx.norm == "anisotropic" else {}
 
         def one(b):
-            return pdhg_numba.backward(gradients[b, 0], ctx.codes[b], *ctx.options, maps, ctx.needs_input_grad[0])
+            options = {"with_z": ctx.needs_input_grad[0], "log_ratio": ctx.log_ratio, **maps}
+            return compiled.backward(gradients[b, 0], ctx.codes[b], *ctx.options, **options)
 
         grad_z, grad_weight = zip(*_threaded(one, len(gradients)), strict=True)
         grad_weight = torch.stack([torch.from_numpy(a) for a in grad_weight])
         return (
             torch.stack([torch.from_numpy(a) for a in grad_z])[:, None] if ctx.needs_input_grad[0] else None,
             _sum_to(grad_weight, ctx.weight_shape),
-            *[None] * 4,
+            *[None] * 6,
         )
+
+
+class _ClosedFormPDHG(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, weight, *options):
+        x, q = _NumbaPDHG.apply(z.detach(), weight.detach(), "anisotropic", *options)
+        ctx.save_for_backward(x, q, weight)
+        ctx.boundary = options[1]
+        ctx.mark_non_differentiable(q)
+        return x, q
+
+    @staticmethod
+    def backward(ctx, grad_x, _):
+        from . import closed_form
+
+        x, q, weight = (tensor.detach() for tensor in ctx.saved_tensors)
+        maps = weight.expand(len(x), -1, *x.shape[-2:])
+
+        def one(b):
+            return closed_form.gradients(grad_x[b], x[b], q[b], maps[b], ctx.boundary)
+
+        grad_z, grad_weight = (torch.stack(parts) for parts in zip(*_threaded(one, len(x)), strict=True))
+        return grad_z, _sum_to(grad_weight, weight.shape), *[None] * 5
 
 
 class _TritonPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz):
+    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
         from . import pdhg_triton
 
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        x, q, ctx.codes = pdhg_triton.forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes)
-        ctx.weight_shape, ctx.options = weight.shape, (iterations, boundary, dual_start, lipschitz)
+        options = iterations, boundary, dual_start, lipschitz
+        x, q, ctx.codes = pdhg_triton.forward(z, weight, *options, keep_codes, log_ratio)
+        ctx.weight_shape, ctx.options, ctx.log_ratio = weight.shape, options, log_ratio
         ctx.mark_non_differentiable(q)
         return x, q
 
@@ -81,8 +129,40 @@ class _TritonPDHG(torch.autograd.Function):
     def backward(ctx, grad_x, _):
         from . import pdhg_triton
 
-        grad_z, grad_weight = pdhg_triton.backward(grad_x, ctx.codes, *ctx.options, ctx.needs_input_grad[0])
-        return grad_z, _sum_to(grad_weight, ctx.weight_shape), *[None] * 4
+        options = *ctx.options, ctx.needs_input_grad[0], ctx.log_ratio
+        grad_z, grad_weight = pdhg_triton.backward(grad_x, ctx.codes, *options)
+        return grad_z, _sum_to(grad_weight, ctx.weight_shape), *[None] * 5
+
+
+class _NumbaTGV(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, weight, iterations, boundary):
+        from . import tgv_numba
+
+        keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        maps = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
+        images = z.detach().numpy()
+
+        def one(b):
+            return tgv_numba.forward(images[b, 0], maps[b], iterations, boundary, keep_codes)
+
+        x, *others, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
+        ctx.weight_shape, ctx.boundary = weight.shape, boundary
+        others = [torch.from_numpy(np.stack(field)) for field in others]
+        ctx.mark_non_differentiable(*others)
+        return torch.from_numpy(np.stack(x))[:, None], *others
+
+    @staticmethod
+    def backward(ctx, grad_x, *_):
+        from . import tgv_numba
+
+        gradients = grad_x.contiguous().numpy()
+
+        def one(b):
+            return tgv_numba.backward(gradients[b, 0], ctx.codes[b], ctx.boundary)
+
+        grad_z, grad_weight = (torch.from_numpy(np.stack(g)) for g in zip(*_threaded(one, len(gradients)), strict=True))
+        return grad_z[:, None], _sum_to(grad_weight, ctx.weight_shape), None, None
 
 
 @functools.cache
@@ -123,37 +203,119 @@ def _threaded(function, n):
         torch.set_flush_denormal(bool(flushed))
 
 
-def solve(z, weight, iterations=256, boundary="periodic", norm="anisotropic", dual_start="zero", lipschitz=3):
+def _with_slope(x, log_ratio, z, weight, *options):
+    """x, with its exact derivative by `log_ratio` if that is a tensor that needs a gradient; else nothing is computed.
+
+    On a CPU by `pdhg_numba`, else by the reference. options: iterations, boundary, dual_start, lipschitz.
+    """
+    if not _needs_gradient(log_ratio):
+        return x
+    fixed = log_ratio.detach()
+    if z.device.type == "cpu":
+        from . import pdhg_numba
+
+        maps, images = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy(), z.detach().numpy()
+        slopes = _threaded(lambda b: pdhg_numba.ratio_derivative(images[b, 0], maps[b], *options, fixed.item()), len(z))
+        slope = torch.stack([torch.from_numpy(a) for a in slopes])[:, None]
+    else:
+        _say_once(f"no fast derivative by the ratio of the steps on {z.device.type}: the reference runs")
+        slope = ratio_derivative(z, weight, *options, fixed)
+    return x + slope * (log_ratio - fixed)  # ρ − ρ = 0 has the slope 1
+
+
+def _needs_gradient(log_ratio):
+    return isinstance(log_ratio, torch.Tensor) and log_ratio.requires_grad and torch.is_grad_enabled()
+
+
+def _say_once(message):
+    if message not in _said:
+        _said.add(message)
+        log.info(message)
+
+
+def _solve_tgv(z, weight, iterations=256, boundary="periodic", **of_tv):
+    """(x_T, w_T, q_T, r_T) of `tgv.tgv`, by `tgv_numba` on the CPU, elsewhere by the reference, which says so once."""
+    for name, value in of_tv.items():
+        if value != OF_TV_ALONE[name]:
+            raise StudyError(f"TGV: {name} {value!r} belongs to TV; set it to {OF_TV_ALONE[name]!r}")
+    weight = as_weights(weight, z)
+    if z.device.type == "cpu":
+        return _NumbaTGV.apply(z.contiguous(), weight.contiguous(), iterations, boundary)
+    _say_once(f"no fast solver for TGV on {z.device.type}: the reference runs")
+    return tgv(z, weight, iterations, boundary)
+
+
+def solve(
+    z,
+    weight,
+    iterations=256,
+    boundary="periodic",
+    norm="anisotropic",
+    dual_start="zero",
+    lipschitz=3,
+    gradient="unrolled",
+    log_ratio=0.0,
+    penalty="tv",
+):
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
-    Differentiable in z and weight, exactly for these T steps. Runs `pdhg_numba` on the CPU, `pdhg_triton` on a GPU, the
-    reference `pdhg` for what these cannot do (isotropic norm, other devices, no Triton), and says so once.
+    penalty tgv: those of `tgv.tgv`, for two maps (B, 2, H, W), Λ₁ and Λ₀; norm, dual_start, lipschitz, gradient and
+    log_ratio are of TV alone, and a `StudyError` unless left as they are.
+
+    Differentiable in z and weight: exactly for these T steps ("unrolled"), or as if x_T were the solution
+    ("closed_form", see there; the anisotropic norm on the CPU). x_T is differentiable in log_ratio too, exactly for the
+    T steps. Runs `pdhg_numba` or `isotropic_numba` on the CPU, `pdhg_triton` on a GPU, the reference `pdhg` for what
+    these cannot do (isotropic norm on a GPU or with a learned ratio, other devices, no Triton), and says so once.
     """
+    if gradient not in GRADIENTS:
+        raise ValueError(f"gradient must be one of {GRADIENTS}, not {gradient!r}")
+    if penalty not in PENALTIES:
+        raise ValueError(f"penalty must be one of {PENALTIES}, not {penalty!r}")
+    if penalty == "tgv":
+        of_tv = {"norm": norm, "dual_start": dual_start, "lipschitz": lipschitz, "gradient": gradient}
+        x, _, q, _ = _solve_tgv(z, weight, iterations, boundary, **of_tv, log_ratio=log_ratio)
+        return x, q
     weight = as_weight(weight, z)
-    fault = ""
-    if norm == "anisotropic" and z.device.type == "cpu":
+    fault, options = "", (iterations, boundary, dual_start, lipschitz)
+    fixed = log_ratio.detach() if isinstance(log_ratio, torch.Tensor) else log_ratio
+    learned = _needs_gradient(log_ratio)
+    if gradient == "closed_form" and not (norm == "anisotropic" and z.device.type == "cpu"):
+        raise StudyError(
+            f"gradient: closed_form is for the anisotropic norm on the CPU, not {norm} on {z.device.type}; "
+            "set training.gradient to unrolled, or solver.norm and device to these"
+        )
+    if gradient == "closed_form" and learned:
+        raise StudyError("gradient: the solution does not depend on the steps; set network.steps to fixed")
+    if z.device.type == "cpu" and (norm == "anisotropic" or norm == "isotropic" and not learned):
         # Row pieces of the compiled solver are contiguous whatever the memory format of the network's output.
         z, weight = z.contiguous(), weight.contiguous()
-        return _NumbaPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
+        if gradient == "closed_form":
+            return _ClosedFormPDHG.apply(z, weight, *options, float(fixed))
+        x, q = _NumbaPDHG.apply(z, weight, norm, *options, float(fixed))
+        return _with_slope(x, log_ratio, z, weight, *options), q
     if norm == "anisotropic" and z.device.type == "cuda":
         fault = _triton_fault(z.device)
         if not fault:
-            return _TritonPDHG.apply(z, weight, iterations, boundary, dual_start, lipschitz)
-    if (norm, z.device.type) not in _said:
-        _said.add((norm, z.device.type))
-        log.info("no fast solver for the %s norm on %s%s: the reference runs", norm, z.device.type, fault)
-    return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz)
+            x, q = _TritonPDHG.apply(z, weight, *options, fixed)
+            return _with_slope(x, log_ratio, z, weight, *options), q
+    _say_once(f"no fast solver for the {norm} norm on {z.device.type}{fault}: the reference runs")
+    return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz, log_ratio)
 
 
-def solve_certified(z, weight, **options):
+def solve_certified(z, weight, penalty="tv", **options):
     """`solve` without gradients, with the primal value and the primal-dual gap; bad values are a `StudyError`."""
     with torch.inference_mode():
-        weight = as_weight(weight, z)
+        weight = as_weights(weight, z) if penalty == "tgv" else as_weight(weight, z)
         check_finite(z, "noisy image")
         check_finite(weight, "regularisation weight")
         if (weight < 0).any():
             raise StudyError("regularisation weight: negative values; λ and Λ must be ≥ 0")
-        x, q = solve(z, weight, **options)
+        if penalty == "tgv":
+            x, w, q, r = _solve_tgv(z, weight, **options)
+            boundary = options.get("boundary", "periodic")
+            gap = tgv_primal_dual_gap(x, w, r, z, weight, boundary)
+            return Solution(x, q, tgv_objective(x, w, z, weight, boundary), gap)
+        x, q = solve(z, weight, penalty=penalty, **options)
         fixed = {name: options[name] for name in ("boundary", "norm") if name in options}
         return Solution(x, q, objective(x, z, weight, **fixed), primal_dual_gap(x, q, z, weight, **fixed))
 

@@ -62,6 +62,10 @@ class Candidate:
             return images.read_grey(data, self.source_file, size)
         return images.read_tiles(data, self.source_file, size)[self.tile]
 
+    def views(self, size, n, random, data=None):
+        """Return `n` random squares of the image, resized: (n, size, size) float32; see `images.read_views`."""
+        return images.read_views(self.read() if data is None else data, self.source_file, size, n, random)
+
 
 @contextlib.contextmanager
 def opened(source, category, archive_path, folder_path, size):

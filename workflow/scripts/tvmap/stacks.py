@@ -16,6 +16,21 @@ def save(path, **arrays):
     write_atomically(path, buffer.getvalue())
 
 
+def penalty(stack):
+    """The penalty that a stack's weights are for, tv or tgv; tv where it does not say."""
+    return str(stack.get("penalty", "tv"))
+
+
+def solver_options(stack):
+    """The options of the solver that a stack of weights asks for; scalars ask for none: TV, and the fixed steps."""
+    return {"penalty": penalty(stack), "log_ratio": float(stack.get("log_ratio", 0))}
+
+
+def gradient_weight(stack):
+    """The weight of ∇x in a stack of weights: λ (n,), Λ (n, 1 or 2, H, W), or of TGV's two maps Λ₁ (n, 1, H, W)."""
+    return stack["weight"][:, :1] if penalty(stack) == "tgv" else stack["weight"]
+
+
 def load(path):
     """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
     try:

@@ -30,8 +30,10 @@ def moments(optimiser):
 class Steps:
     """The steps of a training on `batches`, and what they leave behind, in memory that stays where it is.
 
-    loss_sum (float64) grows by size·MSE with every step; gradient_norm is that of the last step, before gradients
-    longer than `clip` (None: any) were scaled down to it. solver: options of `solve`.
+    loss_sum (float64) grows by size·MSE with every step; gradient_norm is that of the U-Net in the last step, before
+    gradients longer than `clip` (None: any) were scaled down to it. A learned ratio of the solver's steps is scaled
+    along but not counted: so `clip` means the same for every network, and a norm of 0 that the map has collapsed.
+    solver: options of `solve`.
 
     averages: tensors shaped as the parameters, which become the exponential moving average of these,
     Θ̄ ← Θ̄ + w (Θ − Θ̄), w = max(1 − decay, 9/(9 + t)) after step t = 1, 2, …, so that the start is soon forgotten (the
@@ -44,7 +46,7 @@ class Steps:
         self.optimiser = make_optimiser(self.parameters)
         self.moments = moments(self.optimiser)
         self.averages, self.decay = list(averages), decay
-        self.rates = torch.zeros(-(-len(batches.images) // batches.size), device=device)
+        self.rates = torch.zeros(-(-batches.n // batches.size), device=device)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.gradient_norm = torch.zeros((), device=device)
         self._by_size = {}
@@ -70,7 +72,7 @@ class Steps:
         loss = F.mse_loss(denoise(self.model, noisy, self.solver), clean)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.gradient_norm.copy_(torch.nn.utils.get_total_norm([p.grad for p in self.parameters]))
+        self.gradient_norm.copy_(torch.nn.utils.get_total_norm([p.grad for p in self.model.unet.parameters()]))
         if self.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self.gradient_norm)
         self.optimiser.step()

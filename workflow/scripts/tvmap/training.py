@@ -93,9 +93,10 @@ def train(
 ):
     """Train and write last.safetensors, best.safetensors, history.csv into `folder`; return a summary dict.
 
-    images: float32 (n, H, W) in [0, 1]; validation: (clean, noisy), tensors (n, 1, H, W); settings: `training` of the
-    config; network, solver: its sections of these names. The furthest checkpoint of this `fingerprint` at
-    `checkpoint_path` or among `earlier` is resumed; it is written anew every `checkpoint_seconds` and at the end.
+    images: float32 (n, H, W) or (n, views, H, W) in [0, 1]; validation: (clean, noisy), tensors (n, 1, H, W); settings:
+    `training` of the config; network, solver: its sections of these names. The furthest checkpoint of this
+    `fingerprint` at `checkpoint_path` or among `earlier` is resumed; it is written anew every `checkpoint_seconds` and
+    at the end.
     """
     started, folder = time.perf_counter(), Path(folder)
     network_settings = {**network, "precision": settings["precision"]}
@@ -111,14 +112,15 @@ def train(
     batches = Batches(images, seed, batch_size, device, noise_level=noise_level, noise_kind=noise_kind, **cut)
     averages = reported.parameters() if settings["ema"] else ()
     options = {"clip": settings["clip_gradient"], "averages": averages, "decay": settings["ema"]}
-    steps = Steps(model, batches, {**solver, "iterations": settings["iterations"]}, **options)
+    unrolled = {**solver, **{name: settings[name] for name in ("iterations", "gradient")}}
+    steps = Steps(model, batches, unrolled, **options)
 
     state = {"step": 0, "loss": 0.0, "history": [], "best": None, "best_epoch": 0, "seconds": 0.0}
     checkpoint = _resume([checkpoint_path, *earlier], fingerprint, n_steps)
     if checkpoint:
         state = checkpoint["state"]
-        model.unet.load_state_dict(checkpoint["model"])
-        reported.unet.load_state_dict(checkpoint["reported"])
+        model.load_weights(checkpoint["model"])
+        reported.load_weights(checkpoint["reported"])
         for tensor, kept in zip(steps.moments, checkpoint["moments"], strict=True):
             tensor.copy_(kept)
         steps.loss_sum.fill_(state["loss"])
@@ -151,7 +153,7 @@ def train(
                     )
                 if row[4] > max((r[4] for r in state["history"] if r[4] is not None), default=-math.inf):
                     state["best_epoch"] = epoch + 1
-                    state["best"] = {name: t.detach().cpu().clone() for name, t in reported.unet.state_dict().items()}
+                    state["best"] = {name: t.detach().cpu().clone() for name, t in reported.weights().items()}
             state["history"].append(row)
             with open(folder / "history.csv", "a") as file:
                 file.write(_history_text([row]).split("\n", 1)[1])
@@ -165,7 +167,7 @@ def train(
             state["seconds"], state["loss"] = seconds_before + saved - started, steps.loss_sum.item()
             _save_checkpoint(checkpoint_path, fingerprint, state, model, reported, steps.moments)
 
-    save_weights(folder / "last.safetensors", reported.unet.state_dict(), network_settings)
+    save_weights(folder / "last.safetensors", reported.weights(), network_settings)
     save_weights(folder / "best.safetensors", state["best"], network_settings)
     seconds = seconds_before + time.perf_counter() - started
     return {"epochs": epochs, "steps": n_steps, "best_epoch": state["best_epoch"], "seconds": seconds}
@@ -174,6 +176,6 @@ def train(
 def _save_checkpoint(path, fingerprint, state, model, reported, moments):
     partial = Path(path).with_suffix(".partial")
     content = {"fingerprint": fingerprint, "state": state, "moments": moments}
-    content |= {"model": model.unet.state_dict(), "reported": reported.unet.state_dict()}
+    content |= {"model": model.weights(), "reported": reported.weights()}
     torch.save(content, partial)
     partial.replace(path)
