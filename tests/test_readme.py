@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tvmap.methods import LABELS
 from tvmap.tables import interval, mean_std, number
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,23 @@ def test_result_table(folder):
         for baseline in ("scalar-fixed", "scalar-oracle-psnr"):
             row = gains.loc[protocol, baseline, "psnr"]
             cells.append(f"{number(row['mean'], 2, True)} {interval(row.low, row.high, 2, True)}")
+        assert "| " + " | ".join(cells) + " |" in README, "copy this row into the table of the README"
+
+
+def test_table_of_rivals():
+    """A row: method | for each protocol PSNR (SSIM) | what the map gains over it."""
+    folder = ROOT / "results/reference/evidence/tables"
+    summary = pd.read_csv(folder / "summary.csv").set_index(["protocol", "method"])
+    gains = pd.read_csv(folder / "gains.csv").set_index(["protocol", "baseline", "metric"])
+    for method in summary.index.unique("method"):
+        cells = [LABELS[method]]
+        for protocol in ("fixed0.5", "uniform"):
+            row = summary.loc[protocol, method]
+            cells.append(f"{number(row.psnr_mean, 2)} ({number(row.ssim_mean, 3)})")
+            gain = gains.loc[protocol, method, "psnr"] if method != "map" else None
+            cells.append(
+                f"{number(gain['mean'], 2, True)} {interval(gain.low, gain.high, 2, True)}" if gain is not None else "–"
+            )
         assert "| " + " | ".join(cells) + " |" in README, "copy this row into the table of the README"
 
 
