@@ -149,7 +149,7 @@ def rows_in_l1(problem):
             i = row % 4
             _row(s, None, 0, i, (row + 3) % 4, (row + 1) % 4, _fill(tau - tau), W, *steps, True)
 
-    state, steps = _state((4, problem.size), 7, np.float32), _steps(3, np.dtype(np.float32))
+    state, steps = _state((4, problem.size), 7, np.float32), _steps(3, 0.0, np.dtype(np.float32))
     return functools.partial(passes, state, problem.size * problem.iterations, *steps)
 
 
