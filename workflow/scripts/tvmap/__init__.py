@@ -6,19 +6,20 @@ The problem, for a noisy image z and a regularisation weight Λ ≥ 0 (a scalar 
 
 Where to find what (equation numbers are the dissertation's):
 
-    operators     ∇ (5)-(7), ∇ᵀ, the dual projection            network    NET_Θ and Λ_Θ, section 2.4 and 3
-    pdhg          Algorithm 1, objective, primal-dual gap       training   the schedule, validation, resuming
-    pdhg_numba    the same and its gradient, fast on a CPU      steps      one step: loss, gradient, Adam
-    isotropic_numba    that for the isotropic norm              batches    what a step draws; graphs: CUDA graphs
-    pdhg_triton   the same on a GPU                             noise      z = x + noise, keyed by image
-    closed_form   the gradient at convergence, by regions       solver     picks one of these, or of the next two
-    tgv           E, Eᵀ, PDHG and gap of second-order TGV       tgv_numba  the same and its gradient on a CPU
-    philox        normal numbers by key, on any device          grid       the 81-point search for λ
-    blind         λ by SURE or the discrepancy principle        oracle     Λ fitted to the clean image, the bound
-    features      λ by regression from the noisy image          classical  isotropic TV, NLM, wavelets, BM3D
-    comparison    paired differences of methods, shares         variants   a study beside its variants
-    explain       the solver's course, Λ against detail     looks          who saw the test images, and when
-    courses       how soon a training is good               findings       what the numbers say, in sentences
+    operators        ∇ (5)-(7), ∇ᵀ, the dual projection         network     NET_Θ and Λ_Θ, sections 2.4 and 3
+    pdhg             Algorithm 1, objective, primal-dual gap    training    the schedule, validation, resuming
+    pdhg_numba       the same and its gradient on a CPU         steps       one step: loss, gradient, Adam
+    pdhg_triton      the same on a GPU                          batches     what a step draws
+    isotropic_numba  the isotropic norm on a CPU                graphs      CUDA graphs
+    tgv              PDHG and gap of second-order TGV           grid        the 81-point search for λ
+    tgv_numba        the same and its gradient on a CPU         oracle      Λ fitted to the clean image
+    closed_form      the gradient at convergence                comparison  paired differences, shares
+    solver           picks one of these                         variants    a study beside its variants
+    philox           normal numbers by key, on any device       courses     how soon a training is good
+    noise            z = x + noise, keyed by image              explain     the course of the solver, what Λ learned
+    blind            λ by SURE or the discrepancy principle     findings    what the numbers say, in sentences
+    features         λ by regression from the noisy image       looks       who saw the test images, and when
+    classical        isotropic TV, NLM, wavelets, BM3D
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13, steps fixed | learned,
