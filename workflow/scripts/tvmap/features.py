@@ -11,13 +11,13 @@ import numpy as np
 
 from .errors import StudyError
 from .methods import base
+from .noise import MAD_TO_STD
 
 BLOCK = 8  # pixels, side of the blocks of the local standard deviations
 QUANTILES = (10, 25, 50, 75, 90)  # percent, of the local standard deviations
 OCTAVES = 4
 MIN_SIDE = 2**OCTAVES
 SMALLEST = 1e-6  # image units; below it a standard deviation counts as this, so that logarithms stay finite
-MAD_TO_STD = 1 / 0.6744897501960817  # median of |n| for a standard normal n
 FLOOR = 1e-3  # a smaller best λ counts as this, so that its logarithm stays finite
 FOLDS = 5
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from .devices import allow_tf32, has_bfloat16
 from .errors import StudyError
-from .features import MAD_TO_STD
 from .files import write_atomically
+from .noise import MAD_TO_STD
 from .solver import PENALTIES, solve
 
 log = logging.getLogger("tvmap")

@@ -9,6 +9,7 @@ import hashlib
 import numpy as np
 
 KINDS = ("relative", "absolute")
+MAD_TO_STD = 1 / 0.6744897501960817  # standard deviation over the median of |n|, n normal
 
 
 def generator(*key):
