@@ -126,7 +126,14 @@ def test_mistake_is_named(overlay, start):
 def test_tgv_refuses_in_the_configuration_what_its_solver_would_refuse():
     solver = pytest.importorskip("tvmap.solver")
     tgv = {"data": {"source": "sample"}, "network": {"maps": 2, "penalty": "tgv"}}
-    config.check(config.merge(read(ROOT / "config.yaml"), {**tgv, "solver": solver.OF_TV_ALONE}), SCHEMA)
+    needed = {key: solver.OF_TV_ALONE[key] for key in ("norm", "dual_start", "lipschitz")}
+    config.check(config.merge(read(ROOT / "config.yaml"), {**tgv, "solver": needed}), SCHEMA)
+    for change, key in (
+        ({"network": {**tgv["network"], "steps": "learned"}}, "network.steps"),
+        ({"training": {"gradient": "closed_form"}}, "training.gradient"),
+        ({"network": {**tgv["network"], "maps": 1}}, "network.maps"),
+    ):
+        assert message({**tgv, **change}).startswith(f"{key}: ")
     for key, other in (("norm", "isotropic"), ("dual_start", "image"), ("lipschitz", "sqrt13")):
         text = message({**tgv, "solver": {key: other}})
         assert (

@@ -178,6 +178,17 @@ def test_weights_of_other_images_are_refused(results, tmp_path):
         denoise_images.main(noisy, weight, tmp_path / "x.npz", SOLVER, "cpu", threads=1)
 
 
+def explained(folder, paths, denoised):
+    """Let explain_study write its tables into `folder`."""
+    outputs = {name: folder / f"{name}.csv" for name in ("course", "learned", "failures", "contrasts")}
+    files = {
+        "noisy": paths["noisy"],
+        "weights": {"scalar-fixed": paths["scalar"], "map": paths["map"]},
+        "denoised": {"scalar-oracle-psnr": denoised, "map": denoised},
+    }
+    explain_study.main(paths["clean"], {"p": files}, outputs, SOLVER, "cpu", threads=1)
+
+
 def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
     """TV where it does not say; what is shown and compared of TGV's two maps is Λ₁."""
     rng = np.random.default_rng(0)
@@ -205,8 +216,7 @@ def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
     measure_images.main(*arguments, tmp_path / "x.csv", "p", 0)
     of_slope = maps["weight"][:, 0].mean(axis=(1, 2), dtype=np.float64)
     np.testing.assert_allclose(pd.read_csv(tmp_path / "x.csv")["weight_mean"], of_slope, rtol=1e-6)
-    files = {"p": {"noisy": paths["noisy"], "scalar-fixed": paths["scalar"], "map": paths["map"]}}
-    explain_study.main(paths["clean"], files, tmp_path / "course.csv", tmp_path / "learned.csv", SOLVER, "cpu", 1)
+    explained(tmp_path, paths, paths["x"])
     course = pd.read_csv(tmp_path / "course.csv")
     assert course.groupby("method")["dual_start"].unique().map(list).to_dict() == {
         "map": ["zero"],
@@ -273,10 +283,8 @@ def test_the_ratio_of_the_steps_goes_with_the_maps(tmp_path):
         weight = torch.from_numpy(stacks.load(paths[name])["weight"]).float()
         solved[name] = pdhg.pdhg(z, weight, **SOLVER, log_ratio=log_ratio)[0][:, 0].numpy()
         np.testing.assert_allclose(stacks.load(paths["denoised"])["images"], solved[name], atol=1e-5)
-    explained = {"p": {"noisy": paths["noisy"], "scalar-fixed": paths["scalar"], "map": paths["map"]}}
-    tables = tmp_path / "course.csv", tmp_path / "learned.csv"
-    explain_study.main(paths["clean"], explained, *tables, SOLVER, "cpu", threads=1)
-    course = pd.read_csv(tables[0]).set_index(["method", "dual_start", "iterations"])["psnr"]
+    explained(tmp_path, paths, paths["denoised"])
+    course = pd.read_csv(tmp_path / "course.csv").set_index(["method", "dual_start", "iterations"])["psnr"]
     for name, method in (("map", "map"), ("scalar", "scalar-fixed")):
         expected = -10 * np.log10(((solved[name] - clean) ** 2).mean((1, 2))).mean()
         assert course[(method, "zero", SOLVER["iterations"])] == pytest.approx(expected, abs=1e-3)
