@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from derivatives import assert_central_differences
 
 from tvmap import pdhg_numba, solver
 from tvmap.errors import StudyError
@@ -106,18 +107,7 @@ def test_gradient_agrees_with_central_differences():
     def loss(z, weight):
         return (solver.solve(z, weight, 60)[0] * g).sum()
 
-    gradients = torch.autograd.grad(loss(z, weight), (z, weight))
-    step = 1e-7
-    with torch.no_grad():
-        for position, gradient in enumerate(gradients):
-            for index in range(gradient.numel()):
-                pair = []
-                for sign in (1, -1):
-                    arguments = [z.clone(), weight.clone()]
-                    arguments[position].view(-1)[index] += sign * step
-                    pair.append(loss(*arguments))
-                difference = (pair[0] - pair[1]) / (2 * step)
-                torch.testing.assert_close(gradient.view(-1)[index], difference, rtol=1e-5, atol=1e-6)
+    assert_central_differences(loss, z, weight)
 
 
 def test_float32_agrees_with_float64_to_rounding():

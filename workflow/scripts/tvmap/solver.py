@@ -14,6 +14,7 @@ from .pdhg import as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
 from .tgv import as_weights, tgv, tgv_objective, tgv_primal_dual_gap
 
 PENALTIES = ("tv", "tgv")
+GRADIENTS = ("unrolled", "closed_form")
 OF_TV_ALONE = {  # options that TGV takes in this form only
     "norm": "anisotropic",
     "dual_start": "zero",
@@ -24,8 +25,6 @@ OF_TV_ALONE = {  # options that TGV takes in this form only
 
 log = logging.getLogger("tvmap")
 _said = set()
-
-GRADIENTS = ("unrolled", "closed_form")
 
 
 class Solution(NamedTuple):
@@ -40,6 +39,11 @@ class Solution(NamedTuple):
     def relative_gap(self):
         """gap / primal value; 0 where both vanish (λ = 0)."""
         return self.gap / self.primal.clamp_min(torch.finfo(torch.float64).tiny)
+
+
+def _arrays(z, weight):
+    """z and the weight as NumPy arrays, the weight with a map or two for every image."""
+    return z.detach().numpy(), weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
 
 
 def _compiled_pdhg(norm):
@@ -58,8 +62,7 @@ class _NumbaPDHG(torch.autograd.Function):
     def forward(ctx, z, weight, norm, iterations, boundary, dual_start, lipschitz, log_ratio):
         compiled = _compiled_pdhg(norm)
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        maps = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
-        images = z.detach().numpy()
+        images, maps = _arrays(z, weight)
 
         def one(b):
             options = boundary, dual_start, lipschitz, keep_codes, log_ratio
@@ -140,8 +143,7 @@ class _NumbaTGV(torch.autograd.Function):
         from . import tgv_numba
 
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        maps = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
-        images = z.detach().numpy()
+        images, maps = _arrays(z, weight)
 
         def one(b):
             return tgv_numba.forward(images[b, 0], maps[b], iterations, boundary, keep_codes)
@@ -214,7 +216,7 @@ def _with_slope(x, log_ratio, z, weight, *options):
     if z.device.type == "cpu":
         from . import pdhg_numba
 
-        maps, images = weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy(), z.detach().numpy()
+        images, maps = _arrays(z, weight)
         slopes = _threaded(lambda b: pdhg_numba.ratio_derivative(images[b, 0], maps[b], *options, fixed.item()), len(z))
         slope = torch.stack([torch.from_numpy(a) for a in slopes])[:, None]
     else:
