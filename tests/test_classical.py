@@ -14,11 +14,12 @@ from tvmap.errors import StudyError
 from tvmap.metrics import psnr
 from tvmap.noise import keyed_noise
 from tvmap.pdhg import pdhg
+from tvmap.tgv import RATIO, tgv
 
 CLEAN = (skimage.data.camera()[64:128, 192:256] / 255).astype(np.float32)
 STD = 0.1
 NOISY = keyed_noise(CLEAN, STD, 42, 0, "camera", "absolute")
-TYPICAL = {"tv-isotropic": 0.8, "nlm": 0.6, "wavelet": 1.0, "bm3d": 1.0}
+TYPICAL = {"tv-isotropic": 0.8, "tgv": 1.0, "nlm": 0.6, "wavelet": 1.0, "bm3d": 1.0}
 GAIN = 4  # dB
 QUICK = {"iterations": 64}
 
@@ -83,6 +84,8 @@ def test_one_strength_for_all_scales(name):
     "name,transform",
     [
         ("tv-isotropic", np.transpose),  # forward differences: no symmetry under flips
+        ("tgv", np.transpose),
+        ("tgv", lambda a: np.roll(a, (5, 9), (0, 1))),
         ("tv-isotropic", lambda a: np.roll(a, (5, 9), (0, 1))),  # periodic
         ("nlm", np.transpose),  # none under flips either: scikit-image's fast patches lie off the centre
         ("wavelet", np.transpose),
@@ -101,6 +104,32 @@ def test_isotropic_tv_is_the_reference_and_passes_options_on():
     np.testing.assert_allclose(typical("tv-isotropic", solver=options), expected[0, 0].numpy(), atol=1e-6)
 
 
+def test_tgv_is_the_reference_and_passes_on_the_options_it_has():
+    z, weight = torch.from_numpy(NOISY)[None, None], 0.8 * STD * torch.tensor([1, RATIO])
+    expected = tgv(z, weight)[0][0, 0].numpy()
+    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8), expected, atol=1e-6)
+    options = {
+        "iterations": 20,
+        "boundary": "neumann",
+        "norm": "isotropic",
+        "dual_start": "image",
+        "lipschitz": "sqrt13",
+    }
+    expected = tgv(z, weight, iterations=20, boundary="neumann")[0][0, 0].numpy()
+    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8, options), expected, atol=1e-6)
+
+
+def test_tgv_leaves_a_slope_that_tv_flattens():
+    slope = np.tile(np.linspace(0, 1, 48, dtype=np.float32), (48, 1))
+    noisy = keyed_noise(slope, STD, 42, 0, "slope", "absolute")
+    options = {"iterations": 400, "boundary": "neumann"}
+    by_tgv, by_tv = (
+        max(decibels(slope, classical.denoise(name, noisy, STD, strength, options)) for strength in (0.8, 1.25, 2, 4))
+        for name in ("tgv", "tv-isotropic")
+    )
+    assert by_tgv > by_tv + 2
+
+
 def test_isotropic_tv_of_two_constant_halves():
     """Periodic halves of 8 × 4 pixels approach each other by λ · two edges of 8 / 32 pixels on either side."""
     z = np.zeros((8, 8), np.float32)
@@ -110,7 +139,7 @@ def test_isotropic_tv_of_two_constant_halves():
     np.testing.assert_allclose(x, shift + (1 - 2 * shift) * z, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["tv-isotropic", "nlm", "wavelet"])
+@pytest.mark.parametrize("name", ["tv-isotropic", "tgv", "nlm", "wavelet"])
 def test_the_best_strength_lies_inside_and_is_best(name):
     levels = np.array([0.06, 0.12])
     clean = np.stack([CLEAN, (skimage.data.coins()[90:154, 40:104] / 255).astype(np.float32)])
@@ -136,7 +165,7 @@ def test_missing_bm3d_says_what_to_do(monkeypatch):
 
 
 def test_wrong_arguments_say_what_to_do():
-    with pytest.raises(StudyError, match="'median' is unknown; choose one of tv-isotropic, nlm, wavelet, bm3d"):
+    with pytest.raises(StudyError, match="'median' is unknown; choose one of tv-isotropic, tgv, nlm, wavelet, bm3d"):
         classical.denoise("median", NOISY, STD, 1)
     with pytest.raises(StudyError, match="'median' is unknown"):
         classical.tune("median", CLEAN[None], NOISY[None], STD, strengths=(1,))

@@ -11,6 +11,7 @@ from tvmap.errors import StudyError
 from tvmap.noise import keyed_noise
 from tvmap.oracle import oracle_map
 from tvmap.solver import solve
+from tvmap.tgv import RATIO
 
 SOLVER = {"iterations": 64, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
 PHOTO = skimage.util.img_as_float32(skimage.data.camera())[80:144, 190:254].copy()
@@ -71,6 +72,23 @@ def test_without_noise_nothing_is_to_be_gained():
 def test_the_same_to_the_bit():
     (one, first), (two, second) = (oracle_map(CLEAN, NOISY, 0.1, SOLVER, steps=10) for _ in range(2))
     assert first == second and one.numpy().tobytes() == two.numpy().tobytes()
+
+
+def test_two_maps_reach_further_than_one():
+    options = {"steps": 60, "solver": SOLVER}
+    (_, one), (two, both) = (oracle_map(CLEAN, NOISY, 0.1, maps=maps, **options) for maps in (1, 2))
+    assert two.shape == (2, *CLEAN.shape[-2:]) and not torch.equal(two[0], two[1])
+    assert both[0] == one[0] and min(both) < 0.97 * min(one)
+
+
+def test_the_two_maps_of_tgv():
+    tgv = {"penalty": "tgv", "solver": SOLVER}
+    weight, history = oracle_map(CLEAN, NOISY, 0.1, maps=2, steps=60, **tgv)
+    assert weight.shape == (2, *CLEAN.shape[-2:]) and (weight > 0).all()
+    assert history[0] == mse(torch.tensor([0.1, 0.1 * RATIO]), penalty="tgv")
+    assert min(history) == mse(weight, penalty="tgv") < history[0] / 1.5
+    start, _ = oracle_map(CLEAN, NOISY, 0.1, maps=2, steps=0, **tgv)
+    assert start.mean((1, 2)).tolist() == pytest.approx([0.1, 0.1 * RATIO])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (33, 17)])

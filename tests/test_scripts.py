@@ -32,6 +32,7 @@ from tvmap.methods import METHODS
 pytestmark = pytest.mark.timeout(900)
 
 SCRIPTS = ROOT / "workflow/scripts"
+ONE_MAP = {"maps": 1, "penalty": "tv"}
 SOLVER = {"iterations": 16, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
 
 
@@ -200,7 +201,10 @@ def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
     settings = {"maps": 2, "penalty": "tgv"}
     state = network.build(**settings, seed=0).unet.state_dict()
     network.save_weights(tmp_path / "w.safetensors", state, settings)
-    predict_maps.main(tmp_path / "w.safetensors", paths["noisy"], paths["map"], "cpu", threads=1)
+    model = tmp_path / "w.safetensors"
+    predict_maps.main(model, paths["noisy"], paths["map"], settings, "cpu", threads=1)
+    with pytest.raises(StudyError, match="w.safetensors: a network with penalty: tgv; set network.penalty to it"):
+        predict_maps.main(model, paths["noisy"], paths["x"], {"maps": 2, "penalty": "tv"}, "cpu", threads=1)
     maps = stacks.load(paths["map"])
     assert maps["weight"].shape == (3, 2, 16, 24) and maps["penalty"] == "tgv"
     stacks.save(paths["older"], ids=ids, weight=maps["weight"])
@@ -258,7 +262,7 @@ def test_noise_that_is_not_finite_is_refused_by_the_network(results, tmp_path):
     stacks.save(tmp_path / "noisy.npz", **noisy)
     model = results / "model/last.safetensors"
     with pytest.raises(StudyError, match="noisy.npz"):
-        predict_maps.main(model, tmp_path / "noisy.npz", tmp_path / "x.npz", "cpu", threads=1)
+        predict_maps.main(model, tmp_path / "noisy.npz", tmp_path / "x.npz", ONE_MAP, "cpu", threads=1)
 
 
 def test_the_ratio_of_the_steps_goes_with_the_maps(tmp_path):
@@ -274,7 +278,7 @@ def test_the_ratio_of_the_steps_goes_with_the_maps(tmp_path):
     model = network.build(steps="learned", seed=0)
     model.log_ratio.data.fill_(0.5)
     network.save_weights(tmp_path / "model.safetensors", model.weights(), {"steps": "learned"})
-    predict_maps.main(tmp_path / "model.safetensors", paths["noisy"], paths["map"], "cpu", threads=1)
+    predict_maps.main(tmp_path / "model.safetensors", paths["noisy"], paths["map"], ONE_MAP, "cpu", threads=1)
     assert stacks.load(paths["map"])["log_ratio"] == 0.5
 
     z, solved = torch.from_numpy(stacks.load(paths["noisy"])["images"])[:, None], {}

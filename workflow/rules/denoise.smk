@@ -130,6 +130,7 @@ rule predict_maps:
         runtime=30,
         gpu=GPUS,
     params:
+        kind=KIND,
         code=code_version("predict_maps"),
     message:
         "Predict the maps: {wildcards.protocol}, draw {wildcards.draw}"
@@ -213,6 +214,7 @@ rule fit_oracle_maps:
         runtime=240,
     params:
         solver=config["solver"],
+        kind=KIND,
         code=code_version("fit_oracle_maps"),
     message:
         "Fit a map to each clean image, the bound: {wildcards.protocol}, draw {wildcards.draw}"

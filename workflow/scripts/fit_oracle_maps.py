@@ -1,4 +1,4 @@
-"""Fit a regularisation map to every clean image: the bound of what any map can reach. An oracle."""
+"""Fit a regularisation map, or a pair, to every clean image: the bound of what any map can reach. An oracle."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(clean_path, noisy_path, scalar_path, output_path, solver, threads):
-    """Write ids and weight (n, 1, H, W); each map begins with the image's best scalar λ."""
+def main(clean_path, noisy_path, scalar_path, output_path, solver, kind, threads):
+    """Write ids, weight (n, maps, H, W) and its penalty; each map begins with the image's best scalar λ.
+
+    kind: maps and penalty (tv or tgv) of the study's network.
+    """
     torch.set_num_threads(1)  # an image a thread
     clean, noisy, scalar = (stacks.load(path) for path in (clean_path, noisy_path, scalar_path))
     for path, stack in ((noisy_path, noisy), (scalar_path, scalar)):
@@ -26,16 +29,17 @@ def main(clean_path, noisy_path, scalar_path, output_path, solver, threads):
 
     def fit(k):
         images = (torch.from_numpy(stack["images"][k])[None] for stack in (clean, noisy))
-        weight, history = oracle_map(*images, float(scalar["weight"][k]), solver)
+        weight, history = oracle_map(*images, float(scalar["weight"][k]), solver, **kind)
         return weight.numpy(), 10 * math.log10(history[0] / min(history))
 
     with ThreadPoolExecutor(threads) as pool:
         maps, gains = zip(*pool.map(fit, range(len(clean["ids"]))), strict=True)
-    stacks.save(output_path, ids=clean["ids"], weight=np.stack(maps))
-    log.info("%d maps, %.2f dB above the best scalar on average", len(maps), np.mean(gains))
+    stacks.save(output_path, ids=clean["ids"], weight=np.stack(maps), penalty=kind["penalty"])
+    log.info("%d maps, %.2f dB above their start on average", len(maps), np.mean(gains))
 
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         paths = [snakemake.input[name] for name in ("clean", "noisy", "scalar")]
-        main(*paths, snakemake.output[0], snakemake.params.solver, snakemake.threads)
+        options = snakemake.params.solver, snakemake.params.kind, snakemake.threads
+        main(*paths, snakemake.output[0], *options)

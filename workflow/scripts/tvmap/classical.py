@@ -1,4 +1,4 @@
-"""The rivals that are not anisotropic total variation: isotropic TV, non-local means, wavelet shrinkage, BM3D.
+"""The rivals that are not anisotropic total variation: isotropic TV, TGV, non-local means, wavelet shrinkage, BM3D.
 
 Each has one parameter, its `strength`: a factor of the noise's standard deviation, so that one value, tuned on the
 validation images, suits all noise levels. All are deterministic.
@@ -13,12 +13,14 @@ from .errors import StudyError
 from .grid import best_index
 from .metrics import psnr
 from .solver import solve
+from .tgv import RATIO
 
 PATCH, DISTANCE = 5, 11  # non-local means: patches of 5 × 5, sought in 23 × 23
 WAVELET, LEVELS, SHIFTS = "sym4", 4, 4  # 4 × 4 shifts gain 3 to 5 dB over none; 8 × 8 less than 0.1 dB more
 
 STRENGTHS = {
     "tv-isotropic": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5),
+    "tgv": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6),
     "nlm": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2),
     "wavelet": (0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.4),
     "bm3d": (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4),
@@ -42,7 +44,8 @@ class Tuning(NamedTuple):
 def denoise(name, z, noise_std, strength, solver=None):
     """x̂ (H, W) float32 of z (H, W) float32 by the method `name`, a key of STRENGTHS.
 
-    noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve` for tv-isotropic.
+    noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve` for tv-isotropic and
+    tgv.
     noise_std · strength = 0 returns z.
     """
     if name not in _METHODS:
@@ -51,7 +54,7 @@ def denoise(name, z, noise_std, strength, solver=None):
         raise StudyError(f"{name}: noise_std {noise_std} and strength {strength} must be numbers ≥ 0; mend the setting")
     if noise_std * strength == 0:
         return np.array(z, np.float32)
-    options = {"solver": solver} if name == "tv-isotropic" else {}
+    options = {"solver": solver} if name in ("tv-isotropic", "tgv") else {}
     return np.asarray(_METHODS[name](z, float(noise_std), float(strength), **options), np.float32)
 
 
@@ -78,6 +81,16 @@ def _tv_isotropic(z, noise_std, strength, solver=None):
     image = torch.from_numpy(np.ascontiguousarray(z, np.float32))[None, None]
     with torch.inference_mode():
         x, _ = solve(image, strength * noise_std, **options)
+    return x[0, 0].numpy()
+
+
+def _tgv(z, noise_std, strength, solver=None):
+    """The x of TGV (see `tgv`) with the same two weights everywhere, Λ₁ = strength · noise_std, Λ₀ = RATIO · Λ₁."""
+    options = {name: (solver or {})[name] for name in ("iterations", "boundary") if name in (solver or {})}
+    image = torch.from_numpy(np.ascontiguousarray(z, np.float32))[None, None]
+    weight = strength * noise_std * torch.tensor([1, RATIO])
+    with torch.inference_mode():
+        x, _ = solve(image, weight, penalty="tgv", **options)
     return x[0, 0].numpy()
 
 
@@ -123,4 +136,4 @@ def _bm3d(z, noise_std, strength):
     return bm3d.bm3d(np.asarray(z, np.float64), strength * noise_std, profile)
 
 
-_METHODS = {"tv-isotropic": _tv_isotropic, "nlm": _nlm, "wavelet": _wavelet, "bm3d": _bm3d}
+_METHODS = {"tv-isotropic": _tv_isotropic, "tgv": _tgv, "nlm": _nlm, "wavelet": _wavelet, "bm3d": _bm3d}

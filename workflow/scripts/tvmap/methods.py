@@ -4,7 +4,7 @@ METHODS = ("noisy", "scalar-fixed", "scalar-oracle-psnr", "scalar-oracle-ssim", 
 ORACLES = {"psnr": "scalar-oracle-psnr", "ssim": "scalar-oracle-ssim"}  # the strongest scalar baseline for each metric
 
 # Those that need the noise's standard deviation get the true one; `-blind` estimates it from the noisy image.
-CLASSICAL = ("tv-isotropic", "nlm", "wavelet", "bm3d")  # one parameter each, tuned on validation
+CLASSICAL = ("tv-isotropic", "tgv", "nlm", "wavelet", "bm3d")  # one parameter each, tuned on validation
 BY_NOISE = ("scalar-sure", "scalar-discrepancy")  # λ of each image from its noise alone
 LEARNED = ("scalar-train", "scalar-features")  # λ from the training images' best ones
 BASELINE_RULES = {
@@ -18,6 +18,7 @@ _NEED_NOISE = {  # their labels
     "scalar-sure": "scalar λ, SURE",
     "scalar-discrepancy": "scalar λ, discrepancy",
     "tv-isotropic": "isotropic TV",
+    "tgv": "TGV, two numbers",
     "nlm": "non-local means",
     "wavelet": "wavelets, BayesShrink",
     "bm3d": "BM3D",
@@ -46,13 +47,15 @@ TUNED = {  # how each rival works, for the report, whose references have these n
     "anisotropic TV (the number of flat regions) [16], on solutions converged to a relative gap of 10⁻⁸.",
     "scalar-discrepancy": "Scalar by the discrepancy principle: the λ whose residual has the variance of the noise.",
     "tv-isotropic": "Isotropic TV [14]: the gradients of a pixel count as a vector; λ is a factor of σ.",
+    "tgv": "TGV [10]: second-order total generalised variation with the same two weights everywhere; that of first "
+    "order is a factor of σ, that of second order half of it.",
     "nlm": "Non-local means [12]: patches of 5 × 5, sought in 23 × 23; the filter strength is a factor of σ.",
     "wavelet": "Wavelets, BayesShrink thresholds [13], averaged over 16 shifts; σ is multiplied by a factor.",
     "bm3d": "BM3D [11]: block matching and collaborative filtering; σ is multiplied by a factor.",
     "unet-direct": "The U-Net alone: the same network, images, epochs and schedule, but it predicts the noise, which "
     "is subtracted [17]. What it gives is no solution of a variational problem and has no certificate.",
-    "map-oracle": "Oracle map: Λ fitted to each clean image by 300 steps of Adam from the image's best λ, the bound of "
-    "what any map could reach.",
+    "map-oracle": "Oracle map: the map, or the pair of maps if the network predicts two, fitted to each clean image by "
+    "300 steps of Adam from the image's best λ, the bound of what any such map could reach.",
 }
 
 

@@ -1,4 +1,4 @@
-"""The oracle map: the regularisation map Λ fitted to one image with the help of its clean version.
+"""The oracle map: the regularisation map Λ, or pair of maps, fitted to one image with the help of its clean version.
 
 What a map can gain at all over a scalar: no method that does not see the clean image is meant to reach it. The problem
 is not convex, so a longer or luckier descent may find a better map still: a bound from below of the best map's gain.
@@ -10,18 +10,20 @@ import torch
 
 from .errors import StudyError
 from .solver import check_finite, solve
+from .tgv import RATIO
 
 FLOOR = 1e-3  # log Λ starts no lower: at λ = 0 the step has no scale
 BLOCKS = (1, 2, 4, 8, 16)  # pixels
 
 
-def oracle_map(clean, noisy, start, solver, steps=300, rate=0.1):
-    """(Λ, history): Λ (1, H, W) that minimises mean (x_T(z; Λ) − x)², x_T by `solver.solve`, and the MSE of each map.
+def oracle_map(clean, noisy, start, solver, maps=1, penalty="tv", steps=300, rate=0.1):
+    """(Λ, history): Λ (maps, H, W) that minimises mean (x_T(z; Λ) − x)², x_T by `solver.solve`, and the MSE of each Λ.
 
     clean x, noisy z: (1, H, W), float32, on the device that computes; start: the constant Λ to begin with, best the
-    image's best scalar; solver: the options of `solve`. log Λ − log start is a sum of images that are constant on
-    blocks of 1, 2, … 16 pixels; all begin at 0 and Adam changes them together, `steps` times by about `rate` (natural
-    logarithm) each, in the last 30 % of the steps by less and less. The gradient is exact for the T steps of `solve`.
+    image's best scalar, and for TGV Λ₁, Λ₀ then being `tgv.RATIO` times it; solver: the options of `solve`; maps,
+    penalty: those of the network. log Λ − log start is a sum of images that are constant on blocks of 1, 2, … 16
+    pixels; all begin at 0 and Adam changes them together, `steps` times by about `rate` (natural logarithm) each, in
+    the last 30 % of the steps by less and less. The gradient is exact for the T steps of `solve`.
 
     history: steps + 1 numbers or fewer (an MSE of 0 ends the descent), the first that of `start` itself. The map is
     that of the smallest, so it is never worse than `start`; it is positive unless it is a start of 0.
@@ -32,14 +34,16 @@ def oracle_map(clean, noisy, start, solver, steps=300, rate=0.1):
         raise StudyError(f"oracle map: start is {start}; give a scalar λ ≥ 0, such as the best one of the grid")
     check_finite(clean, "clean image")
     check_finite(noisy, "noisy image")
-    fields = [noisy.new_zeros(*(-(-side // block) for side in noisy.shape[-2:])) for block in BLOCKS]
+    options = {**solver, "penalty": penalty}
+    starts = start * noisy.new_tensor([1, RATIO] if penalty == "tgv" else [1] * maps)[:, None, None]
+    fields = [noisy.new_zeros(len(starts), *(-(-side // block) for side in noisy.shape[-2:])) for block in BLOCKS]
     fields = [field.requires_grad_() for field in fields]
     optimizer = torch.optim.Adam(fields, lr=rate)
-    weight, history, best = torch.full_like(noisy, start), [], math.inf
+    weight, history, best = starts.expand(-1, *noisy.shape[-2:]).clone(), [], math.inf
     for step in range(steps + 1):
         if step or start >= FLOOR:
-            weight = max(start, FLOOR) * _log_ratio(fields, noisy.shape[-2:]).exp()
-        denoised, _ = solve(noisy[None], weight[None], **solver)
+            weight = starts.clamp_min(FLOOR) * _log_ratio(fields, noisy.shape[-2:]).exp()
+        denoised, _ = solve(noisy[None], weight[None], **options)
         squares = (denoised[0].double() - clean.double()).square()
         history.append(squares.mean().item())
         if history[-1] < best:
@@ -58,12 +62,12 @@ def oracle_map(clean, noisy, start, solver, steps=300, rate=0.1):
 
 
 def _log_ratio(fields, shape):
-    """Sum of `fields`, each with an entry for every block, as an image (1, H, W)."""
+    """Sum of `fields` (maps, ·, ·), each with an entry for every block, as images (maps, H, W)."""
     height, width = shape
     total = 0
     for field, block in zip(fields, BLOCKS, strict=True):
-        total = total + field.repeat_interleave(block, -2).repeat_interleave(block, -1)[:height, :width]
-    return total[None]
+        total = total + field.repeat_interleave(block, -2).repeat_interleave(block, -1)[:, :height, :width]
+    return total
 
 
 def _fraction(progress):
