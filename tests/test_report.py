@@ -333,6 +333,24 @@ def test_photographs_are_not_called_x_rays(tmp_path):
     assert "Figure 4." in text and "Figure 4a" not in text and "(chest X-rays)" not in text
 
 
+def test_nearest_to_the_published_by_levels_and_by_gain():
+    rows = [
+        (float("nan"), "fixed0.5", 30.3, 32.0, float("nan")),
+        ("louder", "fixed0.5", 25.0, 26.31, "noise.kind: absolute"),
+        ("quieter", "fixed0.5", 33.0, 35.0, "solver.iterations: 8"),
+        ("quieter", "uniform", 33.3, 34.5, "solver.iterations: 8"),
+        ("all together", "uniform", 33.43, 34.73, ""),
+    ]
+    table = pandas.DataFrame(rows, columns=["variant", "protocol", "oracle", "mean", "changes"])
+    table["gain"], table["metric"] = table["mean"] - table["oracle"], "psnr"
+    ssim = table.assign(metric="ssim", oracle=33.43, mean=34.73, gain=1.3)
+    levels, gain = findings.nearest(pandas.concat([table, ssim]))
+    assert "variant quieter (solver.iterations: 8) under uniform: 33.30 and 34.50 dB" in levels
+    assert "variant louder (noise.kind: absolute) under fixed0.5: +1.31 dB" in gain
+    own, _ = findings.nearest(table.head(1))
+    assert "the study itself under fixed0.5: 30.30 and 32.00 dB" in own
+
+
 def test_failures_and_speed_are_said_by_their_numbers(small, tmp_path):
     text = small[2].text
     words = "the oracle λ in 2 of 3 bins of detail, by 50 % at most (detail 0.010); it is not lower at detail 0.030,"

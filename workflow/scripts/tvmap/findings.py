@@ -6,6 +6,7 @@ from . import courses, published
 from .methods import BY_NOISE, ORACLES, base, protocol_label
 from .significance import rank_correlation
 from .tables import duration, number
+from .variants import REPEATS
 
 KEY = ["protocol", "draw", "id"]
 CONTRASTS = (*KEY, "contrast", "noise_std")
@@ -88,6 +89,28 @@ def speed(table):
     best = table.loc[table["val_gain"].idxmax()]
     text = f"No training here reaches {goal}; the nearest, that of {name[best['variant']]}, comes to "
     return text + f"{number(best['val_gain'], sign=True)} dB after {duration(60 * best['minutes'])}."
+
+
+def nearest(variants):
+    """Two sentences: the variant whose PSNR of oracle and map is nearest to the published; the one of nearest gain.
+
+    Distance: √((Δ oracle)² + (Δ map)²).
+    """
+    rows = variants[(variants["metric"] == "psnr") & (variants["variant"] != REPEATS)].fillna({"variant": ""})
+    by_level = ((rows["oracle"] - published.ORACLE) ** 2 + (rows["mean"] - published.MAP) ** 2).idxmin()
+    by_gain = (rows["gain"] - published.GAIN).abs().idxmin()
+
+    def named(row):
+        variant = f"variant {row['variant']} ({row['changes']})" if row["variant"] else "the study itself"
+        return f"{variant} under {row['protocol']}"
+
+    level, gain = rows.loc[by_level], rows.loc[by_gain]
+    return [
+        f"Nearest to the published {number(published.ORACLE)} dB of the scalar oracle and {number(published.MAP)} dB "
+        f"of the map comes {named(level)}: {number(level['oracle'])} and {number(level['mean'])} dB.",
+        f"The gain nearest to the published {number(published.GAIN, sign=True)} dB is that of {named(gain)}: "
+        f"{number(gain['gain'], sign=True)} dB.",
+    ]
 
 
 def unrolling(variants, training_steps, test_steps, protocols):

@@ -11,7 +11,7 @@ from jinja2.ext import Extension
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
-from . import courses, findings, published, tabular
+from . import courses, findings, published, tabular, variants
 from .errors import StudyError
 from .figures import PARAMETERS, figures, steps
 from .methods import ORACLES, protocol_label, rivals
@@ -258,9 +258,10 @@ def render(tables, figures_folder, provenance, template_path, looks):
         lstrip_blocks=True,
         extensions=[Equations],
     )
+    only_repeats = all(variants.repeats(overlay) for overlay in config["variants"].values())
     environment.filters.update(number=number, scientific=scientific, duration=duration)
     names, levels = list(summary.protocol.unique()), config["noise"]["protocols"]
-    rules = findings.rule_choices(per_image)
+    rules, x_rays = findings.rule_choices(per_image), provenance["data"]["source"] in X_RAYS
     missing = [name for name in names if name not in levels]
     if missing:
         raise StudyError(
@@ -272,7 +273,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         brightness=brightness,
         config_text=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         provenance=provenance,
-        x_rays=provenance["data"]["source"] in X_RAYS,
+        x_rays=x_rays,
         protocols=[
             {
                 "name": name,
@@ -323,6 +324,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         speed=findings.speed(tables["courses"].fillna({"variant": ""})) if "courses" in tables else "",
         unrolled=dict(zip(("training", "test"), steps(config), strict=True)),
         unrolling=findings.unrolling(tables["variants"], *steps(config), levels) if "variants" in tables else [],
+        nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],
         rules_head=rules_head(),
         rules_table=rules_table(rules),
         published_gain=published.GAIN,
