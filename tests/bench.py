@@ -119,20 +119,21 @@ def stream_from_l1(problem):
     import numba
     import numpy as np
 
-    from tvmap.pdhg_numba import LANES, PAD, QH, QV, XBAR, P, W, X, Z, _load, _state, _store
+    from tvmap.lanes import LANES, PAD, load, store, zeros
+    from tvmap.pdhg_numba import QH, QV, XBAR, P, W, X, Z
 
     @numba.njit
     def stream(s, times):
         for _ in range(times):
             for j in range(0, s.shape[2] - PAD, LANES):
-                q_v, q_h = _load(s, 0, QV, j), _load(s, 0, QH, j)
-                _store(s, 0, XBAR, j, _load(s, 0, XBAR, j) + _load(s, 0, Z, j))
-                _store(s, 0, X, j, _load(s, 0, X, j) + _load(s, 0, W, j))
-                _store(s, 0, P, j, _load(s, 0, P, j) + _load(s, 0, W, j))
-                _store(s, 0, QV, j, q_h)  # crosswise, or the compiler would leave both out
-                _store(s, 0, QH, j, q_v)
+                q_v, q_h = load(s, 0, QV, j), load(s, 0, QH, j)
+                store(s, 0, XBAR, j, load(s, 0, XBAR, j) + load(s, 0, Z, j))
+                store(s, 0, X, j, load(s, 0, X, j) + load(s, 0, W, j))
+                store(s, 0, P, j, load(s, 0, P, j) + load(s, 0, W, j))
+                store(s, 0, QV, j, q_h)  # crosswise, or the compiler would leave both out
+                store(s, 0, QH, j, q_v)
 
-    return functools.partial(stream, _state((1, problem.size), 7, np.float32), problem.size * problem.iterations)
+    return functools.partial(stream, zeros((1, problem.size), 7, np.float32), problem.size * problem.iterations)
 
 
 def rows_in_l1(problem):
@@ -140,16 +141,17 @@ def rows_in_l1(problem):
     import numba
     import numpy as np
 
-    from tvmap.pdhg_numba import W, _fill, _row, _state, _steps
+    from tvmap.lanes import fill, zeros
+    from tvmap.pdhg_numba import W, _row, _steps
 
     @numba.njit
     def passes(s, times, tau, sigma, shrink, two):
-        steps = _fill(tau), _fill(sigma), _fill(shrink), _fill(sigma * shrink), _fill(two)
+        steps = fill(tau), fill(sigma), fill(shrink), fill(sigma * shrink), fill(two)
         for row in range(times):
             i = row % 4
-            _row(s, None, 0, i, (row + 3) % 4, (row + 1) % 4, _fill(tau - tau), W, *steps, True)
+            _row(s, None, 0, i, (row + 3) % 4, (row + 1) % 4, fill(tau - tau), W, *steps, True)
 
-    state, steps = _state((4, problem.size), 7, np.float32), _steps(3, 0.0, np.dtype(np.float32))
+    state, steps = zeros((4, problem.size), 7, np.float32), _steps(3, 0.0, np.dtype(np.float32))
     return functools.partial(passes, state, problem.size * problem.iterations, *steps)
 
 

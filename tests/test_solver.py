@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -145,8 +147,11 @@ def test_what_is_stored_for_the_gradient_is_half_a_byte_a_pixel_and_iteration():
     assert (stopped & negative).any() and (stopped & ~negative).any() and (stopped != 2**16 - 1).any()
 
 
-def test_compiled_code_is_found_again_by_another_process(tmp_path):
-    """The second process compiles nothing, and one that cannot write its cache gives the same result."""
+def test_compiled_code_is_found_again_by_another_process_unless_a_module_has_changed(tmp_path):
+    """The second process compiles nothing, and one that cannot write its cache gives the same result.
+
+    numba itself does not see that a function in another file has changed.
+    """
     script = """
 import numpy as np
 from tvmap import pdhg_numba
@@ -157,14 +162,18 @@ stats = [f.stats for f in (pdhg_numba._forward, pdhg_numba._backward)]
 print(x.sum(), g.sum(), sum(sum(s.cache_misses.values()) for s in stats))
 """
     (tmp_path / "file").touch()
+    shutil.copytree(Path(pdhg_numba.__file__).parent, tmp_path / "tvmap", ignore=shutil.ignore_patterns("__pycache__"))
     found = {}
-    for name, folder in (("first", "cache"), ("second", "cache"), ("none", "file/cache")):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / folder)}
+    for name, folder in (("first", "cache"), ("second", "cache"), ("changed", "cache"), ("none", "file/cache")):
+        if name == "changed":
+            with open(tmp_path / "tvmap/lanes.py", "a") as file:
+                file.write("# changed\n")
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / folder), "PYTHONPATH": str(tmp_path)}
         run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         *found[name], misses = run.stdout.split()
-        assert {"first": int(misses) > 0, "second": int(misses) == 0}.get(name, True)
-    assert found["first"] == found["second"] == found["none"]
+        assert {"first": int(misses) > 0, "second": int(misses) == 0, "changed": int(misses) > 0}.get(name, True)
+    assert found["first"] == found["second"] == found["changed"] == found["none"]
 
 
 def test_without_a_fast_solver_the_reference_runs_and_says_so(caplog):

@@ -17,9 +17,9 @@ import torch
 
 from .closed_form import regions
 from .errors import StudyError
+from .lanes import compiled
 from .operators import BOUNDARIES, gradient_adjoint
 from .pdhg import objective, primal_dual_gap
-from .pdhg_numba import _compiled
 from .solver import Solution
 
 BETWEEN_CHECKS = 50  # iterations from one certificate to the next, which costs about as much as ten of them
@@ -197,7 +197,7 @@ def _certificate(q, z, weight, boundary):
     return x[0, 0].numpy(), solution.relative_gap.item()
 
 
-@_compiled
+@compiled
 def _project(y, difference, q, weight, beta, uphill):
     """One projected step on a row of one direction, q and y in place; adds up where the momentum points, by column."""
     for j in range(len(difference)):
@@ -210,7 +210,7 @@ def _project(y, difference, q, weight, beta, uphill):
         y[j] = new + beta * change
 
 
-@_compiled
+@compiled
 def _accelerated(z, q, y, momentum, weight, iterations, periodic):
     """The iterations of `converge`, in place on q and y (2, H, W); returns the momentum t, β = (t − 1)/t_next."""
     rows, columns = z.shape

@@ -19,8 +19,8 @@ gradient of x̂ and of x_T alike, the better the more iterations. Nothing of the
 import numpy as np
 import torch
 
+from .lanes import compiled
 from .operators import BOUNDARIES, gradient
-from .pdhg_numba import _compiled
 
 
 def regions(q, weight, boundary="periodic"):
@@ -43,7 +43,7 @@ def regions(q, weight, boundary="periodic"):
     return labels, _label(joined, labels)
 
 
-@_compiled
+@compiled
 def _root(parents, pixel):
     """The first pixel of the region, to which paths are shortened on the way."""
     while parents[pixel] != pixel:
@@ -52,7 +52,7 @@ def _root(parents, pixel):
     return pixel
 
 
-@_compiled
+@compiled
 def _label(joined, labels):
     """Number the connected components of `joined` into `labels` by their first pixels; returns how many there are."""
     rows, columns = labels.shape

@@ -23,84 +23,71 @@ At Λ = 0 the disc is a point: q does not depend on u, and the derivative in Λ 
 
 from numba.extending import intrinsic
 
-from .pdhg_numba import (
-    ABAR,
-    GP,
-    GQH,
-    GQV,
-    GW,
+from .lanes import (
     LANES,
     PAD,
-    QH,
-    QV,
-    SLOPE,
-    XBAR,
-    P,
-    W,
-    X,
-    Z,
-    _arithmetic,
-    _choose,
-    _compiled,
-    _exceeds,
-    _fill,
-    _llvm,
-    _load,
-    _shifted,
-    _smaller,
-    _state,
-    _steps,
-    _store,
+    arithmetic,
+    choose,
+    compiled,
+    exceeds,
+    fill,
+    llvm,
+    load,
+    shifted,
+    smaller,
+    store,
+    zeros,
 )
+from .pdhg_numba import ABAR, GP, GQH, GQV, GW, QH, QV, SLOPE, XBAR, P, W, X, Z, _steps
 
 CHUNK = 16  # iterations whose pairs u are in memory at once
 RADIUS, GZ = range(GW + 1, GW + 3)  # further fields of the backward state: Λ, and the derivative in z
 
-_divide = _arithmetic("fdiv")
+_divide = arithmetic("fdiv")
 
 
 @intrinsic
 def _square_root(typing, a):
     """√a."""
-    return _llvm("sqrt")(typing, a)
+    return llvm("sqrt")(typing, a)
 
 
-@_compiled
+@compiled
 def _dual(s, u, k, i, below, sigma, one):
     """q ← Π_Λ(q + σ∇x̄)  in row i; the pairs before the projection go to u[k], if it is not None."""
     for j in range(0, s.shape[2] - PAD, LANES):
-        x_bar = _load(s, i, XBAR, j)
-        u_v = _load(s, i, QV, j) + sigma * (_load(s, below, XBAR, j) - x_bar)
-        u_h = _load(s, i, QH, j) + sigma * (_load(s, i, XBAR, j + 1) - x_bar)
+        x_bar = load(s, i, XBAR, j)
+        u_v = load(s, i, QV, j) + sigma * (load(s, below, XBAR, j) - x_bar)
+        u_h = load(s, i, QH, j) + sigma * (load(s, i, XBAR, j + 1) - x_bar)
         if u is not None:
-            _store(u, k, 0, j, u_v)
-            _store(u, k, 1, j, u_h)
+            store(u, k, 0, j, u_v)
+            store(u, k, 1, j, u_h)
         # Where Λ = |u| = 0 the quotient is no number, which is not below 1.
-        r = _smaller(_divide(_load(s, i, W, j), _square_root(u_v * u_v + u_h * u_h)), one)
-        _store(s, i, QV, j, r * u_v)
-        _store(s, i, QH, j, r * u_h)
+        r = smaller(_divide(load(s, i, W, j), _square_root(u_v * u_v + u_h * u_h)), one)
+        store(s, i, QV, j, r * u_v)
+        store(s, i, QH, j, r * u_h)
 
 
-@_compiled
+@compiled
 def _primal(s, i, above, left, tau, sigma, shrink, gain, two):
     """p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + ∇ᵀq);  x̄ ← 2x − x_old  in row i; `left` as in `pdhg_numba._row`."""
     for j in range(0, s.shape[2] - PAD, LANES):
-        q_h = _load(s, i, QH, j)
-        p = shrink * _load(s, i, P, j) + (gain * _load(s, i, XBAR, j) - _load(s, i, Z, j))
-        x_old = _load(s, i, X, j)
-        x = x_old - tau * (p + ((_load(s, above, QV, j) - _load(s, i, QV, j)) + (_shifted(left, q_h) - q_h)))
-        _store(s, i, P, j, p)
-        _store(s, i, X, j, x)
-        _store(s, i, XBAR, j, two * x - x_old)
+        q_h = load(s, i, QH, j)
+        p = shrink * load(s, i, P, j) + (gain * load(s, i, XBAR, j) - load(s, i, Z, j))
+        x_old = load(s, i, X, j)
+        x = x_old - tau * (p + ((load(s, above, QV, j) - load(s, i, QV, j)) + (shifted(left, q_h) - q_h)))
+        store(s, i, P, j, p)
+        store(s, i, X, j, x)
+        store(s, i, XBAR, j, two * x - x_old)
         left = q_h
 
 
-@_compiled
+@compiled
 def _forward(s, u, iterations, last, tau, sigma, shrink, two, periodic):
     """All iterations of Algorithm 1 on the state s; u[k·rows + i]: the pairs of iteration k and row i, or None."""
     rows = s.shape[0]
-    taus, sigmas, shrinks, gains, twos = _fill(tau), _fill(sigma), _fill(shrink), _fill(sigma * shrink), _fill(two)
-    ones = _fill(two / two)
+    taus, sigmas, shrinks, gains, twos = fill(tau), fill(sigma), fill(shrink), fill(sigma * shrink), fill(two)
+    ones = fill(two / two)
     for k in range(iterations):
         for i in range(-1, rows):
             above = i - 1 if i > 0 else rows - 1
@@ -110,49 +97,49 @@ def _forward(s, u, iterations, last, tau, sigma, shrink, two, periodic):
                 s[row, XBAR, last + 1] = s[row, XBAR, 0 if periodic else last]
                 _dual(s, u, k * rows + row, row, below, sigmas, ones)
             if i >= 0:
-                _primal(s, i, above, _fill(s[i, QH, last]), taus, sigmas, shrinks, gains, twos)
+                _primal(s, i, above, fill(s[i, QH, last]), taus, sigmas, shrinks, gains, twos)
 
 
-@_compiled
+@compiled
 def _transposed_dual(s, u, k, i, below, tau, zero, one):
     """Transpose of x ← x − τ∇ᵀq, then of the projection, in row i: g ← r (g − n nᵀg), g_Λ ← g_Λ + nᵀg."""
     for j in range(0, s.shape[2] - PAD, LANES):
-        a, w, u_v, u_h = _load(s, i, ABAR, j), _load(s, i, RADIUS, j), _load(u, k, 0, j), _load(u, k, 1, j)
-        g_v = _load(s, i, GQV, j) - tau * (_load(s, below, ABAR, j) - a)
-        g_h = _load(s, i, GQH, j) - tau * (_load(s, i, ABAR, j + 1) - a)
+        a, w, u_v, u_h = load(s, i, ABAR, j), load(s, i, RADIUS, j), load(u, k, 0, j), load(u, k, 1, j)
+        g_v = load(s, i, GQV, j) - tau * (load(s, below, ABAR, j) - a)
+        g_h = load(s, i, GQH, j) - tau * (load(s, i, ABAR, j + 1) - a)
         length = _square_root(u_v * u_v + u_h * u_h)
-        inverse = _choose(_exceeds(length, zero), _divide(one, length), zero)
-        inside = _exceeds(w, length)
-        r, inverse = _choose(inside, one, w * inverse), _choose(inside, zero, inverse)
+        inverse = choose(exceeds(length, zero), _divide(one, length), zero)
+        inside = exceeds(w, length)
+        r, inverse = choose(inside, one, w * inverse), choose(inside, zero, inverse)
         n_v, n_h = u_v * inverse, u_h * inverse
         along = n_v * g_v + n_h * g_h
-        _store(s, i, GW, j, _load(s, i, GW, j) + along)
-        _store(s, i, GQV, j, r * (g_v - n_v * along))
-        _store(s, i, GQH, j, r * (g_h - n_h * along))
+        store(s, i, GW, j, load(s, i, GW, j) + along)
+        store(s, i, GQV, j, r * (g_v - n_v * along))
+        store(s, i, GQH, j, r * (g_h - n_h * along))
 
 
-@_compiled
+@compiled
 def _transposed_primal(s, i, above, left, tau, sigma, shrink, two_sigma, with_z):
     """Transpose of the steps of x, p and x̄ in row i; a = g_x + 2 g_x̄ is all that flows into the new x."""
     for j in range(0, s.shape[2] - PAD, LANES):
-        a, g_h = _load(s, i, ABAR, j), _load(s, i, GQH, j)
-        g_p = (_load(s, i, GP, j) - tau * a) * shrink
-        g_x = a - sigma * _load(s, i, SLOPE, j)  # g_x + g_x̄
-        slope = g_p + ((_load(s, above, GQV, j) - _load(s, i, GQV, j)) + (_shifted(left, g_h) - g_h))
-        _store(s, i, GP, j, g_p)
-        _store(s, i, SLOPE, j, slope)
-        _store(s, i, ABAR, j, g_x + two_sigma * slope)
+        a, g_h = load(s, i, ABAR, j), load(s, i, GQH, j)
+        g_p = (load(s, i, GP, j) - tau * a) * shrink
+        g_x = a - sigma * load(s, i, SLOPE, j)  # g_x + g_x̄
+        slope = g_p + ((load(s, above, GQV, j) - load(s, i, GQV, j)) + (shifted(left, g_h) - g_h))
+        store(s, i, GP, j, g_p)
+        store(s, i, SLOPE, j, slope)
+        store(s, i, ABAR, j, g_x + two_sigma * slope)
         if with_z:
-            _store(s, i, GZ, j, _load(s, i, GZ, j) - sigma * g_p)
+            store(s, i, GZ, j, load(s, i, GZ, j) - sigma * g_p)
         left = g_h
 
 
-@_compiled
+@compiled
 def _backward(s, u, iterations, last, tau, sigma, shrink, two, periodic, with_z):
     """All iterations of the transposed recurrence on s, in which ABAR = ∂loss/∂x_T, RADIUS = Λ and all else is 0."""
     rows = s.shape[0]
-    zeros, ones, taus, sigmas = _fill(tau - tau), _fill(two / two), _fill(tau), _fill(sigma)
-    shrinks, twos = _fill(shrink), _fill(two * sigma)
+    zeros, ones, taus, sigmas = fill(tau - tau), fill(two / two), fill(tau), fill(sigma)
+    shrinks, twos = fill(shrink), fill(two * sigma)
     for k in range(iterations - 1, -1, -1):
         for i in range(-1, rows):
             above = i - 1 if i > 0 else rows - 1
@@ -162,7 +149,7 @@ def _backward(s, u, iterations, last, tau, sigma, shrink, two, periodic, with_z)
                 s[row, ABAR, last + 1] = s[row, ABAR, 0 if periodic else last]
                 _transposed_dual(s, u, k * rows + row, row, below, taus, zeros, ones)
             if i >= 0:
-                _transposed_primal(s, i, above, _fill(s[i, GQH, last]), taus, sigmas, shrinks, twos, with_z)
+                _transposed_primal(s, i, above, fill(s[i, GQH, last]), taus, sigmas, shrinks, twos, with_z)
 
 
 def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=False, log_ratio=0.0):
@@ -174,7 +161,7 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=
         raise ValueError("the isotropic norm takes one map, not one for each direction")
     steps = _steps(lipschitz, log_ratio, z.dtype)
     _, sigma, shrink, _ = steps
-    s, last = _state(z.shape, W + 1, z.dtype), z.shape[1] - 1
+    s, last = zeros(z.shape, W + 1, z.dtype), z.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, [XBAR, X]] = z[:, None]
     inner[:, P] = z if dual_start == "image" else 0
@@ -192,10 +179,10 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=
 def backward(grad_x, states, boundary, dual_start, lipschitz, with_z=True, log_ratio=0.0):
     """∂loss/∂z (rows, columns), or None, and ∂loss/∂Λ (1, …) from ∂loss/∂x_T and the states of `forward`."""
     steps, periodic = _steps(lipschitz, log_ratio, grad_x.dtype), boundary == "periodic"
-    s, last = _state(grad_x.shape, GZ + 1, grad_x.dtype), grad_x.shape[1] - 1
+    s, last = zeros(grad_x.shape, GZ + 1, grad_x.dtype), grad_x.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, ABAR] = grad_x
-    primal, u = _state(grad_x.shape, W + 1, s.dtype), _state((CHUNK * len(s), last + 1), 2, s.dtype)
+    primal, u = zeros(grad_x.shape, W + 1, s.dtype), zeros((CHUNK * len(s), last + 1), 2, s.dtype)
     for state, n in reversed(states):
         primal[:] = state
         s[:, RADIUS] = primal[:, W]

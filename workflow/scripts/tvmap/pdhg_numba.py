@@ -8,8 +8,8 @@ Layout. All variables of a row lie next to one another: state[row, field, column
     |<----------- columns, in groups of LANES ----------->|<----- PAD ----->|
     | 0 1 … 15 | 16 … 31 | …               … last g . . . | . . . . . . . . |  g: ghost column, x̄ of the neighbour
 
-Groups are aligned with the machine's vectors (unaligned, it takes twice as long), and all work is done on whole groups;
-what lies right of the ghost column is finite and never reaches a pixel.
+The groups are those of `lanes`, and all work is done on whole ones; what lies right of the ghost column is finite and
+never reaches a pixel.
 
 Sweep. One iteration goes over the rows once, in place, and over each row once. Row i needs x̄ of the rows i and i+1
 before their update and q_v of the rows i−1 and i after it. It starts with q_v of the row above the first; then every
@@ -41,19 +41,11 @@ rows. The derivative by the ratio of the steps would need the iterates there; so
 plain loops that run the iterates once more with their derivatives beside them.
 """
 
-import operator
-import warnings
-
-import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
 
+from .lanes import LANES, compiled, fill, load, n_groups, project, shifted, store, transposed_project, zeros
 from .pdhg import step_sizes
 
-LANES = 16  # numbers worked on at once; what the machine's vectors cannot hold, LLVM splits
-PAD = 16  # entries: a cache line of float32
 IN_FLIGHT = 16  # iterations under way at once
 SIDE_BY_SIDE = 2  # of which so many take their steps in turns
 BLOCK = 64  # steps taken in turns
@@ -66,216 +58,23 @@ ABAR, SLOPE, GP, GQV, GQH, GW = range(6)
 STOPPED_V, _, STOPPED_H, _ = range(4)  # masks of a group, each followed by that of the sign
 
 
-# --- a group of LANES numbers as one value of compiled code (plain loops are not vectorised with the masks as bits)
-
-
-class Group(numba.types.Type):
-    """LANES floating-point numbers in vector registers."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        super().__init__(f"Group({dtype})")
-
-
-@register_model(Group)
-class _GroupModel(models.PrimitiveModel):
-    def __init__(self, manager, group):
-        super().__init__(manager, group, ir.VectorType(manager.lookup(group.dtype).get_value_type(), LANES))
-
-
-def _pointer(context, builder, array_type, array, indices):
-    """Pointer to the group that starts at array[indices]."""
-    array = context.make_array(array_type)(context, builder, array)
-    start = cgutils.get_item_pointer(context, builder, array_type, array, indices, wraparound=False)
-    return builder.bitcast(start, context.get_value_type(Group(array_type.dtype)).as_pointer())
-
-
-@intrinsic
-def _load(typing, array, i, field, j):
-    """The group array[i, field, j : j + LANES]."""
-
-    def generate(context, builder, signature, args):
-        return builder.load(_pointer(context, builder, array, args[0], args[1:]), align=array.dtype.bitwidth // 8)
-
-    return Group(array.dtype)(array, *[numba.intp] * 3), generate
-
-
-@intrinsic
-def _store(typing, array, i, field, j, group):
-    """Assign group to array[i, field, j : j + LANES]."""
-
-    def generate(context, builder, signature, args):
-        pointer = _pointer(context, builder, array, args[0], args[1:4])
-        builder.store(args[4], pointer, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return numba.void(array, *[numba.intp] * 3, group), generate
-
-
-@intrinsic
-def _fill(typing, number):
-    """A group of equal numbers."""
-
-    def generate(context, builder, signature, args):
-        empty = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
-        first = builder.insert_element(empty, args[0], ir.IntType(32)(0))
-        return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-
-    return Group(number)(number), generate
-
-
-def _arithmetic(instruction):
-    @intrinsic
-    def compute(typing, a, b):
-        def generate(context, builder, signature, args):
-            return getattr(builder, instruction)(*args, flags=("contract", "nsz"))
-
-        return a(a, b), generate
-
-    return compute
-
-
-_add, _subtract, _multiply = map(_arithmetic, ("fadd", "fsub", "fmul"))
-
-
-@overload(operator.add)
-def _group_add(a, b):
-    if isinstance(a, Group):
-        return lambda a, b: _add(a, b)
-
-
-@overload(operator.sub)
-def _group_subtract(a, b):
-    if isinstance(a, Group):
-        return lambda a, b: _subtract(a, b)
-
-
-@overload(operator.mul)
-def _group_multiply(a, b):
-    if isinstance(a, Group):
-        return lambda a, b: _multiply(a, b)
-
-
-def _llvm(name):
-    """The LLVM function of groups of this name."""
-
-    def typed(typing, *groups):
-        def generate(context, builder, signature, args):
-            group = context.get_value_type(signature.return_type)
-            of_groups = ir.FunctionType(group, [group] * len(args))
-            full_name = f"llvm.{name}.v{LANES}f{signature.return_type.dtype.bitwidth}"
-            return builder.call(cgutils.get_or_insert_function(builder.module, of_groups, full_name), args)
-
-        return groups[0](*groups), generate
-
-    return typed
-
-
-@intrinsic
-def _absolute(typing, a):
-    """|a|."""
-    return _llvm("fabs")(typing, a)
-
-
-@intrinsic
-def _with_sign(typing, a, b):
-    """|a| with the sign of b."""
-    return _llvm("copysign")(typing, a, b)
-
-
-@intrinsic
-def _smaller(typing, a, b):
-    """min(a, b)."""
-
-    def generate(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
-
-    return a(a, b), generate
-
-
-@intrinsic
-def _shifted(typing, before, a):
-    """a moved one lane to the right, with the last lane of `before` in front."""
-
-    def generate(context, builder, signature, args):
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [*range(LANES - 1, 2 * LANES - 1)])
-        return builder.shuffle_vector(*args, lanes)
-
-    return a(before, a), generate
-
-
-@intrinsic
-def _negative(typing, a):
-    """Sign bits, one a lane."""
-
-    def generate(context, builder, signature, args):
-        integers = ir.VectorType(ir.IntType(a.dtype.bitwidth), LANES)
-        negative = builder.icmp_signed("<", builder.bitcast(args[0], integers), ir.Constant(integers, [0] * LANES))
-        return builder.bitcast(negative, ir.IntType(LANES))
-
-    return numba.uint16(a), generate
-
-
-@intrinsic
-def _exceeds(typing, a, b):
-    """a > b, one bit a lane."""
-
-    def generate(context, builder, signature, args):
-        return builder.bitcast(builder.fcmp_ordered(">", *args), ir.IntType(LANES))
-
-    return numba.uint16(a, b), generate
-
-
-@intrinsic
-def _choose(typing, bits, a, b):
-    """a in the lanes whose bit is set, else b."""
-
-    def generate(context, builder, signature, args):
-        return builder.select(builder.bitcast(args[0], ir.VectorType(ir.IntType(1), LANES)), *args[1:])
-
-    return a(numba.uint16, a, b), generate
-
-
-# --- rows and sweeps
-
-
-def _compiled(function):
-    """Compile without the global lock, keeping the machine code on disk where a cache folder can be written."""
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        warnings.warn("no folder to keep compiled code in (set NUMBA_CACHE_DIR): compiling anew", stacklevel=2)
-        return numba.njit(**options)(function)
-
-
-@_compiled
-def _project(u, w, codes, k, i, group, stopped):
-    """clip_Λ(u); the masks of the group go to codes[k, i, group, stopped : stopped + 2]."""
-    size = _absolute(u)
-    if codes is not None:
-        codes[k, i, group, stopped] = _exceeds(size, w)
-        codes[k, i, group, stopped + 1] = _negative(u)
-    return _with_sign(_smaller(size, w), u)
-
-
-@_compiled
+@compiled
 def _vertical(s, codes, k, i, below, sigma):
     """q_v ← clip_Λ(q_v + σ∇_v x̄)  in row i."""
     for group in range(s.shape[2] // LANES - 1):
         j = group * LANES
-        u = _load(s, i, QV, j) + sigma * (_load(s, below, XBAR, j) - _load(s, i, XBAR, j))
-        _store(s, i, QV, j, _project(u, _load(s, i, W, j), codes, k, i, group, STOPPED_V))
+        u = load(s, i, QV, j) + sigma * (load(s, below, XBAR, j) - load(s, i, XBAR, j))
+        store(s, i, QV, j, project(u, load(s, i, W, j), codes, k, i, group, STOPPED_V))
 
 
-@_compiled
+@compiled
 def _first_left(s, i, last, wh, sigma):
     """q_h of the last column after its update, the left neighbour of the first one."""
     u = s[i, QH, last] + sigma * (s[i, XBAR, 0] - s[i, XBAR, last])
     return max(-s[i, wh, last], min(u, s[i, wh, last]))
 
 
-@_compiled
+@compiled
 def _row(s, codes, k, i, above, below, left, wh, tau, sigma, shrink, gain, two, vertical):
     """q ← clip_Λ(q + σ∇x̄);  p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + ∇ᵀq);  x̄ ← 2x − x_old  in row i.
 
@@ -283,30 +82,30 @@ def _row(s, codes, k, i, above, below, left, wh, tau, sigma, shrink, gain, two, 
     """
     for group in range(s.shape[2] // LANES - 1):
         j = group * LANES
-        x_bar, q_v, w = _load(s, i, XBAR, j), _load(s, i, QV, j), _load(s, i, W, j)
+        x_bar, q_v, w = load(s, i, XBAR, j), load(s, i, QV, j), load(s, i, W, j)
         if vertical:
-            u = q_v + sigma * (_load(s, below, XBAR, j) - x_bar)
-            q_v = _project(u, w, codes, k, i, group, STOPPED_V)
-            _store(s, i, QV, j, q_v)
+            u = q_v + sigma * (load(s, below, XBAR, j) - x_bar)
+            q_v = project(u, w, codes, k, i, group, STOPPED_V)
+            store(s, i, QV, j, q_v)
         if wh != W:
-            w = _load(s, i, wh, j)
-        u = _load(s, i, QH, j) + sigma * (_load(s, i, XBAR, j + 1) - x_bar)
-        q_h = _project(u, w, codes, k, i, group, STOPPED_H)
-        p = shrink * _load(s, i, P, j) + (gain * x_bar - _load(s, i, Z, j))
-        x_old = _load(s, i, X, j)
-        x = x_old - tau * (p + ((_load(s, above, QV, j) - q_v) + (_shifted(left, q_h) - q_h)))
-        _store(s, i, QH, j, q_h)
-        _store(s, i, P, j, p)
-        _store(s, i, X, j, x)
-        _store(s, i, XBAR, j, two * x - x_old)
+            w = load(s, i, wh, j)
+        u = load(s, i, QH, j) + sigma * (load(s, i, XBAR, j + 1) - x_bar)
+        q_h = project(u, w, codes, k, i, group, STOPPED_H)
+        p = shrink * load(s, i, P, j) + (gain * x_bar - load(s, i, Z, j))
+        x_old = load(s, i, X, j)
+        x = x_old - tau * (p + ((load(s, above, QV, j) - q_v) + (shifted(left, q_h) - q_h)))
+        store(s, i, QH, j, q_h)
+        store(s, i, P, j, p)
+        store(s, i, X, j, x)
+        store(s, i, XBAR, j, two * x - x_old)
         left = q_h
 
 
-@_compiled
+@compiled
 def _forward(s, codes, iterations, last, tau, sigma, shrink, two, periodic):
     """All iterations of Algorithm 1 on the state s; `codes`: the masks, or None for none; `last`: the last column."""
     rows, wh = s.shape[0], s.shape[1] - 1
-    taus, sigmas, shrinks, gains, twos = _fill(tau), _fill(sigma), _fill(shrink), _fill(sigma * shrink), _fill(two)
+    taus, sigmas, shrinks, gains, twos = fill(tau), fill(sigma), fill(shrink), fill(sigma * shrink), fill(two)
     for first in range(0, iterations, IN_FLIGHT):
         end = min(first + IN_FLIGHT, iterations)
         for block in range(0, rows + LAG * (end - first - 1), BLOCK):
@@ -322,69 +121,62 @@ def _forward(s, codes, iterations, last, tau, sigma, shrink, two, periodic):
                         if t == 0:
                             _vertical(s, codes, k, above, i if periodic or i > 0 else above, sigmas)
                         s[i, XBAR, last + 1] = s[i, XBAR, 0 if periodic else last]
-                        left = _fill(_first_left(s, i, last, wh, sigma) if periodic else tau - tau)
+                        left = fill(_first_left(s, i, last, wh, sigma) if periodic else tau - tau)
                         vertical = t < rows - 1
                         _row(s, codes, k, i, above, below, left, wh, taus, sigmas, shrinks, gains, twos, vertical)
 
 
-@_compiled
-def _transposed_project(g, g_w, zero, codes, k, i, group, stopped):
-    """g_q and g_Λ: where the projection stopped q its slope g goes to ±Λ, elsewhere to q."""
-    to_weight = _choose(codes[k, i, group, stopped], g, zero)
-    return g - to_weight, _choose(codes[k, i, group, stopped + 1], g_w - to_weight, g_w + to_weight)
-
-
-@_compiled
+@compiled
 def _transposed_vertical(s, codes, k, i, below, tau, zero):
     """Transpose of x ← x − τ∇_vᵀq, then of the projection, in row i."""
     for group in range(s.shape[2] // LANES - 1):
         j = group * LANES
-        g = _load(s, i, GQV, j) - tau * (_load(s, below, ABAR, j) - _load(s, i, ABAR, j))
-        g_v, g_w = _transposed_project(g, _load(s, i, GW, j), zero, codes, k, i, group, STOPPED_V)
-        _store(s, i, GQV, j, g_v)
-        _store(s, i, GW, j, g_w)
+        g = load(s, i, GQV, j) - tau * (load(s, below, ABAR, j) - load(s, i, ABAR, j))
+        g_v, g_w = transposed_project(g, load(s, i, GW, j), zero, codes, k, i, group, STOPPED_V)
+        store(s, i, GQV, j, g_v)
+        store(s, i, GW, j, g_w)
 
 
-@_compiled
+@compiled
 def _transposed_first_left(s, codes, k, i, last, tau):
     """g_q_h of the last column after its update, the left neighbour of the first one."""
     g = s[i, GQH, last] - tau * (s[i, ABAR, 0] - s[i, ABAR, last])
     return g - g if codes[k, i, last // LANES, STOPPED_H] >> (last % LANES) & 1 else g
 
 
-@_compiled
+@compiled
 def _transposed_row(s, codes, k, i, above, below, left, gwh, tau, sigma, shrink, two_sigma, zero, vertical, with_z):
     """Transpose of the steps of x, q, p and x̄ in row i; a = g_x + 2 g_x̄ is all that flows into the new x."""
     for group in range(s.shape[2] // LANES - 1):
         j = group * LANES
-        a, g_v, g_w = _load(s, i, ABAR, j), _load(s, i, GQV, j), _load(s, i, GW, j)
+        a, g_v, g_w = load(s, i, ABAR, j), load(s, i, GQV, j), load(s, i, GW, j)
         if vertical:
-            g = g_v - tau * (_load(s, below, ABAR, j) - a)
-            g_v, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_V)
-            _store(s, i, GQV, j, g_v)
+            g = g_v - tau * (load(s, below, ABAR, j) - a)
+            g_v, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_V)
+            store(s, i, GQV, j, g_v)
         if gwh != GW:
-            _store(s, i, GW, j, g_w)
-            g_w = _load(s, i, gwh, j)
-        g = _load(s, i, GQH, j) - tau * (_load(s, i, ABAR, j + 1) - a)
-        g_h, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_H)
-        _store(s, i, gwh, j, g_w)
-        g_p = (_load(s, i, GP, j) - tau * a) * shrink
-        g_x = a - sigma * _load(s, i, SLOPE, j)  # g_x + g_x̄
-        slope = g_p + ((_load(s, above, GQV, j) - g_v) + (_shifted(left, g_h) - g_h))
-        _store(s, i, GQH, j, g_h)
-        _store(s, i, GP, j, g_p)
-        _store(s, i, SLOPE, j, slope)
-        _store(s, i, ABAR, j, g_x + two_sigma * slope)
+            store(s, i, GW, j, g_w)
+            g_w = load(s, i, gwh, j)
+        g = load(s, i, GQH, j) - tau * (load(s, i, ABAR, j + 1) - a)
+        g_h, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_H)
+        store(s, i, gwh, j, g_w)
+        g_p = (load(s, i, GP, j) - tau * a) * shrink
+        g_x = a - sigma * load(s, i, SLOPE, j)  # g_x + g_x̄
+        slope = g_p + ((load(s, above, GQV, j) - g_v) + (shifted(left, g_h) - g_h))
+        store(s, i, GQH, j, g_h)
+        store(s, i, GP, j, g_p)
+        store(s, i, SLOPE, j, slope)
+        store(s, i, ABAR, j, g_x + two_sigma * slope)
         if with_z:
-            _store(s, i, gwh + 1, j, _load(s, i, gwh + 1, j) - sigma * g_p)
+            store(s, i, gwh + 1, j, load(s, i, gwh + 1, j) - sigma * g_p)
         left = g_h
 
 
-@_compiled
+@compiled
 def _backward(s, codes, last, gwh, tau, sigma, shrink, two, periodic, with_z):
     """All iterations of the transposed recurrence on the state s, in which ABAR = ∂loss/∂x_T and all else is 0."""
     rows, iterations = s.shape[0], codes.shape[0]
-    zeros, taus, sigmas, shrinks, twos = _fill(tau - tau), _fill(tau), _fill(sigma), _fill(shrink), _fill(two * sigma)
+    zeros, taus, sigmas, shrinks, twos = fill(tau - tau), fill(tau), fill(sigma), fill(shrink), fill(two * sigma)
     for first in range(0, iterations, IN_FLIGHT):
         end = min(first + IN_FLIGHT, iterations)
         for block in range(0, rows + LAG * (end - first - 1), BLOCK):
@@ -402,22 +194,9 @@ def _backward(s, codes, last, gwh, tau, sigma, shrink, two, periodic, with_z):
                             next_row = i if periodic or i > 0 else above
                             _transposed_vertical(s, codes, k, above, next_row, taus, zeros)
                         s[i, ABAR, last + 1] = s[i, ABAR, 0 if periodic else last]
-                        left = _fill(_transposed_first_left(s, codes, k, i, last, tau) if periodic else tau - tau)
+                        left = fill(_transposed_first_left(s, codes, k, i, last, tau) if periodic else tau - tau)
                         steps = taus, sigmas, shrinks, twos, zeros
                         _transposed_row(s, codes, k, i, above, below, left, gwh, *steps, t < rows - 1, with_z)
-
-
-def _n_groups(columns):
-    return -(-columns // LANES)
-
-
-def _state(shape, fields, dtype):
-    """Zeros (rows, fields, whole groups + PAD) on a cache line; so is each group."""
-    rows, width = shape[0], _n_groups(shape[1]) * LANES + PAD
-    size = rows * fields * width
-    memory = np.zeros(size + PAD, dtype)
-    start = (-memory.ctypes.data % (PAD * 4)) // memory.itemsize
-    return memory[start : start + size].reshape(rows, fields, width)
 
 
 def _steps(lipschitz, log_ratio, dtype):
@@ -430,13 +209,13 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=F
     """One image: z (rows, columns), weight (1 or 2, rows, columns), same dtype. Returns x_T, q_T (2, …) and codes."""
     steps = _steps(lipschitz, log_ratio, z.dtype)
     _, sigma, shrink, _ = steps
-    s, last = _state(z.shape, W + len(weight), z.dtype), z.shape[1] - 1
+    s, last = zeros(z.shape, W + len(weight), z.dtype), z.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, [XBAR, X]] = z[:, None]
     inner[:, P] = z if dual_start == "image" else 0
     inner[:, Z] = sigma * shrink * z
     inner[:, W:] = weight.transpose(1, 0, 2)
-    codes = np.empty((iterations, len(z), _n_groups(z.shape[1]), 4), np.uint16) if keep_codes else None
+    codes = np.empty((iterations, len(z), n_groups(z.shape[1]), 4), np.uint16) if keep_codes else None
     _forward(s, codes, iterations, last, *steps, boundary == "periodic")
     return inner[:, X].copy(), inner[:, QV : QH + 1].transpose(1, 0, 2).copy(), codes
 
@@ -444,7 +223,7 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=F
 def backward(grad_x, codes, boundary, dual_start, lipschitz, maps=1, with_z=True, log_ratio=0.0):
     """∂loss/∂z (rows, columns), or None, and ∂loss/∂Λ (maps, …) from ∂loss/∂x_T and the codes of `forward`."""
     steps, gwh = _steps(lipschitz, log_ratio, grad_x.dtype), GW + maps - 1
-    s, last = _state(grad_x.shape, gwh + 1 + with_z, grad_x.dtype), grad_x.shape[1] - 1
+    s, last = zeros(grad_x.shape, gwh + 1 + with_z, grad_x.dtype), grad_x.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, ABAR] = grad_x
     _backward(s, codes, last, gwh, *steps, boundary == "periodic", with_z)
@@ -460,7 +239,7 @@ def backward(grad_x, codes, boundary, dual_start, lipschitz, maps=1, with_z=True
 # --- the derivative by the ratio of the steps; an array's first axis: value, derivative by ρ
 
 
-@_compiled
+@compiled
 def _dual_row(q, d_q, x_bar, next_x_bar, d_x_bar, d_next_x_bar, w, sigma):
     """q ← clip_Λ(q + σ(next x̄ − x̄)) in a row of one direction; dσ = −σ."""
     for j in range(len(q)):
@@ -471,7 +250,7 @@ def _dual_row(q, d_q, x_bar, next_x_bar, d_x_bar, d_next_x_bar, w, sigma):
         d_q[j] = d_u if abs(u) <= w[j] else d_u - d_u
 
 
-@_compiled
+@compiled
 def _primal_row(s, p, x, x_bar, z, i, tau, sigma, shrink):
     """p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + s);  x̄ ← 2x − x_old  in row i; s: ∇ᵀq in it; dσ = −σ, dτ = τ."""
     for j in range(len(z)):
@@ -486,7 +265,7 @@ def _primal_row(s, p, x, x_bar, z, i, tau, sigma, shrink):
         x_bar[1, i, j] = x[1, i, j] - d_step
 
 
-@_compiled
+@compiled
 def _iterate(x, x_bar, p, q_v, q_h, s, z, weight, iterations, tau, sigma, shrink, periodic):
     """All iterations; x̄ has a ghost row and column at its ends, q_v a ghost row and q_h a ghost column before them."""
     rows, columns = z.shape

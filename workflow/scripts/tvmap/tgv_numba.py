@@ -26,10 +26,8 @@ a = g_x + 2 g_x̄ and b = g_w + 2 g_w̄ (g: derivative of the loss); SLOPE is g_
 
 import numpy as np
 
-from .pdhg_numba import LANES, _compiled, _fill, _load, _project, _store, _transposed_project
+from .lanes import LANES, PAD, compiled, fill, load, n_groups, project, store, transposed_project, zeros
 from .tgv import DUAL_STEPS, PRIMAL_STEPS
-
-PAD = LANES
 
 X_BAR, V_BAR, H_BAR, QV, QH, VV, HH, VH = range(8)  # backwards A, BV, BH instead of the first three
 X, WV, WH, Z, W1, W0 = range(8, 14)  # forwards; Z holds τ·z, W1 and W0 are the weights Λ₁ and Λ₀
@@ -39,7 +37,7 @@ FIELDS = 14
 STOPPED_QV, STOPPED_QH, STOPPED_VV, STOPPED_HH, STOPPED_VH = range(0, 10, 2)  # each followed by the mask of the sign
 
 
-@_compiled
+@compiled
 def _set_ghosts(s, i, last, periodic):
     """Ghost columns of what ∇ and E are applied to, in row i."""
     s[i, X_BAR, last + 1] = s[i, X_BAR, PAD if periodic else last]
@@ -47,7 +45,7 @@ def _set_ghosts(s, i, last, periodic):
     s[i, H_BAR, PAD - 1] = s[i, H_BAR, last if periodic else PAD]
 
 
-@_compiled
+@compiled
 def _set_dual_ghosts(s, i, last, periodic):
     """Ghost columns of what ∇ᵀ and Eᵀ are applied to, in row i; with neumann, hh of the last column is 0."""
     if not periodic:
@@ -57,54 +55,54 @@ def _set_dual_ghosts(s, i, last, periodic):
     s[i, VH, PAD - 1] = s[i, VH, last]
 
 
-@_compiled
+@compiled
 def _duals(s, codes, k, i, above, below, sigma, sigma_vv, sigma_d, sigma_vh):
     """q ← clip(q + σ(∇x̄ − w̄));  r ← clip(r + σ_r E w̄)  in row i."""
     for group in range(s.shape[2] // LANES - 2):
         j = PAD + group * LANES
-        x, v, h, w = _load(s, i, X_BAR, j), _load(s, i, V_BAR, j), _load(s, i, H_BAR, j), _load(s, i, W1, j)
-        u = _load(s, i, QV, j) + sigma * (_load(s, below, X_BAR, j) - x - v)
-        _store(s, i, QV, j, _project(u, w, codes, k, i, group, STOPPED_QV))
-        u = _load(s, i, QH, j) + sigma * (_load(s, i, X_BAR, j + 1) - x - h)
-        _store(s, i, QH, j, _project(u, w, codes, k, i, group, STOPPED_QH))
-        w = _load(s, i, W0, j)
-        u = _load(s, i, VV, j) + sigma_vv * (v - _load(s, above, V_BAR, j))
-        _store(s, i, VV, j, _project(u, w, codes, k, i, group, STOPPED_VV))
-        u = _load(s, i, HH, j) + sigma_d * (h - _load(s, i, H_BAR, j - 1))
-        _store(s, i, HH, j, _project(u, w, codes, k, i, group, STOPPED_HH))
-        u = _load(s, i, VH, j) + sigma_vh * (_load(s, i, V_BAR, j + 1) - v + (_load(s, below, H_BAR, j) - h))
-        _store(s, i, VH, j, _project(u, w, codes, k, i, group, STOPPED_VH))
+        x, v, h, w = load(s, i, X_BAR, j), load(s, i, V_BAR, j), load(s, i, H_BAR, j), load(s, i, W1, j)
+        u = load(s, i, QV, j) + sigma * (load(s, below, X_BAR, j) - x - v)
+        store(s, i, QV, j, project(u, w, codes, k, i, group, STOPPED_QV))
+        u = load(s, i, QH, j) + sigma * (load(s, i, X_BAR, j + 1) - x - h)
+        store(s, i, QH, j, project(u, w, codes, k, i, group, STOPPED_QH))
+        w = load(s, i, W0, j)
+        u = load(s, i, VV, j) + sigma_vv * (v - load(s, above, V_BAR, j))
+        store(s, i, VV, j, project(u, w, codes, k, i, group, STOPPED_VV))
+        u = load(s, i, HH, j) + sigma_d * (h - load(s, i, H_BAR, j - 1))
+        store(s, i, HH, j, project(u, w, codes, k, i, group, STOPPED_HH))
+        u = load(s, i, VH, j) + sigma_vh * (load(s, i, V_BAR, j + 1) - v + (load(s, below, H_BAR, j) - h))
+        store(s, i, VH, j, project(u, w, codes, k, i, group, STOPPED_VH))
 
 
-@_compiled
+@compiled
 def _primals(s, i, tau, tau_w, shrink, two):
     """x ← (x + τ(z − ∇ᵀq))·shrink;  w ← w − τ_w(Eᵀr − q);  x̄ ← 2x − x_old, w̄ likewise  in row i."""
     above, below = i - 1 if i > 0 else s.shape[0] - 1, i + 1 if i < s.shape[0] - 1 else 0
     for j in range(PAD, s.shape[2] - PAD, LANES):
-        q_v, q_h, vh = _load(s, i, QV, j), _load(s, i, QH, j), _load(s, i, VH, j)
-        old = _load(s, i, X, j)
-        adjoint = _load(s, above, QV, j) - q_v + (_load(s, i, QH, j - 1) - q_h)
-        new = shrink * (old + _load(s, i, Z, j) - tau * adjoint)
-        _store(s, i, X, j, new)
-        _store(s, i, X_BAR, j, two * new - old)
-        old = _load(s, i, WV, j)
-        adjoint = _load(s, i, VV, j) - _load(s, below, VV, j) + (_load(s, i, VH, j - 1) - vh)
+        q_v, q_h, vh = load(s, i, QV, j), load(s, i, QH, j), load(s, i, VH, j)
+        old = load(s, i, X, j)
+        adjoint = load(s, above, QV, j) - q_v + (load(s, i, QH, j - 1) - q_h)
+        new = shrink * (old + load(s, i, Z, j) - tau * adjoint)
+        store(s, i, X, j, new)
+        store(s, i, X_BAR, j, two * new - old)
+        old = load(s, i, WV, j)
+        adjoint = load(s, i, VV, j) - load(s, below, VV, j) + (load(s, i, VH, j - 1) - vh)
         new = old - tau_w * (adjoint - q_v)
-        _store(s, i, WV, j, new)
-        _store(s, i, V_BAR, j, two * new - old)
-        old = _load(s, i, WH, j)
-        adjoint = _load(s, i, HH, j) - _load(s, i, HH, j + 1) + (_load(s, above, VH, j) - vh)
+        store(s, i, WV, j, new)
+        store(s, i, V_BAR, j, two * new - old)
+        old = load(s, i, WH, j)
+        adjoint = load(s, i, HH, j) - load(s, i, HH, j + 1) + (load(s, above, VH, j) - vh)
         new = old - tau_w * (adjoint - q_h)
-        _store(s, i, WH, j, new)
-        _store(s, i, H_BAR, j, two * new - old)
+        store(s, i, WH, j, new)
+        store(s, i, H_BAR, j, two * new - old)
 
 
-@_compiled
+@compiled
 def _forward(s, codes, iterations, last, steps, periodic):
     """All iterations on the state s; `codes`: the masks, or None for none; `last`: the last column."""
-    rows, tau, tau_w, shrink = s.shape[0], _fill(steps[0]), _fill(steps[1]), _fill(steps[5])
-    sigma, sigma_d, sigma_vh = _fill(steps[2]), _fill(steps[3]), _fill(steps[4])
-    two, zero = _fill(steps[6]), _fill(steps[0] - steps[0])
+    rows, tau, tau_w, shrink = s.shape[0], fill(steps[0]), fill(steps[1]), fill(steps[5])
+    sigma, sigma_d, sigma_vh = fill(steps[2]), fill(steps[3]), fill(steps[4])
+    two, zero = fill(steps[6]), fill(steps[0] - steps[0])
     for k in range(iterations):
         for i in range(rows):
             above = i - 1 if i > 0 else (rows - 1 if periodic else i)
@@ -123,59 +121,59 @@ def _forward(s, codes, iterations, last, steps, periodic):
             _primals(s, rows - 1, tau, tau_w, shrink, two)
 
 
-@_compiled
+@compiled
 def _transposed_primals(s, codes, k, i, above, below, tau, tau_w, tau_vv, zero):
     """Transpose of the steps of x and w, then of the projections, in row i; tau: τ·shrink."""
     for group in range(s.shape[2] // LANES - 2):
         j = PAD + group * LANES
-        a, v, h, g_w = _load(s, i, A, j), _load(s, i, BV, j), _load(s, i, BH, j), _load(s, i, G1, j)
-        g = _load(s, i, QV, j) + (tau_w * v - tau * (_load(s, below, A, j) - a))
-        g, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_QV)
-        _store(s, i, QV, j, g)
-        g = _load(s, i, QH, j) + (tau_w * h - tau * (_load(s, i, A, j + 1) - a))
-        g, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_QH)
-        _store(s, i, QH, j, g)
-        _store(s, i, G1, j, g_w)
-        g_w = _load(s, i, G0, j)
-        g = _load(s, i, VV, j) - tau_vv * (v - _load(s, above, BV, j))
-        g, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_VV)
-        _store(s, i, VV, j, g)
-        g = _load(s, i, HH, j) - tau_w * (h - _load(s, i, BH, j - 1))
-        g, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_HH)
-        _store(s, i, HH, j, g)
-        g = _load(s, i, VH, j) - tau_w * (_load(s, i, BV, j + 1) - v + (_load(s, below, BH, j) - h))
-        g, g_w = _transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_VH)
-        _store(s, i, VH, j, g)
-        _store(s, i, G0, j, g_w)
+        a, v, h, g_w = load(s, i, A, j), load(s, i, BV, j), load(s, i, BH, j), load(s, i, G1, j)
+        g = load(s, i, QV, j) + (tau_w * v - tau * (load(s, below, A, j) - a))
+        g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_QV)
+        store(s, i, QV, j, g)
+        g = load(s, i, QH, j) + (tau_w * h - tau * (load(s, i, A, j + 1) - a))
+        g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_QH)
+        store(s, i, QH, j, g)
+        store(s, i, G1, j, g_w)
+        g_w = load(s, i, G0, j)
+        g = load(s, i, VV, j) - tau_vv * (v - load(s, above, BV, j))
+        g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_VV)
+        store(s, i, VV, j, g)
+        g = load(s, i, HH, j) - tau_w * (h - load(s, i, BH, j - 1))
+        g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_HH)
+        store(s, i, HH, j, g)
+        g = load(s, i, VH, j) - tau_w * (load(s, i, BV, j + 1) - v + (load(s, below, BH, j) - h))
+        g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_VH)
+        store(s, i, VH, j, g)
+        store(s, i, G0, j, g_w)
 
 
-@_compiled
+@compiled
 def _transposed_duals(s, i, sigma, sigma_d, sigma_vh, shrink, two):
     """Transpose of the rest: SLOPE ← σ∇ᵀg_q, a ← shrink·a − SLOPE_old + 2 SLOPE; b likewise  in row i."""
     above, below = i - 1 if i > 0 else s.shape[0] - 1, i + 1 if i < s.shape[0] - 1 else 0
     for j in range(PAD, s.shape[2] - PAD, LANES):
-        q_v, q_h, vh = _load(s, i, QV, j), _load(s, i, QH, j), _load(s, i, VH, j)
-        a = _load(s, i, A, j)
-        _store(s, i, SUM, j, _load(s, i, SUM, j) + a)
-        slope = sigma * (_load(s, above, QV, j) - q_v + (_load(s, i, QH, j - 1) - q_h))
-        _store(s, i, A, j, shrink * a - _load(s, i, SLOPE_X, j) + two * slope)
-        _store(s, i, SLOPE_X, j, slope)
-        slope = sigma_d * (_load(s, i, VV, j) - _load(s, below, VV, j)) + sigma_vh * (_load(s, i, VH, j - 1) - vh)
+        q_v, q_h, vh = load(s, i, QV, j), load(s, i, QH, j), load(s, i, VH, j)
+        a = load(s, i, A, j)
+        store(s, i, SUM, j, load(s, i, SUM, j) + a)
+        slope = sigma * (load(s, above, QV, j) - q_v + (load(s, i, QH, j - 1) - q_h))
+        store(s, i, A, j, shrink * a - load(s, i, SLOPE_X, j) + two * slope)
+        store(s, i, SLOPE_X, j, slope)
+        slope = sigma_d * (load(s, i, VV, j) - load(s, below, VV, j)) + sigma_vh * (load(s, i, VH, j - 1) - vh)
         slope = slope - sigma * q_v
-        _store(s, i, BV, j, _load(s, i, BV, j) - _load(s, i, SLOPE_V, j) + two * slope)
-        _store(s, i, SLOPE_V, j, slope)
-        slope = sigma_d * (_load(s, i, HH, j) - _load(s, i, HH, j + 1)) + sigma_vh * (_load(s, above, VH, j) - vh)
+        store(s, i, BV, j, load(s, i, BV, j) - load(s, i, SLOPE_V, j) + two * slope)
+        store(s, i, SLOPE_V, j, slope)
+        slope = sigma_d * (load(s, i, HH, j) - load(s, i, HH, j + 1)) + sigma_vh * (load(s, above, VH, j) - vh)
         slope = slope - sigma * q_h
-        _store(s, i, BH, j, _load(s, i, BH, j) - _load(s, i, SLOPE_H, j) + two * slope)
-        _store(s, i, SLOPE_H, j, slope)
+        store(s, i, BH, j, load(s, i, BH, j) - load(s, i, SLOPE_H, j) + two * slope)
+        store(s, i, SLOPE_H, j, slope)
 
 
-@_compiled
+@compiled
 def _backward(s, codes, last, steps, periodic):
     """All iterations of the transposed recurrence on the state s, in which A = ∂loss/∂x_T and all else is 0."""
-    rows, tau, tau_w, shrink = s.shape[0], _fill(steps[0] * steps[5]), _fill(steps[1]), _fill(steps[5])
-    sigma, sigma_d, sigma_vh = _fill(steps[2]), _fill(steps[3]), _fill(steps[4])
-    two, zero = _fill(steps[6]), _fill(steps[0] - steps[0])
+    rows, tau, tau_w, shrink = s.shape[0], fill(steps[0] * steps[5]), fill(steps[1]), fill(steps[5])
+    sigma, sigma_d, sigma_vh = fill(steps[2]), fill(steps[3]), fill(steps[4])
+    two, zero = fill(steps[6]), fill(steps[0] - steps[0])
     for k in range(len(codes) - 1, -1, -1):
         for i in range(rows):
             above = i - 1 if i > 0 else (rows - 1 if periodic else i)
@@ -191,18 +189,10 @@ def _backward(s, codes, last, steps, periodic):
             _transposed_duals(s, rows - 1, sigma, sigma_d, sigma_vh, shrink, two)
 
 
-def _n_groups(columns):
-    return -(-columns // LANES)
-
-
 def _state(shape, dtype):
-    """Zeros (rows, FIELDS, PAD + whole groups + PAD) on a cache line, so is each group; and the last column."""
+    """The state with all fields 0, and the last column."""
     rows, columns = shape
-    width = PAD + _n_groups(columns) * LANES + PAD
-    size = rows * FIELDS * width
-    memory = np.zeros(size + PAD, dtype)
-    start = (-memory.ctypes.data % (PAD * 4)) // memory.itemsize
-    return memory[start : start + size].reshape(rows, FIELDS, width), PAD + columns - 1
+    return zeros((rows, PAD + columns), FIELDS, dtype), PAD + columns - 1
 
 
 def _steps(dtype):
@@ -220,7 +210,7 @@ def forward(z, weight, iterations, boundary, keep_codes=False):
     inner[:, [X_BAR, X]] = z[:, None]
     inner[:, Z] = steps[0] * z
     inner[:, W1 : W0 + 1] = weight.transpose(1, 0, 2)
-    codes = np.empty((iterations, len(z), _n_groups(z.shape[1]), 10), np.uint16) if keep_codes else None
+    codes = np.empty((iterations, len(z), n_groups(z.shape[1]), 10), np.uint16) if keep_codes else None
     _forward(s, codes, iterations, last, steps, boundary == "periodic")
     w, q, r = (inner[:, a : b + 1].transpose(1, 0, 2).copy() for a, b in ((WV, WH), (QV, QH), (VV, VH)))
     return inner[:, X].copy(), w, q, r, codes
