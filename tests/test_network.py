@@ -223,8 +223,31 @@ def test_the_noise_estimate_is_that_of_the_features():
     assert (network.noise_std(torch.rand(2, 1, 1, 9)) == 0).all()
 
 
+@pytest.mark.parametrize("options", [{}, {"up_bound": 2.0}, {"padding": 4}, {"maps": 2, "penalty": "tgv"}])
+def test_in_units_of_the_noise_the_map_follows_scale_and_brightness(options):
+    z = torch.from_numpy(np.random.default_rng(0).normal(0.5, 0.2, (2, 1, 32, 24)).astype(np.float32))
+    model = network.build(noise_estimate="unit", seed=0, **options)
+    torch.testing.assert_close(model(0.5 * z + 0.25), 0.5 * model(z), rtol=1e-4, atol=1e-6)
+    one_by_one = torch.cat([model(image[None]) for image in z])
+    torch.testing.assert_close(model(z), one_by_one, rtol=1e-4, atol=1e-6)
+    direct = network.build(noise_estimate="unit", predicts="image", seed=0)
+    torch.testing.assert_close(direct(0.5 * z + 0.25), 0.5 * direct(z) + 0.25, rtol=1e-4, atol=1e-5)
+
+
+def test_units_of_the_noise_by_hand_and_without_noise():
+    z = torch.rand(1, 1, 16, 16)
+    model = network.build(noise_estimate="unit", seed=0)
+    unit = network.noise_std(z)
+    expected = unit * torch.nn.functional.softplus(model.unet((z - z.mean()) / unit)[:, :1])
+    torch.testing.assert_close(model(z), expected)
+    flat = torch.full((1, 1, 16, 16), 0.3)
+    assert torch.isfinite(model(flat)).all() and model(flat).max() < 10 * network.NOISE_FLOOR
+    with pytest.raises(ValueError, match="noise_estimate"):
+        network.build(noise_estimate="known")
+
+
 def test_noise_as_an_input(tmp_path):
-    model = network.build(noise_input=True, padding=4, seed=0)
+    model = network.build(noise_estimate="input", padding=4, seed=0)
     assert sum(p.numel() for p in model.parameters()) == network.N_PARAMETERS + 9 * network.CHANNELS[0]
     z = torch.rand(2, 1, 24, 16)
     given = []
@@ -234,5 +257,5 @@ def test_noise_as_an_input(tmp_path):
     for image, channel in zip(z, given[0][:, 1], strict=True):
         assert (channel == network.NOISE_SCALE * network.noise_std(image[None])).all()
     path = tmp_path / "w.safetensors"
-    network.save_weights(path, model.unet.state_dict(), {"noise_input": True, "padding": 4})
+    network.save_weights(path, model.unet.state_dict(), {"noise_estimate": "input", "padding": 4})
     torch.testing.assert_close(network.load_network(path)(z), weight)

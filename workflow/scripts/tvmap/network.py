@@ -20,7 +20,9 @@ log = logging.getLogger("tvmap")
 CHANNELS = (32, 64, 128, 256)
 N_PARAMETERS = 1_796_034
 NEGATIVE_SLOPE = 0.01
+NOISE_ESTIMATES = ("none", "input", "unit")
 NOISE_SCALE = 10  # of the noise's standard deviation as an input: like the image, it is then of the order of 1
+NOISE_FLOOR = 1e-4  # smallest unit: an image without noise has no scale
 
 
 def _double_convolution(n_in, n_out):
@@ -84,9 +86,13 @@ class MapNetwork(nn.Module):
     et al. 2017). `maps`: 2 gives each direction, vertical and horizontal, its map, from channels 0 and 1. `penalty`:
     tv, or tgv, which takes two maps, Λ₁ from channel 0 and Λ₀ from channel 1 (see `tgv`). `padding`: reflect padding of
     the input, cropped from the output. `bfloat16`: U-Net in bfloat16, Λ in float32; where the device has no bfloat16,
-    the U-Net stays in float32, which is said once. `noise_input`: a second, constant input channel with the noise's
-    standard deviation, estimated from z; its weights are 288 more parameters. `steps`: of PDHG, fixed, or learned: then
+    the U-Net stays in float32, which is said once. `steps`: of PDHG, fixed, or learned: then
     the network has one more parameter, `log_ratio`, the ρ of `pdhg.step_sizes`; 0, the fixed steps, to begin with.
+    `noise_estimate`: what becomes of σ̂, the noise's standard deviation as estimated from z: none; input: a second,
+    constant input channel, whose weights are 288 more parameters; unit: of grey values, so that
+    Λ_Θ(z) = σ̂ · softplus(U((z − mean z)/σ̂)), or σ̂ · up_bound · sigmoid(U(…)), or x̂ = z − σ̂ · U(…). As the problem is
+    invariant under such changes of z and Λ, so should the map be, Λ_Θ(c z + d) = c Λ_Θ(z): nothing has to be learned
+    anew for another level of noise or another brightness.
     With one map the second channel is idle: it belongs to a time direction that a still image does not have, and is
     kept for the published count.
     """
@@ -99,14 +105,16 @@ class MapNetwork(nn.Module):
         predicts="map",
         maps=1,
         penalty="tv",
-        noise_input=False,
+        noise_estimate="none",
         steps="fixed",
     ):
         super().__init__()
+        if noise_estimate not in NOISE_ESTIMATES:
+            raise ValueError(f"noise_estimate must be one of {NOISE_ESTIMATES}, not {noise_estimate!r}")
         if penalty not in PENALTIES or (penalty == "tgv" and (maps != 2 or steps != "fixed")):
             raise ValueError(f"penalty {penalty!r}, {maps} maps, {steps} steps: tgv takes 2 maps and fixed steps")
-        self.unet, self.predicts, self.maps = UNet(2 if noise_input else 1), predicts, maps
-        self.penalty, self.noise_input = penalty, noise_input
+        self.unet, self.predicts, self.maps = UNet(2 if noise_estimate == "input" else 1), predicts, maps
+        self.penalty, self.noise_estimate = penalty, noise_estimate
         self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
         learned = steps == "learned" and predicts == "map"
         self.log_ratio = nn.Parameter(torch.zeros(())) if learned else 0.0
@@ -125,20 +133,25 @@ class MapNetwork(nn.Module):
 
     def forward(self, z):
         """z (B, 1, H, W) → Λ (B, maps, H, W), ≥ 0, or x̂ (B, 1, H, W)."""
-        d = self.padding
-        y = F.pad(z, (d, d, d, d), mode="reflect") if d else z
+        d, unit, y = self.padding, 1, z
+        if self.noise_estimate == "unit":
+            unit = noise_std(z).clamp_min(NOISE_FLOOR)
+            y = (z - z.mean((-2, -1), keepdim=True)) / unit
+        y = F.pad(y, (d, d, d, d), mode="reflect") if d else y
         if self.bfloat16 and not has_bfloat16(z.device):
             self.bfloat16 = False
             log.warning("no fast bfloat16 on this %s: the U-Net computes in float32", z.device.type)
-        if self.noise_input:
+        if self.noise_estimate == "input":
             y = torch.cat([y, (NOISE_SCALE * noise_std(z)).expand_as(y)], dim=1)
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
             y = self.unet(y.to(memory_format=torch.channels_last))
         n_used = self.maps if self.predicts == "map" else 1
         y = y[:, :n_used, d : d + z.shape[-2], d : d + z.shape[-1]].to(z.dtype)
         if self.predicts == "image":
-            return z - y
-        return self.up_bound * torch.sigmoid(y) if self.up_bound > 0 else 0.1 * F.softplus(y)
+            return z - unit * y
+        if self.up_bound > 0:
+            return unit * self.up_bound * torch.sigmoid(y)
+        return (0.1 if self.noise_estimate != "unit" else unit) * F.softplus(y)
 
 
 def build(
@@ -148,7 +161,7 @@ def build(
     predicts="map",
     maps=1,
     penalty="tv",
-    noise_input=False,
+    noise_estimate="none",
     steps="fixed",
     seed=None,
 ):
@@ -160,7 +173,7 @@ def build(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, penalty, noise_input, steps)
+        network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, penalty, noise_estimate, steps)
     return network.to(memory_format=torch.channels_last)
 
 
