@@ -246,6 +246,23 @@ def test_units_of_the_noise_by_hand_and_without_noise():
         network.build(noise_estimate="known")
 
 
+def test_a_start_that_keeps_the_size_of_activations():
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 1, 64, 64), dtype=np.float32))
+    sizes = {}
+    for start in ("default", "kaiming"):
+        unet, sizes[start] = network.build(start=start, seed=0).unet, []
+        for block in [unet.first, *unet.encoders, *unet.decoders]:
+            block.register_forward_hook(lambda _, __, y, found=sizes[start]: found.append(y.square().mean().sqrt()))
+        unet(z)
+    assert all(0.5 < size < 2.5 for size in sizes["kaiming"])
+    assert min(sizes["default"]) < 0.1
+    again = network.build(start="kaiming", seed=0)
+    assert torch.equal(again.unet.first[0].weight, network.build(start="kaiming", seed=0).unet.first[0].weight)
+    assert torch.equal(again.unet.last.weight.abs() <= 32**-0.5, torch.ones(2, 32, 1, 1, dtype=torch.bool))
+    with pytest.raises(ValueError, match="start must be"):
+        network.build(start="zero")
+
+
 def test_noise_as_an_input(tmp_path):
     model = network.build(noise_estimate="input", padding=4, seed=0)
     assert sum(p.numel() for p in model.parameters()) == network.N_PARAMETERS + 9 * network.CHANNELS[0]

@@ -15,6 +15,7 @@ SETTINGS = {
     "batch_size": 2,
     "learning_rate": 1e-3,
     "schedule": "one_cycle",
+    "epsilon": 1e-8,
     "clip_gradient": None,
     "iterations": 8,
     "gradient": "unrolled",

@@ -19,18 +19,19 @@ MAP, COPY = "#d5e5f2", "#d9d9d9"  # colours of feature maps and of copied ones
 TOPS, HEIGHTS, GAP = (99, 73, 52, 36), (21, 14, 10, 7), 4.2
 
 
-def main(png_path, pdf_path, channels, size, parameters, up_bound, padding):
+def main(png_path, pdf_path, channels, size, parameters, up_bound, padding, unit=False):
     """Draw the network 1-32-…-2 for images of `size` × `size` (`padding` adds a reflected frame, cropped at the end).
 
     `channels` lists input, encoder levels, decoder levels and output, for example (1, 32, 64, 32, 2).
     `up_bound` 0 means Λ_Θ = 0.1 · softplus(channel 0), otherwise up_bound · sigmoid(channel 0).
+    `unit`: z and Λ_Θ are in units of the noise's standard deviation.
     """
     levels = (len(channels) - 1) // 2
     encoder, decoder = list(channels[1 : levels + 1]), list(channels[levels + 1 : -1])
     if decoder != encoder[-2::-1] or levels > len(TOPS):
         raise StudyError(f"channels {list(channels)}: at most {len(TOPS)} levels, the decoder's mirror the encoder's")
     figure, axes = plotting.canvas(plotting.FULL, 3.7, 200)
-    axes.text(1, middle(0), "$z$", va="center", fontsize=plotting.TEXT + 3)
+    axes.text(1, middle(0), r"$z/\hat{\sigma}$" if unit else "$z$", va="center", fontsize=plotting.TEXT + 3)
     plotting.arrow(axes, (5, middle(0)), (9, middle(0)))
     lasts = [draw_level(axes, 9, 0, [channels[0], encoder[0], encoder[0]])]  # (left, right) of each level's last map
     for level, (above, here) in enumerate(zip(encoder, encoder[1:], strict=False), start=1):
@@ -52,7 +53,9 @@ def main(png_path, pdf_path, channels, size, parameters, up_bound, padding):
         look = {"ha": "right", "va": "top", "fontsize": plotting.SMALL, "color": plotting.GREY}
         axes.text(left - GAP / 2, bottom(level) - 1, f"{side} × {side}", **look)
     write_legend(axes)
-    activation = r"0.1\,\mathrm{softplus}" if up_bound == 0 else rf"{up_bound:g}\,\mathrm{{sigmoid}}"
+    factor = r"\hat{\sigma}\," if unit else ""
+    softplus = r"\mathrm{softplus}" if unit else r"0.1\,\mathrm{softplus}"
+    activation = factor + (softplus if up_bound == 0 else rf"{up_bound:g}\,\mathrm{{sigmoid}}")
     text = rf"$\Lambda_\Theta = {activation}(\mathrm{{channel\ 0}})$" + f"\n{parameters:,} trainable parameters"
     axes.text(98, middle(0) + 2, text, ha="center", va="bottom", linespacing=1.6)
     if padding:

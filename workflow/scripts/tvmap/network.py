@@ -154,6 +154,18 @@ class MapNetwork(nn.Module):
         return (0.1 if self.noise_estimate != "unit" else unit) * F.softplus(y)
 
 
+def keep_variance(unet):
+    """Draw the weights of all but the last convolution from N(0, g²/n), n inputs of a number of its output; biases 0.
+
+    g² = 2/(1 + slope²) before a leaky ReLU of this slope (He et al. 2015), 1 where none follows.
+    """
+    for convolution in unet.modules():
+        if isinstance(convolution, nn.Conv2d) and convolution is not unet.last:
+            slope = 1 if convolution in [*unet.reductions] else NEGATIVE_SLOPE
+            nn.init.kaiming_normal_(convolution.weight, a=slope, nonlinearity="leaky_relu")
+            nn.init.zeros_(convolution.bias)
+
+
 def build(
     up_bound=0.0,
     padding=0,
@@ -163,10 +175,13 @@ def build(
     penalty="tv",
     noise_estimate="none",
     steps="fixed",
+    start="default",
     seed=None,
 ):
-    """A `MapNetwork` in channels_last; its weights are PyTorch's default initialisation drawn from `seed`.
+    """A `MapNetwork` in channels_last, its weights drawn from `seed`.
 
+    start: default, as PyTorch does it, which makes the activations smaller from layer to layer | kaiming, which keeps
+    their size (see `keep_variance`).
     precision: float32 | tf32 (on a GPU, factors of products are rounded to 10 bits) | bfloat16 (of the U-Net alone).
     """
     allow_tf32(precision == "tf32")  # PyTorch has one switch for all networks of a process
@@ -174,6 +189,10 @@ def build(
         if seed is not None:
             torch.manual_seed(seed)
         network = MapNetwork(up_bound, padding, precision == "bfloat16", predicts, maps, penalty, noise_estimate, steps)
+        if start == "kaiming":
+            keep_variance(network.unet)
+        elif start != "default":
+            raise ValueError(f"start must be default or kaiming, not {start!r}")
     return network.to(memory_format=torch.channels_last)
 
 

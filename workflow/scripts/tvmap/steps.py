@@ -6,13 +6,15 @@ from torch.nn import functional as F
 from .graphs import captured
 from .network import denoise
 
+EPSILON = 1e-8  # PyTorch's own
 
-def make_optimiser(parameters):
+
+def make_optimiser(parameters, epsilon=EPSILON):
     """Adam (no weight decay) with moments of 0, and with its learning rate in a tensor, which a step sets."""
     parameters = list(parameters)
     device = parameters[0].device
     rate = torch.zeros((), device=device)
-    optimiser = torch.optim.Adam(parameters, rate, fused=True, capturable=device.type == "cuda")
+    optimiser = torch.optim.Adam(parameters, rate, eps=epsilon, fused=True, capturable=device.type == "cuda")
     # Adam makes its state in its first step; made within a CUDA graph, every replay would make it again.
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
@@ -33,17 +35,17 @@ class Steps:
     loss_sum (float64) grows by size·MSE with every step; gradient_norm is that of the U-Net in the last step, before
     gradients longer than `clip` (None: any) were scaled down to it. A learned ratio of the solver's steps is scaled
     along but not counted: so `clip` means the same for every network, and a norm of 0 that the map has collapsed.
-    solver: options of `solve`.
+    solver: options of `solve`. epsilon: of Adam, which adds it to the root of a gradient's mean square.
 
     averages: tensors shaped as the parameters, which become the exponential moving average of these,
     Θ̄ ← Θ̄ + w (Θ − Θ̄), w = max(1 − decay, 9/(9 + t)) after step t = 1, 2, …, so that the start is soon forgotten (the
     w of TensorFlow's ExponentialMovingAverage).
     """
 
-    def __init__(self, model, batches, solver, clip=None, averages=(), decay=0.0):
+    def __init__(self, model, batches, solver, clip=None, averages=(), decay=0.0, epsilon=EPSILON):
         self.model, self.batches, self.solver, self.clip = model, batches, solver, clip
         self.parameters, device = list(model.parameters()), batches.images.device
-        self.optimiser = make_optimiser(self.parameters)
+        self.optimiser = make_optimiser(self.parameters, epsilon)
         self.moments = moments(self.optimiser)
         self.averages, self.decay = list(averages), decay
         self.rates = torch.zeros(-(-batches.n // batches.size), device=device)

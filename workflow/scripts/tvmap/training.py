@@ -112,6 +112,7 @@ def train(
     batches = Batches(images, seed, batch_size, device, noise_level=noise_level, noise_kind=noise_kind, **cut)
     averages = reported.parameters() if settings["ema"] else ()
     options = {"clip": settings["clip_gradient"], "averages": averages, "decay": settings["ema"]}
+    options["epsilon"] = settings["epsilon"]
     unrolled = {**solver, **{name: settings[name] for name in ("iterations", "gradient")}}
     steps = Steps(model, batches, unrolled, **options)
 
