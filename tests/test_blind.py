@@ -161,6 +161,15 @@ def test_sure_s_choice_is_nearly_the_best_one(boundary):
     assert choice.value == pytest.approx(blind.sure(z, solution.x, n_regions, SIGMA), rel=1e-6)
 
 
+def test_the_scan_of_sure_ends_where_it_has_long_been_worse(monkeypatch):
+    z = noisy(piecewise(32, 32))
+    short = blind.choose_by_sure(z, SIGMA, 0.01, 2)
+    monkeypatch.setattr(blind, "WORSE", blind.SCANNED)
+    long = blind.choose_by_sure(z, SIGMA, 0.01, 2)
+    assert short.solves < long.solves
+    assert (short.weight, short.value) == (pytest.approx(long.weight, rel=1e-6), pytest.approx(long.value, rel=1e-6))
+
+
 def test_sure_says_when_the_best_value_is_an_end():
     z = noisy(piecewise(24, 24))
     below, above = blind.choose_by_sure(z, SIGMA, 0.001, 0.01), blind.choose_by_sure(z, SIGMA, 0.5, 1)

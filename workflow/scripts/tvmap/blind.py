@@ -24,6 +24,7 @@ from .solver import Solution
 
 BETWEEN_CHECKS = 50  # iterations from one certificate to the next, which costs about as much as ten of them
 SCANNED, REFINED = 11, 12  # solves of `choose_by_sure` at most: over the interval, then around the best
+WORSE = 3  # λ in a row, after which the scan ends: the larger λ, the longer its solution takes
 
 
 class Converged(NamedTuple):
@@ -106,10 +107,11 @@ def sure(z, x, n_regions, noise_std):
 def choose_by_sure(z, noise_std, low, high, boundary="periodic", gap=1e-8):
     """The λ in [low, high] of the least `sure` for z (H, W) and σ = `noise_std`, as a `Choice`; 0 < low < high.
 
-    The least of at most 25 values: SCANNED λ from low to high with equal ratios, then up to REFINED steps of Brent's
-    minimisation in log λ between the neighbours of the best, to 1 %. SURE jumps down by 2σ²/n wherever two regions
-    merge, and may have several minima: what comes out is a minimum to within such jumps near the best λ of the scan,
-    and never worse than it, but a narrow dip between two other λ of the scan is missed.
+    The least of at most 25 values: SCANNED λ from low to high with equal ratios, or up to the first WORSE in a row that
+    are worse than the best before them, then up to REFINED steps of Brent's minimisation in log λ between the
+    neighbours of the best, to 1 %. SURE jumps down by 2σ²/n wherever two regions merge, and may have several minima:
+    what comes out is a minimum to within such jumps near the best λ of the scan, and never worse than it, but a narrow
+    dip between two other λ of the scan is missed.
     """
     z = _checked(z)
     _check_interval(low, high, noise_std)
@@ -123,7 +125,11 @@ def choose_by_sure(z, noise_std, low, high, boundary="periodic", gap=1e-8):
         return values[-1]
 
     scanned = np.geomspace(low, high, SCANNED)
-    best = int(np.argmin([value(weight) for weight in scanned]))
+    for weight in scanned:
+        value(weight)
+        if len(values) > WORSE and min(values[-WORSE:]) > min(values[:-WORSE]):
+            break
+    best = int(np.argmin(values))
     between = np.log(scanned[[max(best - 1, 0), min(best + 1, SCANNED - 1)]])
     scipy.optimize.minimize_scalar(
         lambda logarithm: value(math.exp(logarithm)),
