@@ -10,11 +10,12 @@ READY := $(VENV)/built
 OUTSIDE := PATH='$(PATH)'
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-# The dissertation's study is config.yaml itself, any other one an overlay on it.
-OVERLAY = $(if $(filter dissertation,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
+# The dissertation's study is config.yaml itself, any other one an overlay on it, or several; the last one has the name.
+OVERLAY = $(if $(filter dissertation,$(STUDY)),,--configfile $(STUDY:%=workflow/studies/%.yaml))
+NAME = $(lastword $(STUDY))
 LOCAL_ARCHIVE = --config 'data={"source": "archive", "archive": "$(ARCHIVE)"}'
 DATA = $(if $(ARCHIVE),$(LOCAL_ARCHIVE))
-TABLES = $(if $(wildcard results/$(STUDY)/tables/*.csv),results/$(STUDY),results/reference/$(STUDY))
+TABLES = $(if $(wildcard results/$(NAME)/tables/*.csv),results/$(NAME),results/reference/$(NAME))
 
 .DEFAULT_GOAL := help
 .PHONY: help study paper figures report publish test lint bench
@@ -22,7 +23,7 @@ TABLES = $(if $(wildcard results/$(STUDY)/tables/*.csv),results/$(STUDY),results
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
-	@echo 'Settings: STUDY=$(STUDY) (dissertation or a name under workflow/studies), ARCHIVE=$(or $(ARCHIVE),path of a local zip)'
+	@echo 'Settings: STUDY=$(STUDY) (dissertation, a name under workflow/studies, or several to be stacked), ARCHIVE=$(or $(ARCHIVE),path of a local zip)'
 
 study: $(READY) ## run STUDY on all cores; results go to results/STUDY
 	snakemake --cores all $(OVERLAY) $(DATA)
@@ -34,10 +35,10 @@ figures: $(READY) ## redraw the figures of STUDY from its tables alone
 	python workflow/scripts/redraw_figures.py $(TABLES)
 
 report: $(READY) ## write Snakemake's own report of a finished STUDY
-	snakemake --report results/$(STUDY)/snakemake-report.html $(OVERLAY) $(DATA)
+	snakemake --report results/$(NAME)/snakemake-report.html $(OVERLAY) $(DATA)
 
 publish: $(READY) ## copy what may be published of STUDY to results/reference/STUDY
-	python workflow/scripts/publish_study.py results/$(STUDY) results/reference/$(STUDY)
+	python workflow/scripts/publish_study.py results/$(NAME) results/reference/$(NAME)
 
 bench: $(READY) ## measure the speed of the solvers and of a training step
 	python tests/bench.py

@@ -113,9 +113,3 @@ def test_figures_of_the_rivals_are_drawn_again_from_the_published_tables(results
 def test_the_list_of_baselines_is_that_of_the_schema():
     schema = yaml.safe_load((smoke.ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
     assert tuple(schema["properties"]["baselines"]["items"]["enum"]) == methods.BASELINES
-
-
-def test_the_study_of_all_baselines_is_that_of_the_fast_training():
-    studies = smoke.ROOT / "workflow/studies"
-    evidence, fast = (yaml.safe_load((studies / f"{name}.yaml").read_text()) for name in ("evidence", "xray-fast"))
-    assert evidence["training"] == fast["training"]
