@@ -19,19 +19,19 @@ MAP, COPY = "#d5e5f2", "#d9d9d9"  # colours of feature maps and of copied ones
 TOPS, HEIGHTS, GAP = (99, 73, 52, 36), (21, 14, 10, 7), 4.2
 
 
-def main(png_path, pdf_path, channels, size, parameters, up_bound, padding, unit=False):
+def main(png_path, pdf_path, channels, size, parameters, up_bound, padding, maps=1, unit=False):
     """Draw the network 1-32-…-2 for images of `size` × `size` (`padding` adds a reflected frame, cropped at the end).
 
     `channels` lists input, encoder levels, decoder levels and output, for example (1, 32, 64, 32, 2).
     `up_bound` 0 means Λ_Θ = 0.1 · softplus(channel 0), otherwise up_bound · sigmoid(channel 0).
-    `unit`: z and Λ_Θ are in units of the noise's standard deviation.
+    `maps`: 2 uses channel 1 too. `unit`: z and Λ_Θ are in units of σ̂, the noise's estimated standard deviation.
     """
     levels = (len(channels) - 1) // 2
     encoder, decoder = list(channels[1 : levels + 1]), list(channels[levels + 1 : -1])
     if decoder != encoder[-2::-1] or levels > len(TOPS):
         raise StudyError(f"channels {list(channels)}: at most {len(TOPS)} levels, the decoder's mirror the encoder's")
     figure, axes = plotting.canvas(plotting.FULL, 3.7, 200)
-    axes.text(1, middle(0), r"$z/\hat{\sigma}$" if unit else "$z$", va="center", fontsize=plotting.TEXT + 3)
+    axes.text(1, middle(0), "$z$", va="center", fontsize=plotting.TEXT + 3)
     plotting.arrow(axes, (5, middle(0)), (9, middle(0)))
     lasts = [draw_level(axes, 9, 0, [channels[0], encoder[0], encoder[0]])]  # (left, right) of each level's last map
     for level, (above, here) in enumerate(zip(encoder, encoder[1:], strict=False), start=1):
@@ -56,10 +56,15 @@ def main(png_path, pdf_path, channels, size, parameters, up_bound, padding, unit
     factor = r"\hat{\sigma}\," if unit else ""
     softplus = r"\mathrm{softplus}" if unit else r"0.1\,\mathrm{softplus}"
     activation = factor + (softplus if up_bound == 0 else rf"{up_bound:g}\,\mathrm{{sigmoid}}")
-    text = rf"$\Lambda_\Theta = {activation}(\mathrm{{channel\ 0}})$" + f"\n{parameters:,} trainable parameters"
+    used = r"channel\ 0" if maps == 1 else r"channels\ 0,\ 1"
+    text = rf"$\Lambda_\Theta = {activation}(\mathrm{{{used}}})$" + f"\n{parameters:,} trainable parameters"
     axes.text(98, middle(0) + 2, text, ha="center", va="bottom", linespacing=1.6)
-    if padding:
-        text = f"the input is reflected by {padding} pixels, the output cropped"
+    notes = [f"the input is reflected by {padding} pixels, the output cropped"] if padding else []
+    notes += (
+        [r"the input is $(z - \mathrm{mean}(z))\,/\,\hat{\sigma}$, $\hat{\sigma}$ the estimated noise"] if unit else []
+    )
+    if notes:
+        text = "\n".join(notes)
         axes.text(98, middle(0) - 2, text, ha="center", va="top", fontsize=plotting.SMALL)
     plotting.save(figure, png_path, pdf_path)
     return figure

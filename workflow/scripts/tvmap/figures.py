@@ -37,7 +37,7 @@ _METRICS = {"metrics_path": "tables/per_image.csv"}
 _TEMPLATES = {  # name: (script, inputs, names of the settings it is given)
     "figure1_architecture": ("draw_architecture", {}, ("noise_kind", "iterations", "training_iterations")),
     "figure2_convolution": ("draw_convolution", {}, ()),
-    "figure3_unet": ("draw_unet", {}, ("channels", "size", "parameters", "up_bound", "padding", "unit")),
+    "figure3_unet": ("draw_unet", {}, ("channels", "size", "parameters", "up_bound", "padding", "maps", "unit")),
     "figure4_examples_{protocol}": ("draw_examples", _EXAMPLES, ("protocol", "level")),
     "figure5_maps_{protocol}": ("draw_maps", _EXAMPLES, ("protocol", "level")),
     "figure6_grid_{protocol}": ("draw_grid", _GRID, ("protocol", "level")),
@@ -113,6 +113,7 @@ def figures(config):
         "size": config["data"]["size"],
         "parameters": PARAMETERS,
         "up_bound": config["network"]["up_bound"],
+        "maps": config["network"].get("maps", 1),
         "unit": config["network"].get("noise_estimate") == "unit",
         "padding": config["network"]["padding"],
         "protocols": config["noise"]["protocols"],
