@@ -11,7 +11,7 @@ import redraw_figures
 from tvmap import classical, features, methods, stacks
 
 NAMES = ("scalar-train", "scalar-features", "scalar-sure", "scalar-discrepancy-blind", "map-oracle")
-NAMES += ("tv-isotropic", "nlm-blind", "wavelet", "bm3d")
+NAMES += ("tv-isotropic", "tgv", "nlm-blind", "wavelet", "bm3d")
 PROTOCOL = "fixed0.5"
 
 pytest.importorskip("bm3d", reason="needs the package bm3d")

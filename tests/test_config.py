@@ -186,6 +186,7 @@ def test_variants_are_whole_configurations_with_names_of_their_own():
         "short": {"training": {"epochs": 3}},
         "one-level": {"noise": {"protocols": {"uniform": None}}},
         "given": {"network": {"weights": "study"}, "baselines": ["nlm"]},
+        "other": {"network": {"weights": "a.safetensors", "maps": 2, "penalty": "tgv"}},
     }
     base["baselines"] = ["wavelet"]
     found = config.variants(base)
@@ -193,6 +194,7 @@ def test_variants_are_whole_configurations_with_names_of_their_own():
         "short": "dissertation.short",
         "one-level": "dissertation.one-level",
         "given": "dissertation.given",
+        "other": "dissertation.other",
     }
     assert found["given"]["network"]["weights"] == "results/dissertation/model/last.safetensors"
     assert [found[name]["baselines"] for name in ("short", "given")] == [[], ["nlm"]]
@@ -213,7 +215,14 @@ def test_variants_are_whole_configurations_with_names_of_their_own():
         ({"data": {"fold": {"number": 0, "of": 5}}}, ["data.fold.number"]),
         ({"variants": {"a": {"study": "b"}}}, ["variants.a.study"]),
         ({"variants": {"a": {"grid": {"shards": 3}}}}, ["variants.a.grid.shards", "share its shards"]),
-        ({"variants": {"a": {"network": {"weights": "b", "padding": 4}}}}, ["variants.a.network.padding", "the file"]),
+        (
+            {"variants": {"a": {"network": {"weights": "b", "padding": 4, "start": "kaiming"}}}},
+            ["variants.a.network.start", "the file"],
+        ),
+        (
+            {"variants": {"a": {"network": {"weights": "study", "padding": 4}}}},
+            ["variants.a.network.padding", "the file"],
+        ),
         ({"variants": {"a": {"network": {"weights": "b"}, "training": {"epochs": 4}}}}, ["variants.a.training.epochs"]),
         (
             {"variants": {"a": {"network": {"weights": "study"}, "data": {"size": 64}}}},

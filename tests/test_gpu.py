@@ -179,14 +179,7 @@ def test_scores_of_the_grid_are_those_of_the_cpu():
 def test_a_training_runs_and_its_weights_load_on_the_cpu(tmp_path):
     images = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)).numpy()
     clean = torch.from_numpy(images[:1])[:, None]
-    settings = {
-        "epochs": 2,
-        "batch_size": 1,
-        "learning_rate": 1e-4,
-        "schedule": "constant",
-        "clip_gradient": None,
-        "epsilon": 1e-8,
-    }
+    settings = {"epochs": 2, "batch_size": 1, "learning_rate": 1e-4, "schedule": "constant", "epsilon": 1e-8}
     settings |= {"iterations": 8, "precision": "float32", "flips": True, "crop": None, "validate_every": 1}
     settings |= {"ema": 0, "gradient": "unrolled", "clip_gradient": None}
     training.train(

@@ -480,6 +480,36 @@ def test_tgv_is_described(tmp_path):
     assert "vertical, channel 1" not in html
 
 
+@pytest.mark.parametrize(
+    "estimate,words",
+    [
+        ("input", ["as a second input", "2-32-64", "1,796,322 weights", "second input"]),
+        (
+            "unit",
+            [
+                "without having to be learned for each noise level",
+                "1-32-64",
+                "1,796,034 weights",
+                "unit of grey values",
+            ],
+        ),
+    ],
+)
+def test_the_part_of_the_noise_estimate_is_described(tmp_path, estimate, words):
+    arguments = study(tmp_path / "study")
+    provenance = json.loads(arguments[2].read_text())
+    provenance["config"]["network"] |= {"noise_estimate": estimate, "start": "kaiming"}
+    provenance["config"]["training"]["epsilon"] = 1e-12
+    arguments[2].write_text(json.dumps(provenance))
+    build_report.main(*arguments)
+    text = Reader(arguments[-1].read_text()).text
+    assert all(word in text for word in [*words, "He's", "1e-12"])
+    provenance["config"]["network"] |= {"up_bound": 0.5}
+    arguments[2].write_text(json.dumps(provenance))
+    build_report.main(*arguments)
+    assert "with the upper bound" in Reader(arguments[-1].read_text()).text
+
+
 def test_brightness_agrees_with_the_solver():
     torch = pytest.importorskip("torch")
     from tvmap.pdhg import pdhg

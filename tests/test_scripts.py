@@ -18,6 +18,7 @@ import collect_tables
 import collect_times
 import denoise_images
 import explain_study
+import fit_oracle_maps
 import gather_grid
 import measure_images
 import pick_examples
@@ -198,13 +199,19 @@ def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
     paths = {name: tmp_path / f"{name}.npz" for name in ("clean", "noisy", "map", "older", "scalar", "x")}
     stacks.save(paths["clean"], ids=ids, images=clean)
     stacks.save(paths["noisy"], ids=ids, images=clean + noise, levels=np.full(3, 0.1), noise_std=np.full(3, 0.1))
-    settings = {"maps": 2, "penalty": "tgv"}
+    settings = {"maps": 2, "penalty": "tgv", "noise_estimate": "input"}
     state = network.build(**settings, seed=0).unet.state_dict()
     network.save_weights(tmp_path / "w.safetensors", state, settings)
     model = tmp_path / "w.safetensors"
     predict_maps.main(model, paths["noisy"], paths["map"], settings, "cpu", threads=1)
-    with pytest.raises(StudyError, match="w.safetensors: a network with penalty: tgv; set network.penalty to it"):
-        predict_maps.main(model, paths["noisy"], paths["x"], {"maps": 2, "penalty": "tv"}, "cpu", threads=1)
+    for key, other, own in (
+        ("penalty", "tv", "tgv"),
+        ("noise_estimate", "none", "input"),
+        ("steps", "learned", "fixed"),
+    ):
+        words = f"w.safetensors: weights of a network with {key}: {own}; set network.{key} to it"
+        with pytest.raises(StudyError, match=words):
+            predict_maps.main(model, paths["noisy"], paths["x"], settings | {key: other}, "cpu", threads=1)
     maps = stacks.load(paths["map"])
     assert maps["weight"].shape == (3, 2, 16, 24) and maps["penalty"] == "tgv"
     stacks.save(paths["older"], ids=ids, weight=maps["weight"])
@@ -230,6 +237,26 @@ def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
     pd.testing.assert_frame_equal(
         learned.drop(columns="protocol"), explain.by_detail(maps["weight"][:, :1], clean, np.full(3, 0.1)), rtol=1e-6
     )
+
+
+def test_the_oracle_s_maps_of_tgv_are_solved_as_such(tmp_path):
+    rng = np.random.default_rng(0)
+    ids, clean = np.array(["a", "b"]), np.add.outer(np.linspace(0, 1, 16), np.linspace(0, 1, 24)).astype(np.float32) / 2
+    clean = np.stack([clean, clean[::-1]])
+    noisy = clean + rng.normal(0, 0.1, clean.shape).astype(np.float32)
+    paths = {name: tmp_path / f"{name}.npz" for name in ("clean", "noisy", "scalar", "map", "x")}
+    for name, images in (("clean", clean), ("noisy", noisy)):
+        stacks.save(paths[name], ids=ids, images=images)
+    stacks.save(paths["scalar"], ids=ids, weight=np.full(2, 0.1))
+    inputs = (paths[name] for name in ("clean", "noisy", "scalar"))
+    fit_oracle_maps.main(*inputs, paths["map"], SOLVER, 2, "tgv", threads=2)
+    denoise_images.main(paths["noisy"], paths["map"], paths["x"], SOLVER, "cpu", threads=1)
+    z, maps = torch.from_numpy(noisy)[:, None], torch.from_numpy(stacks.load(paths["map"])["weight"])
+    expected, _ = solver.solve(z, maps, penalty="tgv", **SOLVER)
+    assert np.array_equal(stacks.load(paths["x"])["images"], expected[:, 0])
+    start, _ = solver.solve(z, torch.tensor([0.1, 0.05]), penalty="tgv", **SOLVER)
+    errors = [((x[:, 0].numpy() - clean) ** 2).mean() for x in (start, expected)]
+    assert errors[1] < 0.7 * errors[0]
 
 
 @pytest.mark.parametrize("which", ["noisy", "denoised"])

@@ -169,8 +169,11 @@ print(x.sum(), g.sum(), sum(sum(s.cache_misses.values()) for s in stats))
             with open(tmp_path / "tvmap/lanes.py", "a") as file:
                 file.write("# changed\n")
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / folder), "PYTHONPATH": str(tmp_path)}
+        if name == "none":  # not even beside the modules
+            environment["NUMBA_CACHE_LOCATOR_CLASSES"] = "UserProvidedCacheLocator"
         run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
+        assert ("no folder to keep compiled code in" in run.stderr) == (name == "none")
         *found[name], misses = run.stdout.split()
         assert {"first": int(misses) > 0, "second": int(misses) == 0, "changed": int(misses) > 0}.get(name, True)
     assert found["first"] == found["second"] == found["changed"] == found["none"]

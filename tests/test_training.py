@@ -230,6 +230,14 @@ def test_clipping_scales_large_gradients_down(tmp_path, monkeypatch):
     assert max(norms) <= limit * 1.0001 and norms[0] == pytest.approx(min(free[0], limit), rel=1e-4)
 
 
+def test_epsilon_reaches_adam(tmp_path):
+    weights = []
+    for epsilon in (1e-8, 1e-2):
+        run(tmp_path / str(epsilon), settings={**SETTINGS, "epsilon": epsilon})
+        weights.append((tmp_path / str(epsilon) / "last.safetensors").read_bytes())
+    assert weights[0] != weights[1]
+
+
 @pytest.mark.parametrize("kind", ["fixed", "learned"])
 def test_a_map_that_collapsed_ends_the_training(tmp_path, monkeypatch, kind):
     """Far below 0 softplus has no slope left: the user must be told, not left with the noisy image.

@@ -58,7 +58,7 @@ TRAINING = {
     "seed": config["seed"] if config["training"]["seed"] is None else config["training"]["seed"],
 }
 WEIGHTS = config["network"]["weights"] or f"{RESULTS}/model/{config['training']['report']}.safetensors"
-KIND = {key: config["network"][key] for key in ("maps", "penalty")}  # of the map, the network's and the oracle's
+NETWORK = {key: config["network"][key] for key in tvmap.config.OF_WEIGHTS}
 VARIANTS = tvmap.config.variants(config)
 # A variant that differs in its network or training alone has the noise and the scalars of the study.
 MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}

@@ -130,7 +130,7 @@ rule predict_maps:
         runtime=30,
         gpu=GPUS,
     params:
-        kind=KIND,
+        network=NETWORK,
         code=code_version("predict_maps"),
     message:
         "Predict the maps: {wildcards.protocol}, draw {wildcards.draw}"
@@ -214,7 +214,8 @@ rule fit_oracle_maps:
         runtime=240,
     params:
         solver=config["solver"],
-        kind=KIND,
+        maps=NETWORK["maps"],
+        penalty=NETWORK["penalty"],
         code=code_version("fit_oracle_maps"),
     message:
         "Fit a map to each clean image, the bound: {wildcards.protocol}, draw {wildcards.draw}"

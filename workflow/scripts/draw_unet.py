@@ -63,9 +63,7 @@ def main(png_path, pdf_path, channels, size, parameters, up_bound, padding, maps
     notes += (
         [r"the input is $(z - \mathrm{mean}(z))\,/\,\hat{\sigma}$, $\hat{\sigma}$ the estimated noise"] if unit else []
     )
-    if notes:
-        text = "\n".join(notes)
-        axes.text(98, middle(0) - 2, text, ha="center", va="top", fontsize=plotting.SMALL)
+    axes.text(98, middle(0) - 2, "\n".join(notes), ha="center", va="top", fontsize=plotting.SMALL)
     plotting.save(figure, png_path, pdf_path)
     return figure
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(clean_path, noisy_path, scalar_path, output_path, solver, kind, threads):
+def main(clean_path, noisy_path, scalar_path, output_path, solver, maps, penalty, threads):
     """Write ids, weight (n, maps, H, W) and its penalty; each map begins with the image's best scalar λ.
 
-    kind: maps and penalty (tv or tgv) of the study's network.
+    maps, penalty: of the study's network.
     """
     torch.set_num_threads(1)  # an image a thread
     clean, noisy, scalar = (stacks.load(path) for path in (clean_path, noisy_path, scalar_path))
@@ -29,17 +29,17 @@ def main(clean_path, noisy_path, scalar_path, output_path, solver, kind, threads
 
     def fit(k):
         images = (torch.from_numpy(stack["images"][k])[None] for stack in (clean, noisy))
-        weight, history = oracle_map(*images, float(scalar["weight"][k]), solver, **kind)
+        weight, history = oracle_map(*images, float(scalar["weight"][k]), solver, maps, penalty)
         return weight.numpy(), 10 * math.log10(history[0] / min(history))
 
     with ThreadPoolExecutor(threads) as pool:
-        maps, gains = zip(*pool.map(fit, range(len(clean["ids"]))), strict=True)
-    stacks.save(output_path, ids=clean["ids"], weight=np.stack(maps), penalty=kind["penalty"])
-    log.info("%d maps, %.2f dB above their start on average", len(maps), np.mean(gains))
+        weights, gains = zip(*pool.map(fit, range(len(clean["ids"]))), strict=True)
+    stacks.save(output_path, ids=clean["ids"], weight=np.stack(weights), penalty=penalty)
+    log.info("%d maps, %.2f dB above their start on average", len(weights), np.mean(gains))
 
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         paths = [snakemake.input[name] for name in ("clean", "noisy", "scalar")]
-        options = snakemake.params.solver, snakemake.params.kind, snakemake.threads
+        options = *(snakemake.params[name] for name in ("solver", "maps", "penalty")), snakemake.threads
         main(*paths, snakemake.output[0], *options)

@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(model_path, noisy_path, output_path, kind, device, threads):
+def main(model_path, noisy_path, output_path, wanted, device, threads):
     """Write ids, weight (n, maps, H, W), its penalty, tv or tgv, and the log_ratio of the solver's steps.
 
-    kind: maps and penalty of the study's network; a model of another kind is a `StudyError`.
+    wanted: keys of the configuration's `network` and their values; a model of another network is a `StudyError`.
     """
     torch.set_num_threads(threads)
     noisy, device = stacks.load(noisy_path), devices.pick(device)
     z = torch.from_numpy(noisy["images"])[:, None]
     check_finite(z, noisy_path)
     model = network.load_network(model_path).to(device)
-    for name, value in kind.items():
+    for name, value in wanted.items():
         if getattr(model, name) != value:
-            raise StudyError(f"{model_path}: a network with {name}: {getattr(model, name)}; set network.{name} to it")
+            raise StudyError(
+                f"{model_path}: weights of a network with {name}: {getattr(model, name)}; set network.{name} to it"
+            )
     maps, log_ratio = network.predict_maps(model, z.to(device)).cpu(), float(model.weights().get("log_ratio", 0))
     stacks.save(output_path, ids=noisy["ids"], weight=maps.numpy(), penalty=model.penalty, log_ratio=log_ratio)
     log.info("%d maps, values from %.2g to %.2g; ρ = %.3g", len(maps), maps.min(), maps.max(), log_ratio)
@@ -37,7 +39,7 @@ if "snakemake" in globals():
             snakemake.input.model,
             snakemake.input.noisy,
             snakemake.output[0],
-            snakemake.params.kind,
+            snakemake.params.network,
             snakemake.config["device"],
             snakemake.threads,
         )

@@ -19,11 +19,11 @@ Where to find what (equation numbers are the dissertation's):
     noise            z = x + noise, keyed by image              explain     the course of the solver, what Λ learned
     blind            λ by SURE or the discrepancy principle     findings    what the numbers say, in sentences
     features         λ by regression from the noisy image       looks       who saw the test images, and when
-    classical        isotropic TV, NLM, wavelets, BM3D
+    classical        isotropic TV, TGV, NLM, wavelets, BM3D     lanes       what compiled solvers are written in
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13, steps fixed | learned,
-penalty TV | TGV.
+penalty TV | TGV, noise estimate none | input | unit, weights before training default | kaiming.
 
 This file imports nothing, so that Snakemake can read `config` and `fingerprint` without the numerical libraries.
 """

@@ -44,8 +44,8 @@ class Tuning(NamedTuple):
 def denoise(name, z, noise_std, strength, solver=None):
     """x̂ (H, W) float32 of z (H, W) float32 by the method `name`, a key of STRENGTHS.
 
-    noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve` for tv-isotropic and
-    tgv.
+    noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve`, of which
+    tv-isotropic takes all but the norm, tgv the iterations and the boundary.
     noise_std · strength = 0 returns z.
     """
     if name not in _METHODS:

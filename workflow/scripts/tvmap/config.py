@@ -10,6 +10,9 @@ import yaml
 
 from .errors import StudyError
 
+# Keys of `network` that trained weights belong to; `start` is of their training alone.
+OF_WEIGHTS = ("up_bound", "maps", "penalty", "padding", "noise_estimate", "steps")
+
 # JSON takes 5.0 for an integer, Python's range() does not.
 _Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
@@ -94,7 +97,8 @@ def _check_variant(path, overlay):
     given = (overlay.get("network") or {}).get("weights")
     if given:
         useless = [f"training.{key}" for key in overlay.get("training") or {}]
-        useless += [f"network.{key}" for key in overlay["network"] if key != "weights"]
+        said = () if given == "study" else OF_WEIGHTS  # what a file is checked against
+        useless += [f"network.{key}" for key in overlay["network"] if key not in ("weights", *said)]
         if useless:
             raise StudyError(f"{path}.{useless[0]}: the file in network.weights decides it; leave {useless[0]} out")
     if given == "study" and {"data", "seed"} & set(overlay):

@@ -12,6 +12,13 @@ CHANNELS = (1, 32, 64, 128, 256, 128, 64, 32, 2)  # NET_Θ, input to output
 PARAMETERS = 1_796_034
 
 
+def shape(config):
+    """Channels of NET_Θ, input to output, and number of its parameters; the noise as a second input has weights too."""
+    if config["network"].get("noise_estimate") == "input":
+        return (2, *CHANNELS[1:]), PARAMETERS + 9 * CHANNELS[1]
+    return CHANNELS, PARAMETERS
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure: its script, its input files (argument name → path in the study's folder) and its settings."""
@@ -105,13 +112,14 @@ def figures(config):
     """
     baselines, variants = (config.get(key) or {} for key in ("baselines", "variants"))  # not in earlier publications
     training_steps, test_steps = steps(config)
+    channels, parameters = shape(config)
     common = {
         "noise_kind": config["noise"]["kind"],
         "iterations": config["solver"]["iterations"],
         "training_iterations": config["training"]["iterations"],
-        "channels": CHANNELS,
+        "channels": channels,
         "size": config["data"]["size"],
-        "parameters": PARAMETERS,
+        "parameters": parameters,
         "up_bound": config["network"]["up_bound"],
         "maps": config["network"].get("maps", 1),
         "unit": config["network"].get("noise_estimate") == "unit",

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 16  # numbers worked on at once; what the machine's vectors cannot hold, LLVM splits
-PAD = 16  # entries: a cache line of float32
+PAD = LANES  # entries beside a row: a whole group, and no less than a cache line of float32
 
 _MODULES = sorted(path for path in Path(__file__).parent.glob("*.py") if "lanes import" in path.read_text("utf-8"))
 _CONTENT = hashlib.sha256(b"".join(path.read_bytes() for path in [*_MODULES, Path(__file__)])).hexdigest()
@@ -196,7 +196,8 @@ def compiled(function):
     """Compile without the global lock, keeping the machine code on disk where a cache folder can be written.
 
     numba looks whether the file of a function has changed, not whether those of the functions it calls have: machine
-    code of an older version would be used. So what is kept is marked with the content of all modules that are compiled.
+    code of an older version would be used. So the names of its files hold the content of all modules that are compiled;
+    two versions of the package do not meet there.
     """
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
     try:
@@ -204,7 +205,10 @@ def compiled(function):
     except RuntimeError:
         warnings.warn("no folder to keep compiled code in (set NUMBA_CACHE_DIR): compiling anew", stacklevel=2)
         return numba.njit(**options)(function)
-    dispatcher._cache._cache_file._source_stamp = _CONTENT
+    if not numba.config.DISABLE_JIT:
+        cache = dispatcher._cache
+        name = f"{cache._impl.filename_base}-{_CONTENT[:16]}"
+        cache._cache_file = type(cache._cache_file)(cache.cache_path, name, cache._impl.locator.get_source_stamp())
     return dispatcher
 
 

@@ -18,7 +18,7 @@ _NEED_NOISE = {  # their labels
     "scalar-sure": "scalar λ, SURE",
     "scalar-discrepancy": "scalar λ, discrepancy",
     "tv-isotropic": "isotropic TV",
-    "tgv": "TGV, two numbers",
+    "tgv": "TGV, scalar weights",
     "nlm": "non-local means",
     "wavelet": "wavelets, BayesShrink",
     "bm3d": "BM3D",
@@ -55,7 +55,8 @@ TUNED = {  # how each rival works, for the report, whose references have these n
     "unet-direct": "The U-Net alone: the same network, images, epochs and schedule, but it predicts the noise, which "
     "is subtracted [17]. What it gives is no solution of a variational problem and has no certificate.",
     "map-oracle": "Oracle map: the map, or the pair of maps if the network predicts two, fitted to each clean image by "
-    "300 steps of Adam from the image's best λ, the bound of what any such map could reach.",
+    "300 steps of Adam from the image's best λ (the second of TGV from half of it), the bound of what any such map "
+    "could reach.",
 }
 
 

@@ -91,8 +91,8 @@ class MapNetwork(nn.Module):
     `noise_estimate`: what becomes of σ̂, the noise's standard deviation as estimated from z: none; input: a second,
     constant input channel, whose weights are 288 more parameters; unit: of grey values, so that
     Λ_Θ(z) = σ̂ · softplus(U((z − mean z)/σ̂)), or σ̂ · up_bound · sigmoid(U(…)), or x̂ = z − σ̂ · U(…). As the problem is
-    invariant under such changes of z and Λ, so should the map be, Λ_Θ(c z + d) = c Λ_Θ(z): nothing has to be learned
-    anew for another level of noise or another brightness.
+    invariant under such changes of z and Λ, so should the map be, Λ_Θ(c z + d) = c Λ_Θ(z) for c > 0, while σ̂ is above
+    NOISE_FLOOR: nothing has to be learned anew for another level of noise or another brightness.
     With one map the second channel is idle: it belongs to a time direction that a still image does not have, and is
     kept for the published count.
     """
@@ -114,7 +114,7 @@ class MapNetwork(nn.Module):
         if penalty not in PENALTIES or (penalty == "tgv" and (maps != 2 or steps != "fixed")):
             raise ValueError(f"penalty {penalty!r}, {maps} maps, {steps} steps: tgv takes 2 maps and fixed steps")
         self.unet, self.predicts, self.maps = UNet(2 if noise_estimate == "input" else 1), predicts, maps
-        self.penalty, self.noise_estimate = penalty, noise_estimate
+        self.penalty, self.noise_estimate, self.steps = penalty, noise_estimate, steps
         self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
         learned = steps == "learned" and predicts == "map"
         self.log_ratio = nn.Parameter(torch.zeros(())) if learned else 0.0

@@ -35,14 +35,14 @@ def oracle_map(clean, noisy, start, solver, maps=1, penalty="tv", steps=300, rat
     check_finite(clean, "clean image")
     check_finite(noisy, "noisy image")
     options = {**solver, "penalty": penalty}
-    starts = start * noisy.new_tensor([1, RATIO] if penalty == "tgv" else [1] * maps)[:, None, None]
-    fields = [noisy.new_zeros(len(starts), *(-(-side // block) for side in noisy.shape[-2:])) for block in BLOCKS]
+    ratios = noisy.new_tensor([1, RATIO] if penalty == "tgv" else [1] * maps)[:, None, None]
+    fields = [noisy.new_zeros(len(ratios), *(-(-side // block) for side in noisy.shape[-2:])) for block in BLOCKS]
     fields = [field.requires_grad_() for field in fields]
     optimizer = torch.optim.Adam(fields, lr=rate)
-    weight, history, best = starts.expand(-1, *noisy.shape[-2:]).clone(), [], math.inf
+    weight, history, best = (start * ratios).expand(-1, *noisy.shape[-2:]).clone(), [], math.inf
     for step in range(steps + 1):
         if step or start >= FLOOR:
-            weight = starts.clamp_min(FLOOR) * _log_ratio(fields, noisy.shape[-2:]).exp()
+            weight = max(start, FLOOR) * ratios * _log_ratio(fields, noisy.shape[-2:]).exp()
         denoised, _ = solve(noisy[None], weight[None], **options)
         squares = (denoised[0].double() - clean.double()).square()
         history.append(squares.mean().item())

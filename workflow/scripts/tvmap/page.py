@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from . import courses, findings, published, tabular, variants
 from .errors import StudyError
-from .figures import PARAMETERS, figures, steps
+from .figures import figures, shape, steps
 from .methods import ORACLES, protocol_label, rivals
 from .tables import (
     GROUPS,
@@ -261,6 +261,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
     only_repeats = all(variants.repeats(overlay) for overlay in config["variants"].values())
     environment.filters.update(number=number, scientific=scientific, duration=duration)
     names, levels = list(summary.protocol.unique()), config["noise"]["protocols"]
+    channels, parameters = shape(config)
     rules, x_rays = findings.rule_choices(per_image), provenance["data"]["source"] in X_RAYS
     missing = [name for name in names if name not in levels]
     if missing:
@@ -269,7 +270,8 @@ def render(tables, figures_folder, provenance, template_path, looks):
         )
     return environment.get_template(Path(template_path).name).render(
         config=config,
-        parameters=PARAMETERS,
+        channels=channels,
+        parameters=parameters,
         brightness=brightness,
         config_text=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         provenance=provenance,
