@@ -315,7 +315,9 @@ def solve_certified(z, weight, penalty="tv", **options):
         if penalty == "tgv":
             x, w, q, r = _solve_tgv(z, weight, **options)
             boundary = options.get("boundary", "periodic")
-            gap = tgv_primal_dual_gap(x, w, r, z, weight, boundary)
+            # Image by image: its search for a feasible dual goes over the images many times, in float64.
+            parts = zip(*(tensor.split(1) for tensor in (x, w, r, z, weight.expand(len(z), -1, -1, -1))), strict=True)
+            gap = torch.cat([tgv_primal_dual_gap(*one, boundary) for one in parts])
             return Solution(x, q, tgv_objective(x, w, z, weight, boundary), gap)
         x, q = solve(z, weight, penalty=penalty, **options)
         fixed = {name: options[name] for name in ("boundary", "norm") if name in options}
