@@ -18,8 +18,8 @@ def main(courses_path, png_path, pdf_path):
         panel.plot(course["minutes"], course["val_gain"], color=colour, linestyle=style, label=name or "the study")
         panel.plot(course["minutes"].iloc[-1:], course["val_gain"].iloc[-1:], "o", color=colour, markersize=3.5)
     panel.axhline(published.GAIN, color=plotting.GREY, linewidth=1, linestyle=":")
-    where = {"transform": panel.get_yaxis_transform(), "va": "bottom", "color": plotting.GREY}
-    panel.text(0.01, published.GAIN, f"published gain, {number(published.GAIN, sign=True)} dB", **where)
+    where = {"transform": panel.get_yaxis_transform(), "ha": "right", "va": "bottom", "color": plotting.GREY}
+    panel.text(0.99, published.GAIN, f"published gain, {number(published.GAIN, sign=True)} dB", **where)
     panel.set(xlabel="time of training (minutes)", ylabel="validation PSNR minus oracle λ (dB)", xlim=(0, None))
     # The first epochs would hide the differences that matter.
     low, high = table["val_gain"].quantile(0.1), max(table["val_gain"].max(), published.GAIN)
