@@ -479,6 +479,24 @@ def test_tuning_of_rules_alone_is_drawn(tmp_path, paths):
     assert [panel.get_title("left") for panel in figure.axes if panel.get_visible()] == [LABELS["scalar-sure"]]
 
 
+def test_each_map_of_tgv_has_its_panels_and_an_earlier_table_has_one(tmp_path, paths):
+    import draw_learned
+
+    rows = pd.MultiIndex.from_product([CONFIG["noise"]["protocols"], [0.01, 0.02, 0.03, 0.04]])
+    table = pd.DataFrame(list(rows), columns=["protocol", "detail"]).assign(noise_std=0.1)
+    table = table.assign(weight_low=0.1, weight=0.2, weight_high=0.3)
+    table.to_csv(tmp_path / "one.csv", index=False)
+    pd.concat([table.assign(map="Λ₁"), table.assign(map="Λ₀", weight=0.4)]).to_csv(tmp_path / "two.csv", index=False)
+    protocols = CONFIG["noise"]["protocols"]
+    titles = {}
+    for name in ("one", "two"):
+        figure = draw_learned.main(tmp_path / f"{name}.csv", **paths, protocols=protocols)
+        titles[name] = [panel.get_title(loc="left") for panel in figure.axes if panel.get_visible()]
+    assert [title.split(",")[0] for title in titles["one"]] == ["Λ"] * len(protocols)
+    assert [title.split(",")[0] for title in titles["two"]] == ["Λ₁", "Λ₀"] * len(protocols)
+    assert figure.axes[1].lines[0].get_ydata().tolist() == [0.4] * 4
+
+
 def test_unrolling_is_drawn_over_the_number_of_iterations(tmp_path, paths):
     rows = [
         {"variant": v, "protocol": p, "metric": m, "gain": g, "gain_low": g - 0.1, "gain_high": g + 0.1}

@@ -234,9 +234,11 @@ def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
         "scalar-fixed": ["zero", "image"],
     }
     learned = pd.read_csv(tmp_path / "learned.csv")
-    pd.testing.assert_frame_equal(
-        learned.drop(columns="protocol"), explain.by_detail(maps["weight"][:, :1], clean, np.full(3, 0.1)), rtol=1e-6
-    )
+    assert list(learned["map"].unique()) == ["Λ₁", "Λ₀"]
+    for k, (_, part) in enumerate(learned.groupby("map", sort=False)):
+        expected = explain.by_detail(maps["weight"][:, k : k + 1], clean, np.full(3, 0.1))
+        found = part.drop(columns=["protocol", "map"]).reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
 
 
 def test_the_oracle_s_maps_of_tgv_are_solved_as_such(tmp_path):

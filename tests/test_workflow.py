@@ -38,7 +38,7 @@ COLUMNS = {
     "training_history": "epoch,learning_rate,train_loss,val_loss,val_psnr,val_ssim",
     "times": "step,jobs,seconds,max_rss_mib",
     "convergence": "protocol,method,dual_start,iterations,psnr,relative_gap",
-    "learned": "protocol,noise_std,detail,weight_low,weight,weight_high,n",
+    "learned": "protocol,map,noise_std,detail,weight_low,weight,weight_high,n",
     "failures": "protocol,method,bin,detail,mse,n",
     "contrasts": "protocol,draw,id,contrast,noise_std",
     "courses": "variant,epoch,minutes,val_psnr,val_gain",

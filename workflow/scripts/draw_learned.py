@@ -1,4 +1,4 @@
-"""What the map learned: Λ against the detail of the clean image, for groups of images by the mean of their noise."""
+"""What the map learned: Λ, or each of TGV's maps, against the detail of the clean image, grouped by noise."""
 
 import seaborn as sns
 from matplotlib.ticker import NullFormatter
@@ -10,14 +10,16 @@ COLUMNS = ("protocol", "noise_std", "detail", "weight_low", "weight", "weight_hi
 
 
 def main(learned_path, png_path, pdf_path, protocols):
-    """Draw a panel for each protocol: medians, and bands from the 25 to the 75 % quantile of the blocks of a bin."""
-    table = tabular.read_table(learned_path, COLUMNS)
-    rows = -(-len(protocols) // 2)
+    """Draw a panel for each protocol and map: medians, and bands between the quartiles of the blocks of a bin."""
+    table = tabular.read_table(learned_path, COLUMNS, optional=("map",))
+    table = table if "map" in table else table.assign(map="Λ")  # of an earlier publication
+    shown = [(name, *protocol) for protocol in protocols.items() for name in table["map"].unique()]
+    rows = -(-len(shown) // 2)
     figure, axes = plotting.panels(rows, 2, 0.4 + 2.3 * rows, sharex=True, sharey=True)
-    for panel in axes.flat[len(protocols) :]:
+    for panel in axes.flat[len(shown) :]:
         panel.set_visible(False)
-    for panel, (protocol, level) in zip(axes.flat, protocols.items(), strict=False):
-        part = tabular.of_protocol(table, protocol, learned_path)
+    for panel, (name, protocol, level) in zip(axes.flat, shown, strict=False):
+        part = tabular.of_protocol(table[table["map"] == name], protocol, learned_path)
         groups = list(part.groupby("noise_std"))
         colours = sns.color_palette("viridis", len(groups) + 1)[: len(groups)]
         for (noise_std, curve), colour in zip(groups, colours, strict=True):
@@ -28,11 +30,11 @@ def main(learned_path, png_path, pdf_path, protocols):
                 curve["detail"], curve["weight"], "o-", color=colour, markersize=2.5, label=f"σ = {noise_std:.3f}"
             )
         panel.set(xscale="log", yscale="log", xlabel="detail: std of the clean block (grey value)")
-        panel.set_title(protocol_label(level), loc="left")
+        panel.set_title(f"{name}, {protocol_label(level)}", loc="left")
         panel.legend(title="noise", title_fontsize="x-small", fontsize="x-small", handlelength=1)
     for axis in (axes.flat[0].xaxis, axes.flat[0].yaxis):
         axis.set_minor_formatter(NullFormatter())  # shared; its labels overlap where the range is short
     for row in axes:
-        row[0].set_ylabel("mean Λ of the block (grey value)")
+        row[0].set_ylabel("mean of the block (grey value)")
     plotting.save(figure, png_path, pdf_path)
     return figure

@@ -31,7 +31,8 @@ def main(clean_path, paths, outputs, solver, device, threads):
             course = explain.trace(*(tensor.to(device) for tensor in tensors), options)
             found["course"].append(course.assign(protocol=protocol, method=method))
             log.info("%s, %s: %.3f dB at the end", protocol, method, course["psnr"].iloc[-1])
-        learned = explain.by_detail(stacks.gradient_weight(weights["map"]), clean["images"], noisy["noise_std"])
+        maps, images = stacks.maps(weights["map"]), (clean["images"], noisy["noise_std"])
+        learned = pd.concat([explain.by_detail(weight, *images).assign(map=name) for name, weight in maps.items()])
         denoised = {method: stacks.load(path) for method, path in files["denoised"].items()}
         for method, stack in denoised.items():
             if list(stack["ids"]) != list(clean["ids"]):

@@ -31,6 +31,13 @@ def gradient_weight(stack):
     return stack["weight"][:, :1] if penalty(stack) == "tgv" else stack["weight"]
 
 
+def maps(stack):
+    """{name: weights (n, 1 or 2, H, W)} of a stack of maps: Λ, of one direction or of both, or TGV's Λ₁ and Λ₀."""
+    if penalty(stack) == "tgv":
+        return {"Λ₁": stack["weight"][:, :1], "Λ₀": stack["weight"][:, 1:]}
+    return {"Λ": stack["weight"]}
+
+
 def load(path):
     """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
     try:

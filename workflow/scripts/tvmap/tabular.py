@@ -34,8 +34,8 @@ EXAMPLES = (
 )
 
 
-def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=False):
-    """Return the CSV table at `path`, restricted to `columns`; identifiers stay text.
+def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=False, optional=()):
+    """Return the CSV table at `path`, with `columns` and those of `optional` that it has; identifiers stay text.
 
     Raises:
         StudyError: no such file, a missing column, no row unless `may_have_no_row`, or a missing number outside the
@@ -51,7 +51,8 @@ def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=Fa
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise StudyError(f"{path}: column {', '.join(missing)} is missing; delete the file and run the study again")
-    table = table[list(columns)]
+    columns = [*columns, *(column for column in optional if column in table.columns)]
+    table = table[columns]
     if table.empty and not may_have_no_row:
         raise StudyError(f"{path}: the table has no row; delete the file and run the study again")
     for column in columns:
