@@ -18,11 +18,11 @@ DATA = $(if $(ARCHIVE),$(LOCAL_ARCHIVE))
 TABLES = $(if $(wildcard results/$(NAME)/tables/*.csv),results/$(NAME),results/reference/$(NAME))
 
 .DEFAULT_GOAL := help
-.PHONY: help study paper figures report publish test lint bench
+.PHONY: help study paper figures report publish test test-cluster lint bench
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 	@echo 'Settings: STUDY=$(STUDY) (dissertation, a name under workflow/studies, or several to be stacked), ARCHIVE=$(or $(ARCHIVE),path of a local zip)'
 
 study: $(READY) ## run STUDY on all cores; results go to results/STUDY
@@ -45,6 +45,10 @@ bench: $(READY) ## measure the speed of the solvers and of a training step
 
 test: lint ## check the code and run the tests
 	python -m pytest
+
+test-cluster: $(READY) ## run the small study on a real one-node Slurm that it installs and starts (Debian, as root)
+	python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-cluster.txt
+	python -m pytest -m cluster
 
 lint: $(READY) ## check style, format and workflow
 	ruff check .

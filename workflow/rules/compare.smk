@@ -23,6 +23,7 @@ rule collect_courses:
         f"{LOGS}/collect_courses.log",
     benchmark:
         f"{BENCHMARKS}/collect_courses.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1
@@ -52,6 +53,7 @@ rule compare_variants:
         f"{LOGS}/compare_variants.log",
     benchmark:
         f"{BENCHMARKS}/compare_variants.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1

@@ -35,6 +35,7 @@ rule select_images:
         f"{LOGS}/select_images.log",
     benchmark:
         f"{BENCHMARKS}/select_images.tsv"
+    localrule: True
     conda:
         "../../envs/data.yaml"
     threads: 1

@@ -40,6 +40,7 @@ rule gather_grid:
         f"{LOGS}/gather_grid/{{split}}_{{protocol}}_{{draw}}.log",
     benchmark:
         f"{BENCHMARKS}/gather_grid/{{split}}_{{protocol}}_{{draw}}.tsv"
+    localrule: True
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -97,6 +98,7 @@ rule choose_scalars:
         f"{LOGS}/choose_scalars/{{protocol}}_{{draw}}.log",
     benchmark:
         f"{BENCHMARKS}/choose_scalars/{{protocol}}_{{draw}}.tsv"
+    localrule: True
     conda:
         "../../envs/torch.yaml"
     threads: 1

@@ -78,6 +78,7 @@ rule collect_tables:
         f"{LOGS}/collect_tables.log",
     benchmark:
         f"{BENCHMARKS}/collect_tables.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1
@@ -141,6 +142,7 @@ rule collect_tuning:
         f"{LOGS}/collect_tuning.log",
     benchmark:
         f"{BENCHMARKS}/collect_tuning.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1
@@ -172,6 +174,7 @@ rule pick_examples:
         f"{LOGS}/pick_examples.log",
     benchmark:
         f"{BENCHMARKS}/pick_examples.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1
@@ -199,6 +202,7 @@ rule collect_times:
         f"{LOGS}/collect_times.log",
     benchmark:
         f"{BENCHMARKS}/collect_times.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1
@@ -224,6 +228,7 @@ rule write_provenance:
         f"{LOGS}/write_provenance.log",
     benchmark:
         f"{BENCHMARKS}/write_provenance.tsv"
+    localrule: True
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -254,6 +259,7 @@ rule draw_figure:
         f"{LOGS}/draw_figure/{{figure}}.log",
     benchmark:
         f"{BENCHMARKS}/draw_figure/{{figure}}.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1
@@ -282,6 +288,7 @@ rule check_study:
         f"{LOGS}/check_study.log",
     benchmark:
         f"{BENCHMARKS}/check_study.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1
@@ -333,6 +340,7 @@ rule build_report:
         f"{LOGS}/build_report.log",
     benchmark:
         f"{BENCHMARKS}/build_report.tsv"
+    localrule: True
     conda:
         "../../envs/report.yaml"
     threads: 1

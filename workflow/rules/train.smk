@@ -63,6 +63,7 @@ rule describe_training:
         f"{LOGS}/describe_training.log",
     benchmark:
         f"{BENCHMARKS}/describe_training.tsv"
+    localrule: True
     conda:
         "../../envs/data.yaml"
     threads: 1

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# A real Slurm cluster of one node, this machine, with a GPU that Slurm schedules although there is none. Debian, as root:
+#     tests/slurm.sh start FOLDER     install what is missing, configure and start
+#     tests/slurm.sh stop FOLDER      end its daemons
+# Everything it writes is in FOLDER, but for links to its configuration in /etc/slurm: SLURM_CONF does not reach the jobs.
+set -euo pipefail
+etc=/etc/slurm
+folder=$(realpath -m "${2:?give start or stop, and a folder}")
+host=$(hostname -s)
+
+stop() {
+    for daemon in slurmd slurmctld munged; do
+        if [[ -f $folder/$daemon.pid ]]; then
+            kill "$(cat "$folder/$daemon.pid")" 2> /dev/null || true
+        fi
+    done
+    for name in slurm gres cgroup; do
+        if [[ $(readlink "$etc/$name.conf") == "$folder/$name.conf" ]]; then rm "$etc/$name.conf"; fi
+    done
+}
+
+# Wait until a command succeeds: what, then the command.
+wait_for() {
+    local what=$1
+    shift
+    for _ in $(seq 100); do
+        if "$@" > /dev/null 2>&1; then return; fi
+        sleep 0.2
+    done
+    echo "slurm.sh: $what did not come up in 20 s; see the logs in $folder" >&2
+    exit 1
+}
+
+is_idle() { [[ $(sinfo --noheader --format %t) == idle ]]; }
+
+start() {
+    if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null || ! command -v slurmd > /dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            slurmctld slurmd slurm-client munge > /dev/null
+    fi
+    for name in slurm gres cgroup; do
+        if [[ -e $etc/$name.conf ]]; then
+            echo "slurm.sh: there is a $etc/$name.conf: this machine has a cluster of its own" >&2
+            exit 1
+        fi
+        ln -sf "$folder/$name.conf" "$etc/$name.conf"
+    done
+    mkdir -p "$folder/state" "$folder/spool" "$folder/munge"
+    chmod 755 "$folder" # munge wants to reach its socket
+    chown -R munge: "$folder/munge"
+    [[ -e $folder/gpu0 ]] || mknod "$folder/gpu0" c 1 3 # the null device, for want of a GPU
+
+    cat > "$folder/slurm.conf" << END
+ClusterName=tvmap
+SlurmctldHost=$host(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket=$folder/munge/socket
+CredType=cred/munge
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+ReturnToService=2
+MinJobAge=86400
+JobRequeue=0
+AccountingStorageType=accounting_storage/none
+GresTypes=gpu
+MailProg=/bin/true
+StateSaveLocation=$folder/state
+SlurmdSpoolDir=$folder/spool
+SlurmctldPidFile=$folder/slurmctld.pid
+SlurmdPidFile=$folder/slurmd.pid
+SlurmctldLogFile=$folder/slurmctld.log
+SlurmdLogFile=$folder/slurmd.log
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 10)) Gres=gpu:fake:1
+PartitionName=main Nodes=$host Default=YES State=UP
+PartitionName=gpu Nodes=$host State=UP
+END
+    echo "NodeName=$host Name=gpu Type=fake File=$folder/gpu0" > "$folder/gres.conf"
+    echo "CgroupAutomount=no" > "$folder/cgroup.conf"
+
+    dd if=/dev/urandom of="$folder/munge/key" bs=1024 count=1 status=none
+    chmod 400 "$folder/munge/key"
+    chown munge: "$folder/munge/key"
+    runuser -u munge -- munged --key-file "$folder/munge/key" --socket "$folder/munge/socket" \
+        --pid-file "$folder/munge/munged.pid" --log-file "$folder/munge/log" --seed-file "$folder/munge/seed"
+    ln -sf munge/munged.pid "$folder/munged.pid"
+    wait_for munged munge --socket "$folder/munge/socket" --no-input
+    slurmctld
+    wait_for slurmctld scontrol ping
+    slurmd
+    wait_for slurmd is_idle
+}
+
+case $1 in
+    start) start ;;
+    stop) stop ;;
+    *) echo "slurm.sh: $1: give start or stop" >&2 && exit 1 ;;
+esac
