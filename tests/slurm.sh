@@ -4,6 +4,7 @@
 #     tests/slurm.sh stop FOLDER      end its daemons
 # Everything it writes is in FOLDER, but for links to its configuration in /etc/slurm: SLURM_CONF does not reach the jobs.
 set -euo pipefail
+[[ $EUID -eq 0 ]] || { echo "slurm.sh: only root can start a Slurm cluster here" >&2; exit 1; }
 etc=/etc/slurm
 folder=$(realpath -m "${2:?give start or stop, and a folder}")
 host=$(hostname -s)

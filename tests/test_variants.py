@@ -95,6 +95,8 @@ def test_repetitions_are_put_together():
         ({"training": {"seed": 2}}, "training.seed: 2", True),
         ({"training": {"seed": 2, "crop": None}}, "training.seed: 2, training.crop: null", False),
         ({"network": {"weights": "results/a/last.safetensors"}}, "network.weights: last.safetensors", False),
+        ({"network": {"weights": None}, "training": {"seed": 2}}, "network.weights: null, training.seed: 2", True),
+        ({"network": {"weights": None, "maps": 2}}, "network.weights: null, network.maps: 2", False),
         ({"noise": {"protocols": {"low": [0.1, 0.2]}}}, "noise.protocols.low: [0.1, 0.2]", False),
         ({"seed": 4}, "seed: 4", False),
     ],

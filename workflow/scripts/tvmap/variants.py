@@ -28,9 +28,10 @@ def described(overlay, path=()):
 
 
 def repeats(overlay):
-    """Whether a variant repeats the study: another fold, another seed of the training, and nothing else."""
+    """Whether a variant repeats the study: another fold or seed of the training, trained anew, and nothing else."""
     changed = [(key, name) for key, value in overlay.items() for name in (value if isinstance(value, dict) else [""])]
-    return set(changed) <= {("data", "fold"), ("training", "seed")}
+    anew = {("network", "weights")} if (overlay.get("network") or {"weights": ""}).get("weights") is None else set()
+    return set(changed) <= {("data", "fold"), ("training", "seed")} | anew
 
 
 def with_gains(table, study):
