@@ -12,7 +12,9 @@ host=$(hostname -s)
 stop() {
     for daemon in slurmd slurmctld munged; do
         if [[ -f $folder/$daemon.pid ]]; then
-            kill "$(cat "$folder/$daemon.pid")" 2> /dev/null || true
+            pid=$(cat "$folder/$daemon.pid")
+            kill "$pid" 2> /dev/null || true
+            timeout 20 tail --pid="$pid" -f /dev/null || true # until it has written its last file
         fi
     done
     for name in slurm gres cgroup; do
