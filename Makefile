@@ -22,7 +22,7 @@ TABLES = $(if $(wildcard results/$(NAME)/tables/*.csv),results/$(NAME),results/r
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo 'Settings: STUDY=$(STUDY) (dissertation, a name under workflow/studies, or several to be stacked), ARCHIVE=$(or $(ARCHIVE),path of a local zip)'
 
 study: $(READY) ## run STUDY on all cores; results go to results/STUDY

@@ -28,7 +28,7 @@ def solver_options(stack):
 
 def gradient_weight(stack):
     """The weight of ∇x in a stack of weights: λ (n,), Λ (n, 1 or 2, H, W), or of TGV's two maps Λ₁ (n, 1, H, W)."""
-    return stack["weight"][:, :1] if penalty(stack) == "tgv" else stack["weight"]
+    return next(iter(maps(stack).values()))
 
 
 def maps(stack):
