@@ -18,11 +18,12 @@ import draw_differences
 import draw_examples
 import draw_failures
 import draw_grid
+import draw_maps
 import draw_training
 import draw_tuning
 import draw_unrolling
 import redraw_figures
-from tvmap import figures, plotting, published, tabular
+from tvmap import figures, plotting, published, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import LABELS, METHODS, protocol_label
 
@@ -70,8 +71,8 @@ def write_study(folder, n_images, draws):
                     metrics.append({**key, "method": method, "psnr": values[0], "ssim": values[1], "weight_mean": 0.1})
         arrays = {name: generator.random((3, 16, 16)).astype("f4") for name in ("clean", "noisy", "scalar", "map")}
         kinds, ids = ["median", "best", "worst"], [f"00{min(number, n_images - 1)}" for number in range(3)]
-        weight_map = 0.1 * generator.random((3, 16, 16)).astype("f4")
-        np.savez(folder / "examples" / f"{protocol}.npz", ids=ids, kinds=kinds, weight_map=weight_map, **arrays)
+        arrays |= {"maps": 0.1 * generator.random((3, 1, 16, 16)).astype("f4"), "map_names": ["Λ"]}
+        np.savez(folder / "examples" / f"{protocol}.npz", ids=ids, kinds=kinds, **arrays)
         columns = {"noise_level": 0.5, "gain_db": 1.0, "psnr_noisy": 20.0, "psnr_scalar": 30.0, "psnr_map": 31.0}
         examples += [
             {"protocol": protocol, "kind": kind, "id": name, **columns, "weight_scalar": 0.07}
@@ -291,6 +292,29 @@ def test_figure_4_shows_the_table_and_a_fixed_grey_range(study, paths):
     assert [panel.get_xlabel() for panel in panels[1:4]] == ["20.00 dB", "30.00 dB, λ = 0.07", "31.00 dB (+1.00 dB)"]
     assert [panel.get_ylabel() for panel in panels[::4]] == ["median gain", "best gain", "worst gain"]
     assert {panel.images[0].get_clim() for panel in panels} == {(0, 1)}
+
+
+def test_figure_5_shows_each_map_and_the_oracle_beside_weights_of_the_gradient_only(study, tmp_path, paths):
+    wanted = figures.figures(CONFIG)["figure5_maps_uniform"]
+    inputs = {name: study / path for name, path in wanted.inputs.items()}
+    figure = draw_maps.main(**inputs, **paths, **wanted.settings)
+    names = lambda figure: [panel.get_xlabel() for panel in figure.axes if panel.get_xlabel()]  # noqa: E731
+    assert names(figure) == ["Λ (grey value)", "log₁₀ Λ"]
+
+    weight = np.random.default_rng(1).uniform(0.1, 1, (3, 2, 16, 16)).astype("f4")
+    maps = stacks.single_maps({"weight": weight, "penalty": np.array("tgv")})
+    with np.load(inputs["pixels_path"]) as file:
+        arrays = dict(file) | {"map_names": np.array(list(maps)), "maps": np.stack(list(maps.values()), axis=1)}
+    np.savez(tmp_path / "two.npz", **arrays)
+    figure = draw_maps.main(**inputs | {"pixels_path": tmp_path / "two.npz"}, **paths, **wanted.settings)
+    assert names(figure) == ["Λ₁ (grey value)", "log₁₀ Λ₁", "Λ₀ (grey value)", "log₁₀ Λ₀"]
+    panels = [panel for panel in figure.axes if panel.get_xlabel()]
+    assert [len(panel.get_lines()) for panel in panels] == [1, 1, 0, 0]
+    pictures = [panel.images[0].get_array() for panel in figure.axes if panel.images]
+    assert np.array_equal(pictures[0], weight[0, 0]) and np.array_equal(pictures[2], weight[0, 1])
+    two = stacks.single_maps({"weight": weight})
+    assert list(two) == ["Λ of vertical differences", "Λ of horizontal differences"]
+    assert np.array_equal(two["Λ of horizontal differences"], weight[:, 1])
 
 
 def test_figure_6_marks_the_optimum_of_the_table(study, paths):

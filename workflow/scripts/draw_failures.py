@@ -8,7 +8,8 @@ from tvmap import findings, plotting, tables, tabular
 from tvmap.methods import LABELS, ORACLES, protocol_label
 
 BLOCKS = ("protocol", "method", "bin", "detail", "mse")
-MARKED = 3  # images of the smallest gain
+# Where the numbers of the images of smallest gain stand beside their points: apart, as points may be near each other.
+MARKS = {1: (0, -5, "center", "top"), 2: (4, 2, "left", "bottom"), 3: (-4, 2, "right", "bottom")}
 
 
 def main(failures_path, contrasts_path, metrics_path, png_path, pdf_path, protocols):
@@ -52,10 +53,12 @@ def draw_images(panel, part):
     panel.axhline(0, color=plotting.GREY, linewidth=0.8)
     panel.plot(part["noise_std"], part["gain"], ".", color=plotting.COLOURS["map"], markersize=4)
     labels = []
-    for number, row in enumerate(part.nsmallest(MARKED, "gain").itertuples(), 1):
+    for number, row in enumerate(part.nsmallest(len(MARKS), "gain").itertuples(), 1):
         ring = {"markersize": 6, "markerfacecolor": "none", "markeredgewidth": 0.8}
         panel.plot(row.noise_std, row.gain, "o", color=plotting.DARK, **ring)
-        panel.annotate(str(number), (row.noise_std, row.gain), (4, -7), textcoords="offset points", fontsize="x-small")
+        x, y, ha, va = MARKS[number]
+        where = {"xytext": (x, y), "textcoords": "offset points", "ha": ha, "va": va}
+        panel.annotate(str(number), (row.noise_std, row.gain), **where, fontsize="x-small")
         labels.append(f"{number}: {row.id} ({tables.number(row.gain, sign=True)} dB)")
     panel.set_ylabel("map minus oracle λ, PSNR (dB)")
     low, high = panel.get_ylim()

@@ -36,9 +36,9 @@ def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
             rows.append({**row, "weight_scalar": scalar.loc[image_id, "weight_mean"]})
         chosen = [position[image_id] for image_id in ids]
         pixels = {name: stacks.load(paths[name])["images"][chosen] for name in ("noisy", "scalar", "map")}
-        weight = stacks.gradient_weight(stacks.load(paths["weights"]))[chosen]
-        weight = weight.mean(axis=1)  # of both directions, if there are two
-        pixels |= {"clean": clean["images"][chosen], "weight_map": weight}
+        weights = stacks.single_maps(stacks.load(paths["weights"]))
+        maps = np.stack([weight[chosen] for weight in weights.values()], axis=1)
+        pixels |= {"clean": clean["images"][chosen], "map_names": np.array(list(weights)), "maps": maps}
         stacks.save(pixel_paths[protocol], ids=np.array(ids), kinds=np.array(KINDS), **pixels)
     table = pd.DataFrame(rows)
     table.to_csv(table_path, index=False)

@@ -95,19 +95,21 @@ def save(figure, png_path, pdf_path):
 
 
 def read_examples(path):
-    """Return the arrays of an examples file (ids, kinds, clean, noisy, scalar, map, weight_map) as a dict.
+    """Return the arrays of an examples file (ids, kinds, map_names, clean, noisy, scalar, map, maps) as a dict.
+
+    All but the first three are images (3, H, W), the regularisation maps (3, number of names, H, W).
 
     Raises:
         StudyError: no such file, an array is missing, or a value is not finite.
     """
-    names = ("ids", "kinds", "clean", "noisy", "scalar", "map", "weight_map")
+    names = ("ids", "kinds", "map_names", "clean", "noisy", "scalar", "map", "maps")
     if not Path(path).is_file():
         raise StudyError(f"{path}: no such file; it holds the pixels of the example images and is made by the study")
     arrays = stacks.load(path)
     missing = [name for name in names if name not in arrays]
     if missing:
         raise StudyError(f"{path}: array {', '.join(missing)} is missing; delete the file and run the study again")
-    for name in names[2:]:
+    for name in names[3:]:
         if not np.isfinite(arrays[name]).all():
             raise StudyError(f"{path}: array {name} holds values that are not finite; denoise the images again")
     return arrays

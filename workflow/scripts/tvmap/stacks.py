@@ -38,6 +38,13 @@ def maps(stack):
     return {"Λ": stack["weight"]}
 
 
+def single_maps(stack):
+    """{name: map (n, H, W)} of a stack of maps, one for each channel: two directions are told apart as in ∇."""
+    named, n_maps = maps(stack), stack["weight"].shape[1]
+    names = ("Λ of vertical differences", "Λ of horizontal differences") if len(named) < n_maps else named
+    return {name: stack["weight"][:, channel] for channel, name in enumerate(names)}
+
+
 def load(path):
     """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
     try:
