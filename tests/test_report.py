@@ -110,6 +110,10 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
             for p, d, i, _ in images
             if d == 0
         ],
+        "checks": [
+            {"check": "no image twice", "holds": True, "number": 12},
+            {"check": "relative gap ≤ 0.001", "holds": False, "number": 0.00214},
+        ],
         "courses": [
             {"variant": "", "epoch": e, "minutes": 0.25 * e, "val_psnr": 29 + e, "val_gain": 0.7 * e} for e in (1, 2, 3)
         ],

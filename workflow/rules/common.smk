@@ -12,6 +12,7 @@ if str(SCRIPTS) not in sys.path:
 import tvmap.config
 import tvmap.figures
 import tvmap.fingerprint
+import tvmap.manifest
 import tvmap.methods
 from tvmap.errors import StudyError
 
@@ -33,6 +34,7 @@ RESULTS = f"results/{config['study']}"
 ARCHIVE = f"resources/{config['data']['mendeley']['filename']}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+SPLITS = tvmap.manifest.SPLITS
 PROTOCOLS = list(config["noise"]["protocols"])
 DRAWS = list(range(config["noise"]["draws"]))
 METHODS = tvmap.methods.chosen(config["baselines"])
@@ -71,7 +73,7 @@ TORCH = "../../envs/torch-cuda.yaml" if config["device"] == "cuda" else "../../e
 
 
 wildcard_constraints:
-    split="train|val|test",
+    split="|".join(SPLITS),
     protocol="|".join(map(re.escape, PROTOCOLS)),
     draw=r"\d+",
     method="|".join(tvmap.methods.LABELS),
@@ -86,7 +88,7 @@ scattergather:
 _ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
 BENCHMARKED = [
     f"{BENCHMARKS}/select_images.tsv",
-    *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=["train", "val", "test"]),
+    *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=SPLITS),
     *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
     *([] if config["network"]["weights"] else [f"{BENCHMARKS}/train.tsv"]),
     *([f"{BENCHMARKS}/train_direct.tsv"] if "unet-direct" in METHODS else []),

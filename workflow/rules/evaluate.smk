@@ -278,10 +278,11 @@ rule draw_figure:
 
 rule check_study:
     input:
-        rules.select_images.output[0],
-        rules.collect_tables.output.per_image,
-        rules.collect_tables.output.grid,
-        rules.collect_tables.output.choice,
+        manifest=rules.select_images.output[0],
+        per_image=rules.collect_tables.output.per_image,
+        grid=rules.collect_tables.output.grid,
+        choice=rules.collect_tables.output.choice,
+        clean=expand(f"{RESULTS}/clean/{{split}}.npz", split=SPLITS),
     output:
         f"{RESULTS}/checks/checks.csv",
     log:
@@ -304,6 +305,7 @@ rule check_study:
             "iterations": config["solver"]["iterations"],
             "size": config["data"]["size"],
         },
+        splits=SPLITS,
         code=code_version("check_study"),
     message:
         "Check the study from inside"
@@ -326,10 +328,10 @@ rule build_report:
             rules.explain_study.output.contrasts,
             *([f"{RESULTS}/tables/courses.csv"] if TRAINED else []),
             *([f"{RESULTS}/tables/variants.csv"] if config["variants"] else []),
+            rules.check_study.output[0],
         ],
         figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES_OF_STUDY),
         provenance=rules.write_provenance.output[0],
-        checks=rules.check_study.output[0],
         template=TEMPLATE,
         checklists=CHECKLISTS,
         style=STYLE,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main(source, category, archive_path, folder_path, manifest_path, split, size, output_path, views=1, seed=0):
-    """Write `ids` (n,) and `images` (n, size, size) of `split`; every file must be the one the manifest names.
+    """Write `ids`, `sha256` of the files (n,) and `images` (n, size, size) of `split`, from the manifest's files alone.
 
     With more than one of the `views` of each image, `views` (n, views − 1, size, size) holds the others.
     """
@@ -34,8 +34,9 @@ def main(source, category, archive_path, folder_path, manifest_path, split, size
             if views > 1:
                 random = noise.generator(seed, "views", row["id"])
                 others.append(candidate.views(size, views - 1, random, data))
+    names = {name: np.array([row[name] for row in rows]) for name in ("id", "sha256")}
     more = {"views": np.stack(others)} if others else {}
-    stacks.save(output_path, ids=np.array([row["id"] for row in rows]), images=np.stack(images), **more)
+    stacks.save(output_path, ids=names["id"], sha256=names["sha256"], images=np.stack(images), **more)
     log.info("%s: %d images of %d x %d", split, len(images), size, size)
 
 

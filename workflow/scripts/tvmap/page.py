@@ -18,6 +18,8 @@ from .methods import ORACLES, protocol_label, rivals
 from .tables import (
     GROUPS,
     METRICS,
+    checks_head,
+    checks_table,
     choices_head,
     choices_table,
     duration,
@@ -62,6 +64,7 @@ TABLES = {  # what the page needs of each
     "examples": tabular.EXAMPLES,
     "failures": ("protocol", "method", "bin", "detail", "mse"),
     "contrasts": findings.CONTRASTS,
+    "checks": ("check", "holds", "number"),
 }
 OPTIONAL = {  # of a study that trained, and of one that has variants
     "courses": courses.COLUMNS,
@@ -307,6 +310,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         examples_head=examples_head(),
         history_head=history_head(),
         times_head=times_head(),
+        checks_head=checks_head(),
         note=note(provenance["data"]["source"], config["report"]),
         group=GROUPS.get(provenance["data"]["source"], "patient"),
         summary_table=summary_table(summary),
@@ -316,6 +320,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         examples_table=examples_table(tables["examples"]),
         history_table=history_table(tables["training_history"]),
         times_table=times_table(tables["times"]),
+        checks_table=checks_table(tables["checks"]),
         published_table=published_table(summary, gains),
         looks=looks,
         figures=figures(config),

@@ -79,6 +79,11 @@ def times_head():
     return ["Step", "Jobs", "Seconds", "Time", "Memory (MiB)"]
 
 
+def checks_head():
+    """Column titles of `checks_table`."""
+    return ["Check", "Holds", "Number behind it"]
+
+
 def write_markdown(csv_path, title, head, rows, note=""):
     """Write a table beside its CSV file as Markdown, with its title above and its note below."""
     lines = [head, ["---"] * len(head), *rows]
@@ -304,3 +309,8 @@ def times_table(times):
         [row.step, str(row.jobs), number(row.seconds, 1), duration(row.seconds), number(row.max_rss_mib, 0)]
         for row in times.itertuples()
     ]
+
+
+def checks_table(checks):
+    """Rows of what the study checked in itself."""
+    return [[row.check, "yes" if row.holds else "no", f"{row.number:.3g}"] for row in checks.itertuples()]
