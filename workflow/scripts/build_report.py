@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvmap import page, provenance
+from tvmap.files import write_atomically
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def main(table_paths, figures_folder, provenance_path, template_path, output_pat
         looks = list(csv.DictReader(file))
     tables = page.read_tables(table_paths)
     html = page.render(tables, figures_folder, provenance.read(provenance_path), template_path, looks)
-    Path(output_path).write_text(html, encoding="utf-8")
+    write_atomically(output_path, html)
     log.info("%s: %.1f MB, opens without a network", output_path, len(html.encode()) / 1e6)
 
 

@@ -73,7 +73,7 @@ def main(paths, clean_paths, output_path, n_values, n_protocols, n_draws, n_meth
         folder = Path(paths["per_image"]).parent
         names = "; ".join(failed)
         raise StudyError(f"{folder}: it does not hold that {names}; see the log, delete the folder and run again")
-    pd.DataFrame(checks, columns=["check", "holds", "number"]).to_csv(output_path, index=False)
+    tabular.write_table(output_path, pd.DataFrame(checks, columns=["check", "holds", "number"]))
 
 
 def _strangers(rows, clean_path):

@@ -36,7 +36,7 @@ def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, wei
         if table[f"{metric}_edge"].any():
             names = ", ".join(table["id"][table[f"{metric}_edge"]])
             log.warning("grid: the best λ by %s lies on the grid's edge for %s", metric.upper(), names)
-    table.to_csv(choice_path, index=False)
+    tabular.write_table(choice_path, table)
     columns = {"scalar-fixed": "weight_fixed", "scalar-oracle-psnr": "weight_psnr", "scalar-oracle-ssim": "weight_ssim"}
     for method, path in weight_paths.items():
         weight = table[columns[method]].to_numpy() if method in columns else np.zeros(len(table))  # λ = 0: x̂ = z

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmap import courses, published
+from tvmap import courses, published, tabular
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def main(trainings, histories, grids, output_path):
     """`trainings`, `histories`, `grids` of the validation images: {variant: file}, the study under ""."""
     minutes = {name: json.loads(Path(path).read_text())["seconds"] / 60 for name, path in trainings.items()}
     table = courses.courses(histories, minutes, grids)
-    table.to_csv(output_path, index=False)
+    tabular.write_table(output_path, table)
     reached = courses.minutes_to(published.GAIN, table)
     for name in histories:
         when = f"after {reached[name]:.1f} min" if name in reached else "never"

@@ -38,7 +38,7 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         "training_history": tabular.read_table(history_path, HISTORY, may_be_empty=HISTORY[3:]),
     }
     for name, table in found.items():
-        table.to_csv(Path(folder) / f"{name}.csv", index=False)
+        tabular.write_table(Path(folder) / f"{name}.csv", table)
     note, percent = tables.note(source, report), 100 * report["confidence"]
     history = found["training_history"]
     first = tables.summary_head(percent, bool(found["summary"]["share"].notna().any()))

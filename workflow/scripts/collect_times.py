@@ -29,7 +29,7 @@ def main(benchmark_paths, training_path, output_path):
     if "train" in times.index:  # not of a network that was trained before
         training = json.loads(Path(training_path).read_text())
         times.loc["train", ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
-    times.to_csv(output_path)
+    tabular.write_table(output_path, times, index=True)
     rows = tables.times_table(times.reset_index())
     tables.write_markdown(output_path, "Time and memory of the steps", tables.times_head(), rows)
 

@@ -29,7 +29,7 @@ def main(paths, output_path):
             best = table[score].idxmin() if score == "error" else table[score].idxmax()
             parts.append(table.assign(protocol=protocol, method=method, chosen=table.index == best))
             log.info("%s, %s: %s of %d candidates", protocol, method, table["candidate"][best], len(table))
-    pd.concat(parts[1:] or parts).reindex(columns=COLUMNS).to_csv(output_path, index=False)
+    tabular.write_table(output_path, pd.concat(parts[1:] or parts).reindex(columns=COLUMNS))
 
 
 if "snakemake" in globals():

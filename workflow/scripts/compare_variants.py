@@ -34,7 +34,7 @@ def main(metrics, trainings, courses_path, overlays, comparable, output_path, re
     found.insert(1, "changes", found["variant"].map(changes).fillna(""))
     found["training_minutes"] = found["variant"].map(minutes)
     found["minutes_to_published_gain"] = found["variant"].map(reached)
-    found.to_csv(output_path, index=False)
+    tabular.write_table(output_path, found)
     head, rows = tables.variants_head(100 * report["confidence"]), tables.variants_table(found)
     tables.write_markdown(output_path, "The study and its variants", head, rows, tables.note(source, report))
     for row in rows:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from tvmap import devices, explain, stacks
+from tvmap import devices, explain, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 
@@ -44,7 +44,7 @@ def main(clean_path, paths, outputs, solver, device, threads):
         for name, table in (("learned", learned), ("failures", failures), ("contrasts", contrasts)):
             found[name].append(table.assign(protocol=protocol))
     for name, parts in found.items():
-        pd.concat(parts).to_csv(outputs[name], index=False)
+        tabular.write_table(outputs[name], pd.concat(parts))
 
 
 if "snakemake" in globals():

@@ -24,7 +24,7 @@ def main(shard_paths, noisy_path, output_path, n_values):
             f"{shard_paths[0]} and the other shards: {len(rows)} rows, not {n_values} an image; delete them"
         )
     rows["position"] = rows["id"].map({image_id: position for position, image_id in enumerate(ids)})
-    rows.sort_values(["position", "weight"]).drop(columns="position").to_csv(output_path, index=False)
+    tabular.write_table(output_path, rows.sort_values(["position", "weight"]).drop(columns="position"))
 
 
 if "snakemake" in globals():

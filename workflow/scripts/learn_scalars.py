@@ -35,7 +35,7 @@ def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, ca
         candidates = pd.Series(learned.errors, name="error")
         log.info("%s of %d features: error of log λ %.3f", learned.name, len(features.FEATURES), learned.error)
     stacks.save(output_path, ids=noisy["ids"], weight=weights)
-    candidates.rename_axis("candidate").to_csv(candidates_path)
+    tabular.write_table(candidates_path, candidates.rename_axis("candidate"), index=True)
 
 
 def _features(stack):

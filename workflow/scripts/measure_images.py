@@ -42,7 +42,7 @@ def main(
         relative = gap / np.maximum(denoised["primal"], np.finfo(np.float64).tiny) if weighted else gap
         tables.append(pd.DataFrame({**columns, "gap": gap, "relative_gap": relative}))
         log.info("%s: %.2f dB, SSIM %.4f", method, tables[-1]["psnr"].mean(), tables[-1]["ssim"].mean())
-    pd.concat(tables).to_csv(output_path, index=False)
+    tabular.write_table(output_path, pd.concat(tables))
 
 
 if "snakemake" in globals():

@@ -41,7 +41,7 @@ def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
         pixels |= {"clean": clean["images"][chosen], "map_names": np.array(list(weights)), "maps": maps}
         stacks.save(pixel_paths[protocol], ids=np.array(ids), kinds=np.array(KINDS), **pixels)
     table = pd.DataFrame(rows)
-    table.to_csv(table_path, index=False)
+    tabular.write_table(table_path, table)
     tables.write_markdown(table_path, "The example images", tables.examples_head(), tables.examples_table(table))
 
 

@@ -30,7 +30,7 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device,
             finest, _ = grid.best_index(scores)
             row |= {f"weight_{metric}": values[finest], metric: scores[finest]}
         rows.append(row)
-    pd.DataFrame(rows).to_csv(output_path, index=False)
+    tabular.write_table(output_path, pd.DataFrame(rows))
 
 
 if "snakemake" in globals():

@@ -1,11 +1,11 @@
 """Download the archive of images, with its size and checksum verified."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvmap import download
+from tvmap.files import copy_atomically
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def main(url, output_path, n_bytes, sha256):
     try:
         os.link(kept, output_path)
     except OSError:  # a file system without hard links
-        shutil.copyfile(kept, output_path)
+        copy_atomically(kept, output_path)
 
 
 if "snakemake" in globals():

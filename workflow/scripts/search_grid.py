@@ -1,11 +1,13 @@
 """Score every scalar λ of the grid on one shard of the images: PSNR and SSIM of each solution."""
 
 import csv
+import io
 from typing import TYPE_CHECKING
 
 import torch
 
 from tvmap import devices, grid, stacks
+from tvmap.files import write_atomically
 from tvmap.logs import log, logged_to
 from tvmap.solver import check_finite
 
@@ -23,11 +25,12 @@ def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, d
     shard_of = slice(shard - 1, None, n_shards)
     ids, images = clean["ids"][shard_of], (clean["images"][shard_of], noisy["images"][shard_of])
     scores = grid.score(*images, values, solver, devices.pick(device), **(measure or {}))
-    with open(output_path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for image_id, psnr, ssim in zip(ids, *scores, strict=True):
-            writer.writerows(zip([image_id] * len(values), values, psnr, ssim, strict=True))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for image_id, psnr, ssim in zip(ids, *scores, strict=True):
+        writer.writerows(zip([image_id] * len(values), values, psnr, ssim, strict=True))
+    write_atomically(output_path, text.getvalue())
     log.info("shard %d of %d: %d images, %d weights each", shard, n_shards, len(ids), len(values))
 
 

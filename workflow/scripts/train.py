@@ -6,7 +6,6 @@ Without Snakemake: python workflow/scripts/train.py results/<study>/training_job
 import argparse
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,13 @@ import numpy as np
 import torch
 
 from tvmap import devices, logs, machine, stacks, training
-from tvmap.files import write_atomically
+from tvmap.files import copy_atomically, locked, write_atomically
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
+WAITING = "training %s: another process is at it, perhaps one that outlived its killed workflow; waiting for its end"
 FILES = ("last.safetensors", "best.safetensors", "history.csv", "training.json")
 
 
@@ -36,29 +36,30 @@ def main(clean_train, clean_val, noisy_val, settings, store, code_version, threa
     key = json.dumps([key, inputs, code_version], sort_keys=True)
     fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
     kept = Path(store) / f"{fingerprint}-{how['epochs']}"
-    if not kept.exists():
-        torch.set_num_threads(threads)
-        validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in (clean_val, noisy_val)]
-        images, device = _with_views(stacks.load(clean_train)), devices.pick(device)
-        log.info("training %s on %s with %d threads", fingerprint, device, torch.get_num_threads())
-        work = kept.with_name(f"{kept.name}.unfinished")
-        work.mkdir(parents=True, exist_ok=True)
-        where = {"folder": work, "checkpoint_path": work / "checkpoint.pt", "fingerprint": fingerprint}
-        where |= {
-            "checkpoint_seconds": checkpoint_seconds,
-            "earlier": sorted(kept.parent.glob(f"{fingerprint}-*/*.pt")),
-        }
-        summary = training.train(images, validation, device=device, **where, **settings)
-        summary |= {"fingerprint": fingerprint, "device": devices.name(device), "threads": torch.get_num_threads()}
-        summary |= {"versions": machine.versions(), "machine": machine.description(), "max_rss_mib": logs.peak_memory()}
-        write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
-        work.rename(kept)
-        if not continuable:
-            (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
-    else:
-        log.info("training %s was finished before: taken from %s", fingerprint, kept)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with locked(kept.with_name(f"{kept.name}.lock"), lambda: log.warning(WAITING, fingerprint)):
+        if kept.exists():
+            log.info("training %s was finished before: taken from %s", fingerprint, kept)
+        else:
+            torch.set_num_threads(threads)
+            images, device = _with_views(stacks.load(clean_train)), devices.pick(device)
+            validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in (clean_val, noisy_val)]
+            log.info("training %s on %s with %d threads", fingerprint, device, torch.get_num_threads())
+            work = kept.with_name(f"{kept.name}.unfinished")
+            work.mkdir(exist_ok=True)
+            where = {"folder": work, "checkpoint_path": work / "checkpoint.pt", "fingerprint": fingerprint}
+            where |= {"earlier": sorted(kept.parent.glob(f"{fingerprint}-*/*.pt"))}
+            options = {"checkpoint_seconds": checkpoint_seconds, "device": device, **settings}
+            summary = training.train(images, validation, **where, **options)
+            summary |= {"fingerprint": fingerprint, "device": devices.name(device), "threads": torch.get_num_threads()}
+            summary |= {"versions": machine.versions(), "machine": machine.description()}
+            summary |= {"max_rss_mib": logs.peak_memory()}
+            write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
+            work.rename(kept)
+            if not continuable:
+                (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
     for name in FILES if folder else ():
-        shutil.copyfile(kept / name, Path(folder) / name)
+        copy_atomically(kept / name, Path(folder) / name)
 
 
 def _with_views(stack):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tvmap import classical, stacks
+from tvmap import classical, stacks, tabular
 from tvmap.features import noise_stds
 from tvmap.logs import log, logged_to
 from tvmap.methods import base
@@ -22,7 +22,7 @@ def main(clean_path, noisy_paths, output_path, method, solver, threads):
     images = np.concatenate([stack["images"] for stack in noisy])
     stds = np.concatenate([noise_stds(stack, method) for stack in noisy])
     tuning = classical.tune(base(method), np.tile(clean["images"], (len(noisy), 1, 1)), images, stds, solver=solver)
-    pd.DataFrame({"strength": tuning.strengths, "psnr": tuning.mean_psnr}).to_csv(output_path, index=False)
+    tabular.write_table(output_path, pd.DataFrame({"strength": tuning.strengths, "psnr": tuning.mean_psnr}))
     log.info("%s: strength %g, %.3f dB", method, tuning.strength, tuning.mean_psnr[tuning.best])
     if tuning.on_edge:
         log.warning("%s: the best strength lies on the edge of those tried; widen classical.STRENGTHS", method)

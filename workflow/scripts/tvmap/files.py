@@ -1,16 +1,64 @@
-"""Writing files so that a killed process leaves the old one or the new one, never half of one."""
+"""Writing files so that a killed process leaves the old one or the new one, never half of one; and locks."""
 
+import contextlib
+import fcntl
 import os
+import shutil
 from pathlib import Path
+
+from .errors import StudyError
 
 
 def write_atomically(path, content):
-    """Replace `path` by `content` (bytes or text)."""
+    """Replace `path` by `content` (bytes or text).
+
+    Raises:
+        StudyError: the disk is full or read-only, or the rights are missing; what was at `path` is still there.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with _replacing(path) as file:
+        file.write(data)
+
+
+def copy_atomically(source, path):
+    """Replace `path` by a copy of the file `source`; errors as in `write_atomically`."""
+    with open(source, "rb") as original, _replacing(path) as file:
+        shutil.copyfileobj(original, file, 2**20)
+
+
+@contextlib.contextmanager
+def locked(path, waiting):
+    """Hold the lock file `path` during the block; where another process holds it, call `waiting` and wait for it.
+
+    The operating system releases the lock of a process that ends, however it ends. On a file system without locks the
+    block runs without one.
+    """
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
+
+
+@contextlib.contextmanager
+def _replacing(path):
+    """Give a file beside `path` that replaces it at the end of the block, when its content is on the disk."""
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    data = content.encode() if isinstance(content, str) else content
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StudyError(
+            f"{path}: cannot be written ({error.strerror}); make room or mend the rights and run again, "
+            "nothing that was finished is lost"
+        ) from None

@@ -2,9 +2,11 @@
 
 import csv
 import hashlib
+import io
 import re
 
 from .errors import StudyError
+from .files import write_atomically
 from .logs import log
 
 SPLITS = ("train", "val", "test")
@@ -120,10 +122,11 @@ def hold_out(rows, number, of, n_val, seed):
 
 def write(path, rows):
     """Write the rows of `build` as CSV."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
 
 
 def read(path):

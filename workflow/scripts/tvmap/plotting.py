@@ -1,5 +1,6 @@
 """Style of every figure, and the reading and saving that all figure scripts share."""
 
+import io
 import itertools
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from . import stacks
 from .errors import StudyError
+from .files import write_atomically
 from .methods import LABELS, METHODS
 
 FULL, COLUMN = 7.0, 3.5  # widths in inches of a page and of one of two columns
@@ -90,8 +92,11 @@ def arrow(axes, *points, colour=DARK, linestyle="-"):
 
 def save(figure, png_path, pdf_path):
     """Write `figure` as PNG (200 dpi) and PDF; the same figure gives the same bytes: no date, no program name."""
-    figure.savefig(png_path, dpi=200, metadata={"Software": None})
-    figure.savefig(pdf_path, dpi=200, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    without = {"png": {"Software": None}, "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer"))}
+    for path, (kind, metadata) in zip((png_path, pdf_path), without.items(), strict=True):
+        content = io.BytesIO()
+        figure.savefig(content, format=kind, dpi=200, metadata=metadata)
+        write_atomically(path, content.getvalue())
 
 
 def read_examples(path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas
 
 from . import published
+from .files import write_atomically
 from .methods import LABELS, solves
 from .significance import rank_correlation
 
@@ -88,7 +89,7 @@ def write_markdown(csv_path, title, head, rows, note=""):
     """Write a table beside its CSV file as Markdown, with its title above and its note below."""
     lines = [head, ["---"] * len(head), *rows]
     text = "\n".join([f"**{title}**", "", *("| " + " | ".join(line) + " |" for line in lines), "", note, ""])
-    Path(csv_path).with_suffix(".md").write_text(text.rstrip() + "\n", encoding="utf-8")
+    write_atomically(Path(csv_path).with_suffix(".md"), text.rstrip() + "\n")
 
 
 def number(value, digits=2, sign=False):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .errors import StudyError
+from .files import write_atomically
 
 TEXT = (
     "id",
@@ -32,6 +33,11 @@ EXAMPLES = (
     "psnr_map",
     "weight_scalar",
 )
+
+
+def write_table(path, table, index=False):
+    """Write the data frame as CSV, atomically; `index`: with its index as the first column."""
+    write_atomically(path, table.to_csv(index=index, lineterminator="\n"))
 
 
 def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=False, optional=()):

@@ -6,6 +6,7 @@ threads; some of a GPU's sums are in no fixed order).
 """
 
 import copy
+import io
 import logging
 import math
 import time
@@ -156,8 +157,7 @@ def train(
                     state["best_epoch"] = epoch + 1
                     state["best"] = {name: t.detach().cpu().clone() for name, t in reported.weights().items()}
             state["history"].append(row)
-            with open(folder / "history.csv", "a") as file:
-                file.write(_history_text([row]).split("\n", 1)[1])
+            write_atomically(folder / "history.csv", _history_text(state["history"]))
             elapsed = time.perf_counter() - started
             left = elapsed / (step + 1 - first_step) * (n_steps - step - 1)
             scores = f"validation {row[4]:.3f} dB, SSIM {row[5]:.4f}, " if row[4] is not None else ""
@@ -175,8 +175,8 @@ def train(
 
 
 def _save_checkpoint(path, fingerprint, state, model, reported, moments):
-    partial = Path(path).with_suffix(".partial")
     content = {"fingerprint": fingerprint, "state": state, "moments": moments}
     content |= {"model": model.weights(), "reported": reported.weights()}
-    torch.save(content, partial)
-    partial.replace(path)
+    data = io.BytesIO()
+    torch.save(content, data)
+    write_atomically(path, data.getbuffer())
