@@ -50,7 +50,7 @@ FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_S
 
 
 # What the trained weights depend on; where and how it is computed is not part of it.
-HOW = ("seed", "report", "validation_protocol", "threads", "checkpoint_seconds")
+HOW = ("seed", "report", "validation_protocol", "threads", "checkpoint_seconds", "wandb")
 TRAINING = {
     "settings": {key: value for key, value in config["training"].items() if key not in HOW},
     "network": {key: value for key, value in config["network"].items() if key != "weights"},

@@ -11,19 +11,18 @@ if TYPE_CHECKING:
 
 
 def main(output_path, **arguments):
-    """`arguments`: those of `main` in train.py, all but the device and the folder."""
+    """`arguments`: those of `main` in train.py, all but the folder; the device is chosen there."""
     write_atomically(output_path, json.dumps(arguments, indent=2) + "\n")
 
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        how = snakemake.config["training"]
+        how = {name: snakemake.config["training"][name] for name in ("threads", "checkpoint_seconds", "wandb")}
         main(
             snakemake.output[0],
-            **{name: snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")},
+            inputs=[snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")],
             settings=snakemake.params.settings,
             store=snakemake.params.store,
             code_version=snakemake.params.version,
-            threads=how["threads"],
-            checkpoint_seconds=how["checkpoint_seconds"],
+            how=how,
         )

@@ -15,6 +15,7 @@ import torch
 from tvmap import devices, logs, machine, stacks, training
 from tvmap.files import copy_atomically, locked, write_atomically
 from tvmap.logs import log, logged_to
+from tvmap.tracking import tracked
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -23,34 +24,36 @@ WAITING = "training %s: another process is at it, perhaps one that outlived its 
 FILES = ("last.safetensors", "best.safetensors", "history.csv", "training.json")
 
 
-def main(clean_train, clean_val, noisy_val, settings, store, code_version, threads, checkpoint_seconds, device, folder):
+def main(inputs, settings, store, code_version, how, folder):
     """Copy FILES into `folder`, if any, from `store`, where finished trainings are kept by their fingerprint.
 
-    settings: arguments of `tvmap.training.train`.
+    inputs: files of the clean training, the clean and the noisy validation images; settings: arguments of
+    `tvmap.training.train`; how: threads, checkpoint_seconds, device and wandb, on which the weights do not depend.
     """
-    inputs = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (clean_train, clean_val, noisy_val)]
-    how = settings["settings"]
+    hashes = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in inputs]
+    schedule = settings["settings"]
     # At a constant rate a longer training begins as a shorter one does, so it may go on from that one's checkpoint.
-    continuable = how["schedule"] == "constant" and how["epochs"] % how["validate_every"] == 0
-    key = settings | {"settings": how | {"epochs": None}} if continuable else settings
-    key = json.dumps([key, inputs, code_version], sort_keys=True)
+    continuable = schedule["schedule"] == "constant" and schedule["epochs"] % schedule["validate_every"] == 0
+    key = settings | {"settings": schedule | {"epochs": None}} if continuable else settings
+    key = json.dumps([key, hashes, code_version], sort_keys=True)
     fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
-    kept = Path(store) / f"{fingerprint}-{how['epochs']}"
+    kept = Path(store) / f"{fingerprint}-{schedule['epochs']}"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with locked(kept.with_name(f"{kept.name}.lock"), lambda: log.warning(WAITING, fingerprint)):
         if kept.exists():
             log.info("training %s was finished before: taken from %s", fingerprint, kept)
         else:
-            torch.set_num_threads(threads)
-            images, device = _with_views(stacks.load(clean_train)), devices.pick(device)
-            validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in (clean_val, noisy_val)]
+            torch.set_num_threads(how["threads"])
+            images, device = _with_views(stacks.load(inputs[0])), devices.pick(how["device"])
+            validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in inputs[1:]]
             log.info("training %s on %s with %d threads", fingerprint, device, torch.get_num_threads())
             work = kept.with_name(f"{kept.name}.unfinished")
             work.mkdir(exist_ok=True)
             where = {"folder": work, "checkpoint_path": work / "checkpoint.pt", "fingerprint": fingerprint}
             where |= {"earlier": sorted(kept.parent.glob(f"{fingerprint}-*/*.pt"))}
-            options = {"checkpoint_seconds": checkpoint_seconds, "device": device, **settings}
-            summary = training.train(images, validation, **where, **options)
+            options = {"checkpoint_seconds": how["checkpoint_seconds"], "device": device, **settings}
+            with tracked(how["wandb"], kept.parent.parent, fingerprint, settings) as on_epoch:
+                summary = training.train(images, validation, **where, **options, on_epoch=on_epoch)
             summary |= {"fingerprint": fingerprint, "device": devices.name(device), "threads": torch.get_num_threads()}
             summary |= {"versions": machine.versions(), "machine": machine.description()}
             summary |= {"max_rss_mib": logs.peak_memory()}
@@ -74,13 +77,11 @@ if "snakemake" in globals():
             message = "training.threads is %d, but %d are to be had: the weights will differ in the last bits"
             log.warning(message, how["threads"], snakemake.threads)
         main(
-            *(snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")),
+            [snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")],
             snakemake.params.settings,
             snakemake.params.store,
             snakemake.params.code,
-            snakemake.threads,
-            how["checkpoint_seconds"],
-            snakemake.config["device"],
+            how | {"threads": snakemake.threads, "device": snakemake.config["device"]},
             Path(snakemake.output.history).parent,
         )
 elif __name__ == "__main__":
@@ -89,4 +90,5 @@ elif __name__ == "__main__":
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     arguments = parser.parse_args()
     with logged_to(arguments.job.with_suffix(".log")):
-        main(**json.loads(arguments.job.read_text()), device=arguments.device, folder=None)
+        job = json.loads(arguments.job.read_text())
+        main(**job | {"how": job["how"] | {"device": arguments.device}}, folder=None)

@@ -164,7 +164,7 @@ def fit(features, best_weights, groups):
         folds = GroupKFold(min(FOLDS, n_groups))
         predicted = cross_val_predict(clone(model), features, target, groups=groups, cv=folds)
         errors[name] = float(np.sqrt(np.mean((predicted - target) ** 2)))
-    name = min(errors, key=errors.get)
+    name = min(errors, key=errors.__getitem__)
     return Regression(models[name].fit(features, target), name, errors)
 
 

@@ -43,12 +43,12 @@ def score(clean, noisy, weights, solver, device=CPU, clamp=False, window="gaussi
         for first in range(0, n_pairs, at_once):
             pairs = torch.arange(first, min(first + at_once, n_pairs), device=device)
             image, weight = pairs // len(weights), weights[pairs % len(weights)]
-            if at_once == 1:
-                image = slice(image.item(), image.item() + 1)  # a view, where an index would copy
-            denoised, _ = solve(noisy[image], weight, **solver)
+            # One image as a slice: a view, where an index would copy.
+            at = slice(int(image), int(image) + 1) if at_once == 1 else image
+            denoised, _ = solve(noisy[at], weight, **solver)
             denoised = denoised.clamp(0, 1) if clamp else denoised
-            reference = [tensor[image] for tensor in statistics]
-            scores[0, pairs] = psnr(clean[image], denoised, data_range=1)
+            reference = [tensor[at] for tensor in statistics]
+            scores[0, pairs] = psnr(clean[at], denoised, data_range=1)
             scores[1, pairs] = ssim(reference, denoised, data_range=1, window=window)
     return scores.unflatten(1, (len(clean), len(weights))).cpu().numpy()
 

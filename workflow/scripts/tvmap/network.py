@@ -115,7 +115,7 @@ class MapNetwork(nn.Module):
             raise ValueError(f"penalty {penalty!r}, {maps} maps, {steps} steps: tgv takes 2 maps and fixed steps")
         self.unet, self.predicts, self.maps = UNet(2 if noise_estimate == "input" else 1), predicts, maps
         self.penalty, self.noise_estimate, self.steps = penalty, noise_estimate, steps
-        self.up_bound, self.padding, self.bfloat16 = up_bound, padding, bfloat16
+        self.up_bound, self.padding, self.in_bfloat16 = up_bound, padding, bfloat16
         learned = steps == "learned" and predicts == "map"
         self.log_ratio = nn.Parameter(torch.zeros(())) if learned else 0.0
 
@@ -138,12 +138,12 @@ class MapNetwork(nn.Module):
             unit = noise_std(z).clamp_min(NOISE_FLOOR)
             y = (z - z.mean((-2, -1), keepdim=True)) / unit
         y = F.pad(y, (d, d, d, d), mode="reflect") if d else y
-        if self.bfloat16 and not has_bfloat16(z.device):
-            self.bfloat16 = False
+        if self.in_bfloat16 and not has_bfloat16(z.device):
+            self.in_bfloat16 = False
             log.warning("no fast bfloat16 on this %s: the U-Net computes in float32", z.device.type)
         if self.noise_estimate == "input":
             y = torch.cat([y, (NOISE_SCALE * noise_std(z)).expand_as(y)], dim=1)
-        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             y = self.unet(y.to(memory_format=torch.channels_last))
         n_used = self.maps if self.predicts == "map" else 1
         y = y[:, :n_used, d : d + z.shape[-2], d : d + z.shape[-1]].to(z.dtype)
@@ -163,7 +163,7 @@ def keep_variance(unet):
         if isinstance(convolution, nn.Conv2d) and convolution is not unet.last:
             slope = 1 if convolution in [*unet.reductions] else NEGATIVE_SLOPE
             nn.init.kaiming_normal_(convolution.weight, a=slope, nonlinearity="leaky_relu")
-            nn.init.zeros_(convolution.bias)
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # all have one
 
 
 def build(
@@ -193,7 +193,7 @@ def build(
             keep_variance(network.unet)
         elif start != "default":
             raise ValueError(f"start must be default or kaiming, not {start!r}")
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's annotation lacks it
 
 
 def save_weights(path, state, settings):

@@ -265,6 +265,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
     environment.filters.update(number=number, scientific=scientific, duration=duration)
     names, levels = list(summary.protocol.unique()), config["noise"]["protocols"]
     channels, parameters = shape(config)
+    training_steps, test_steps = steps(config)
     rules, x_rays = findings.rule_choices(per_image), provenance["data"]["source"] in X_RAYS
     missing = [name for name in names if name not in levels]
     if missing:
@@ -329,8 +330,10 @@ def render(tables, figures_folder, provenance, template_path, looks):
             *findings.image_failures(findings.image_gains(per_image, tables["contrasts"]), levels),
         ],
         speed=findings.speed(tables["courses"].fillna({"variant": ""})) if "courses" in tables else "",
-        unrolled=dict(zip(("training", "test"), steps(config), strict=True)),
-        unrolling=findings.unrolling(tables["variants"], *steps(config), levels) if "variants" in tables else [],
+        unrolled={"training": training_steps, "test": test_steps},
+        unrolling=findings.unrolling(tables["variants"], training_steps, test_steps, levels)
+        if "variants" in tables
+        else [],
         nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],
         rules_head=rules_head(),
         rules_table=rules_table(rules),

@@ -68,12 +68,12 @@ class _NumbaPDHG(torch.autograd.Function):
             options = boundary, dual_start, lipschitz, keep_codes, log_ratio
             return compiled.forward(images[b, 0], maps[b], iterations, *options)
 
-        x, q, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
+        solutions, duals, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
         ctx.weight_shape, ctx.norm, ctx.log_ratio = weight.shape, norm, log_ratio
         ctx.options = boundary, dual_start, lipschitz
-        q = torch.stack([torch.from_numpy(a) for a in q])
+        q = torch.stack([torch.from_numpy(a) for a in duals])
         ctx.mark_non_differentiable(q)
-        return torch.stack([torch.from_numpy(a) for a in x])[:, None], q
+        return torch.stack([torch.from_numpy(a) for a in solutions])[:, None], q
 
     @staticmethod
     def backward(ctx, grad_x, _):
@@ -84,10 +84,10 @@ class _NumbaPDHG(torch.autograd.Function):
             options = {"with_z": ctx.needs_input_grad[0], "log_ratio": ctx.log_ratio, **maps}
             return compiled.backward(gradients[b, 0], ctx.codes[b], *ctx.options, **options)
 
-        grad_z, grad_weight = zip(*_threaded(one, len(gradients)), strict=True)
-        grad_weight = torch.stack([torch.from_numpy(a) for a in grad_weight])
+        of_z, of_weight = zip(*_threaded(one, len(gradients)), strict=True)
+        grad_weight = torch.stack([torch.from_numpy(a) for a in of_weight])
         return (
-            torch.stack([torch.from_numpy(a) for a in grad_z])[:, None] if ctx.needs_input_grad[0] else None,
+            torch.stack([torch.from_numpy(a) for a in of_z])[:, None] if ctx.needs_input_grad[0] else None,
             _sum_to(grad_weight, ctx.weight_shape),
             *[None] * 6,
         )
@@ -148,9 +148,9 @@ class _NumbaTGV(torch.autograd.Function):
         def one(b):
             return tgv_numba.forward(images[b, 0], maps[b], iterations, boundary, keep_codes)
 
-        x, *others, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
+        x, *fields, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
         ctx.weight_shape, ctx.boundary = weight.shape, boundary
-        others = [torch.from_numpy(np.stack(field)) for field in others]
+        others = [torch.from_numpy(np.stack(field)) for field in fields]
         ctx.mark_non_differentiable(*others)
         return torch.from_numpy(np.stack(x))[:, None], *others
 
@@ -195,7 +195,9 @@ def _threaded(function, n):
     through them, and some processors compute ten times slower with them.
     """
     if n > 1:
-        with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_flush_denormal, initargs=[True]) as pool:
+        with ThreadPoolExecutor(
+            torch.get_num_threads(), initializer=torch.set_flush_denormal, initargs=(True,)
+        ) as pool:
             return list(pool.map(function, range(n)))
     flushed = np.finfo(np.float32).tiny / np.float32(2) == 0
     torch.set_flush_denormal(True)
@@ -217,11 +219,12 @@ def _with_slope(x, log_ratio, z, weight, *options):
         from . import pdhg_numba
 
         images, maps = _arrays(z, weight)
-        slopes = _threaded(lambda b: pdhg_numba.ratio_derivative(images[b, 0], maps[b], *options, fixed.item()), len(z))
+        numbers = (*options, fixed.item())
+        slopes = _threaded(lambda b: pdhg_numba.ratio_derivative(images[b, 0], maps[b], *numbers), len(z))
         slope = torch.stack([torch.from_numpy(a) for a in slopes])[:, None]
     else:
         _say_once(f"no fast derivative by the ratio of the steps on {z.device.type}: the reference runs")
-        slope = ratio_derivative(z, weight, *options, fixed)
+        slope = ratio_derivative(z, weight, *(*options, fixed))
     return x + slope * (log_ratio - fixed)  # ρ − ρ = 0 has the slope 1
 
 
@@ -316,8 +319,8 @@ def solve_certified(z, weight, penalty="tv", **options):
             x, w, q, r = _solve_tgv(z, weight, **options)
             boundary = options.get("boundary", "periodic")
             # Image by image: its search for a feasible dual goes over the images many times, in float64.
-            parts = zip(*(tensor.split(1) for tensor in (x, w, r, z, weight.expand(len(z), -1, -1, -1))), strict=True)
-            gap = torch.cat([tgv_primal_dual_gap(*one, boundary) for one in parts])
+            split = [tensor.split(1) for tensor in (x, w, r, z, weight.expand(len(z), -1, -1, -1))]
+            gap = torch.cat([tgv_primal_dual_gap(*one) for one in zip(*split, [boundary] * len(z), strict=True)])
             return Solution(x, q, tgv_objective(x, w, z, weight, boundary), gap)
         x, q = solve(z, weight, penalty=penalty, **options)
         fixed = {name: options[name] for name in ("boundary", "norm") if name in options}

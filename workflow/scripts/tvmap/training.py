@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -91,20 +92,21 @@ def train(
     checkpoint_path,
     checkpoint_seconds,
     earlier=(),
+    on_epoch=lambda row: None,
 ):
     """Train and write last.safetensors, best.safetensors, history.csv into `folder`; return a summary dict.
 
     images: float32 (n, H, W) or (n, views, H, W) in [0, 1]; validation: (clean, noisy), tensors (n, 1, H, W); settings:
     `training` of the config; network, solver: its sections of these names. The furthest checkpoint of this
     `fingerprint` at `checkpoint_path` or among `earlier` is resumed; it is written anew every `checkpoint_seconds` and
-    at the end.
+    at the end. `on_epoch` is called after each epoch with its row of the history, {name in HISTORY: number or None}.
     """
     started, folder = time.perf_counter(), Path(folder)
     network_settings = {**network, "precision": settings["precision"]}
     keep_freed_memory()
     model = build(**network_settings, seed=seed).to(device).train()
     reported = copy.deepcopy(model) if settings["ema"] else model  # holds the average of the weights
-    validation = [tensor.to(device) for tensor in validation]
+    clean, noisy = (tensor.to(device) for tensor in validation)
     epochs, batch_size = settings["epochs"], settings["batch_size"]
     n_batches = math.ceil(len(images) / batch_size)
     n_steps = epochs * n_batches
@@ -117,7 +119,7 @@ def train(
     unrolled = {**solver, **{name: settings[name] for name in ("iterations", "gradient")}}
     steps = Steps(model, batches, unrolled, **options)
 
-    state = {"step": 0, "loss": 0.0, "history": [], "best": None, "best_epoch": 0, "seconds": 0.0}
+    state: dict[str, Any] = {"step": 0, "loss": 0.0, "history": [], "best": None, "best_epoch": 0, "seconds": 0.0}
     checkpoint = _resume([checkpoint_path, *earlier], fingerprint, n_steps)
     if checkpoint:
         state = checkpoint["state"]
@@ -148,7 +150,7 @@ def train(
                     "set training.clip_gradient or lower training.learning_rate"
                 )
             if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == epochs:
-                row[3:] = validate(reported, *validation, solver)
+                row[3:] = validate(reported, clean, noisy, solver)
                 if not math.isfinite(row[3]):
                     raise StudyError(
                         f"training: the validation loss is {row[3]} in epoch {epoch + 1}; check the images"
@@ -158,6 +160,7 @@ def train(
                     state["best"] = {name: t.detach().cpu().clone() for name, t in reported.weights().items()}
             state["history"].append(row)
             write_atomically(folder / "history.csv", _history_text(state["history"]))
+            on_epoch(dict(zip(HISTORY, row, strict=True)))
             elapsed = time.perf_counter() - started
             left = elapsed / (step + 1 - first_step) * (n_steps - step - 1)
             scores = f"validation {row[4]:.3f} dB, SSIM {row[5]:.4f}, " if row[4] is not None else ""

@@ -1,0 +1,212 @@
+"""A small study with every rule, killed at a random moment of a job of each rule and started again, until it ends."""
+
+import contextlib
+import hashlib
+import io
+import os
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from smoke import ENVIRONMENT, command, program
+
+STUDY = "crash"
+# How a run dies: by Ctrl-C, by a scheduler or a shutdown, by a lack of memory or power; the whole of it or a part.
+WAYS = {
+    "Ctrl-C": (signal.SIGINT, "all"),
+    "SIGTERM": (signal.SIGTERM, "all"),
+    "SIGKILL": (signal.SIGKILL, "all"),
+    "SIGTERM to Snakemake": (signal.SIGTERM, "Snakemake"),
+    "SIGKILL to Snakemake": (signal.SIGKILL, "Snakemake"),  # its jobs live on
+    "SIGKILL to the job": (signal.SIGKILL, "job"),
+}
+VARYING = ("report.html", "provenance.json", "training.json", "variants.md")  # hold times
+SETTINGS = {
+    "study": STUDY,
+    "data": {"val_ids": ["IM-0006-0001", "IM-0007-0001"]},
+    "training": {"validation_protocol": "fixed0.5"},
+    "noise": {"protocols": {"uniform": None}},
+    "baselines": ["scalar-features", "scalar-sure", "wavelet", "unet-direct", "map-oracle"],
+    "variants": {"other-seed": {"training": {"seed": 7}}},
+}
+
+
+def archive():
+    """A zip in the layout of the published one: blurred noise as X-rays, and bytes that make the download take time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for number in range(12):
+            coarse = np.random.default_rng(number).integers(0, 256, (6, 6)).astype(np.uint8)
+            jpeg = io.BytesIO()
+            Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC).save(jpeg, "JPEG")
+            split = "train" if number < 8 else "test"
+            file.writestr(f"chest_xray/{split}/NORMAL/IM-{number:04d}-0001.jpeg", jpeg.getvalue())
+        file.writestr("chest_xray/padding.bin", random.Random(0).randbytes(2_000_000))
+    return buffer.getvalue()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):  # noqa: N802 (the name http.server calls)
+        data, asked = self.server.data, self.headers.get("Range")
+        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        self.send_response(206 if first else 200)
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - first))
+        self.end_headers()
+        stop = next(self.server.stops, None)
+        end = len(data) if stop is None else max(stop, first)
+        with contextlib.suppress(OSError):  # the other side was killed
+            for start in range(first, end, 2**16):
+                self.wfile.write(data[start : min(start + 2**16, end)])
+                time.sleep(self.server.pause)
+
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def server(pause=0.01, stops=()):
+    """A server of the archive; `stops`: the bytes after which one answer after the other breaks off."""
+    found = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    found.daemon_threads = True
+    found.data, found.pause, found.stops = archive(), pause, iter(stops)
+    found.url = f"http://127.0.0.1:{found.server_port}/file_downloaded"
+    threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
+    yield found
+    found.shutdown()
+    found.server_close()
+
+
+def settings(server):
+    """The settings of the small study that differ from smoke.yaml, with its archive on this server."""
+    data = server.data
+    mendeley = {"url": server.url, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return SETTINGS | {"data": SETTINGS["data"] | {"source": "mendeley", "mendeley": mendeley}}
+
+
+def contents(folder):
+    """{path: content} of all results in `folder` that must not depend on what happened on the way; times left out."""
+    found = {}
+    for path in sorted(folder.glob(f"results/{STUDY}*/**/*")):
+        parts = set(path.relative_to(folder).parts[2:])
+        varies = parts & {"logs", "benchmarks", "trained"} or path.name in VARYING or path.suffix == ".partial"
+        if path.is_dir() or varies or path.stem in ("times", "courses"):
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".csv" and b"minutes" in content.splitlines()[0]:
+            table = pd.read_csv(io.BytesIO(content), dtype=str)
+            content = table[[name for name in table if "minutes" not in name]].to_csv(index=False).encode()
+        found[str(path.relative_to(folder))] = content
+    return found
+
+
+def rules_of(folder, change):
+    """{rule: number of its jobs} of a study that has not begun; rules of variants are those of the study."""
+    output = program(folder, *command(folder, "--dry-run", change=change)).stdout
+    rows = re.findall(r"^(\w+(?:-\w+)*) +(\d+)$", output.split("Job stats:")[1], re.MULTILINE)
+    prefixes = tuple(f"{name}_" for name in SETTINGS["variants"])
+    found = {}
+    for rule, n in rows:
+        for prefix in prefixes:
+            rule = rule.removeprefix(prefix)
+        if rule not in ("all", "total"):
+            found[rule] = found.get(rule, 0) + int(n)
+    return found
+
+
+def durations(folder):
+    """{rule: mean time of its jobs in s} of a finished study."""
+    found = {}
+    for path in folder.glob("**/benchmarks/**/*.tsv"):
+        rule = path.relative_to(next(p for p in path.parents if p.name == "benchmarks")).parts[0].removesuffix(".tsv")
+        found.setdefault(rule, []).append(float(path.read_text().splitlines()[-1].split("\t")[0]))
+    return {rule: sum(times) / len(times) for rule, times in found.items()}
+
+
+def running(folder):
+    """{process: rule} of the jobs that run in `folder`: Snakemake starts a copy of the rule's script for each."""
+    found = {}
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError, IndexError):
+            script = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")[1]
+            if script.startswith(f"{folder}/.snakemake/scripts/"):
+                text = Path(script).read_bytes().decode(errors="replace")
+                found[int(process)] = re.search(r"/logs/(\w+)[./]", text)[1]  # of the rule's log file
+    return found
+
+
+class Run:
+    """A study in `folder` that is killed as planned and started again as its own messages say."""
+
+    def __init__(self, folder, change, log_path):
+        self.folder, self.change, self.log_path = folder, change, Path(log_path)
+        self.extra, self.lines = [], []
+
+    def start(self):
+        """Start Snakemake in a session of its own; the test that does it ends it, see `end`."""
+        arguments = command(self.folder, *self.extra, change=self.change)
+        self.extra = []
+        with open(self.log_path, "w") as log:
+            options = {"cwd": self.folder, "env": ENVIRONMENT, "stdout": log, "stderr": subprocess.STDOUT}
+            self.process = subprocess.Popen(arguments, start_new_session=True, **options)
+        return self.process
+
+    def end(self):
+        """End the last run, if a failed test left it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def kill_in(self, rules, way, share, times):
+        """Start the study, kill it in the first job of a rule among `rules` after this share of its time.
+
+        Returns the rule, None if the run ended before. `times`: {rule: duration in s}.
+        """
+        process, (number, whom) = self.start(), WAYS[way]
+        while process.poll() is None:
+            for job, rule in running(self.folder).items():
+                if rule in rules:
+                    time.sleep(share * times[rule])
+                    alive = job in running(self.folder)
+                    if whom == "job" and not alive:
+                        continue  # too late for this one
+                    with contextlib.suppress(ProcessLookupError):
+                        send = os.killpg if whom == "all" else os.kill
+                        send(job if whom == "job" else process.pid, number)
+                    said = "" if alive else ", when the job had just ended"
+                    self.lines.append(f"{rule}: {way} after {share * times[rule]:.2f} of {times[rule]:.2f} s{said}")
+                    process.wait(timeout=600)
+                    self.follow()
+                    return rule
+            time.sleep(0.01)
+        self.follow()
+        return None
+
+    def follow(self):
+        """Do what the message of the run that has just ended tells its user to do."""
+        text = self.log_path.read_text()
+        if "Directory cannot be locked" in text:
+            assert "--unlock" in text, text
+            unlocked = program(self.folder, *command(self.folder, "--unlock", change=self.change))
+            assert unlocked.returncode == 0, unlocked.stdout
+        if "IncompleteFilesException" in text or "rerun-incomplete" in text:
+            self.extra = ["--rerun-incomplete"]
+
+    def finish(self, attempts=5):
+        """Run to the end, following messages; returns the number of starts it took."""
+        for attempt in range(1, attempts + 1):
+            process = self.start()
+            if process.wait(timeout=1200) == 0:
+                return attempt
+            self.follow()
+        raise AssertionError(self.log_path.read_text()[-5000:])

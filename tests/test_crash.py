@@ -1,0 +1,47 @@
+"""The small study killed in every rule ends as if nothing had happened; a full disk, a bad server, two runs at once."""
+
+import os
+import random
+
+import pytest
+from crash import STUDY, WAYS, Run, contents, durations, rules_of, server, settings
+from smoke import command, fresh, program
+
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """(server, settings, folder) of the study run once to its end, in peace."""
+    with server() as found:
+        change, folder = settings(found), fresh(tmp_path_factory.mktemp("undisturbed"))
+        run = program(folder, *command(folder, change=change))
+        assert run.returncode == 0, run.stdout[-5000:]
+        yield found, change, folder
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_killed_in_every_rule_it_ends_with_the_same_bytes(undisturbed, tmp_path, round_, capsys):
+    _, change, finished = undisturbed
+    random_, folder = random.Random(round_), fresh(tmp_path / "killed")
+    counts, times = rules_of(folder, change), durations(finished)
+    assert set(counts) == set(times), "every rule has its benchmark"
+    ways = [way for _ in range(len(counts) // len(WAYS) + 1) for way in random_.sample(list(WAYS), len(WAYS))]
+    run, left = Run(folder, change, tmp_path / "log.txt"), set(counts)
+    try:
+        while left:
+            killed = run.kill_in(left, ways.pop(), random_.uniform(0, 0.95), times)
+            if killed is None:  # the study has ended; a rule whose job ended before its kill is not run again
+                break
+            left.discard(killed)
+        starts = run.finish()
+    finally:
+        run.end()
+    with capsys.disabled():
+        print(f"\nround {round_}: {len(run.lines)} kills, {starts} more starts\n  " + "\n  ".join(run.lines))
+    assert len(run.lines) >= len(counts) - 3
+    expected, found = contents(finished), contents(folder)
+    assert set(found) == set(expected) and any(f"results/{STUDY}/model/" in name for name in expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
