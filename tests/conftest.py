@@ -17,8 +17,10 @@ hypothesis.settings.load_profile("tvmap")
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a GPU")
-    if item.get_closest_marker("chromium") and not shutil.which("chromium"):
-        pytest.skip("needs Chromium")
+    if item.get_closest_marker("chromium"):
+        if not shutil.which("chromium"):
+            pytest.skip("needs Chromium")
+        pytest.importorskip("axe_playwright_python", reason="needs envs/requirements-browser.txt")
 
 
 @pytest.hookimpl(wrapper=True)

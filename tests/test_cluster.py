@@ -14,6 +14,7 @@ from smoke import ENVIRONMENT, RESULTS, ROOT, finished, fresh, program
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 SAME = ("tables/per_image.csv", "tables/grid.csv", "tables/summary.csv", "tables/training_history.csv")
+ACCOUNT = "imaging"
 LONG = {"device": "auto", "training": {"epochs": 40}}  # so that the training is still running when it is cancelled
 
 
@@ -70,6 +71,10 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
     run = program(undisturbed, sys.executable, "-m", "snakemake", "--cores", "2", *files)
     assert run.returncode == 0, run.stdout[-5000:]
 
+    profile = folder / "workflow/profiles/slurm/config.yaml"
+    text = profile.read_text()
+    assert text.count("# slurm_account: NAME") == 1  # what the README tells its reader to put in
+    profile.write_text(text.replace("# slurm_account: NAME", f"slurm_account: {ACCOUNT}"))
     log = tmp_path / "log.txt"
     with open(log, "w") as file:
         process = subprocess.Popen(
@@ -92,7 +97,7 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
     # The training held the GPU, was cancelled before its end, and went on from its checkpoint in another job.
     assert holds["GRES"].startswith("gpu:fake:1") and holds["Partition"] == "gpu"
     ran = jobs()
-    assert ran[training]["JobState"] == "CANCELLED"
+    assert ran[training]["JobState"] == "CANCELLED" and {job["Account"] for job in ran.values()} == {ACCOUNT}
     second = [job for job in ran.values() if rule_of(job) == "train" and job["JobState"] == "COMPLETED"]
     assert len(second) == 1
     text = (folder / RESULTS / "logs/train.log").read_text()
