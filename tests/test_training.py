@@ -1,6 +1,7 @@
 """Training: what is drawn, that it learns, that a killed one ends with the same bits."""
 
 import csv
+import zipfile
 
 import numpy as np
 import pytest
@@ -120,6 +121,39 @@ def test_a_checkpoint_that_does_not_fit_is_ignored(tmp_path, caplog, damage):
         run(folder)
     assert "not used" in caplog.text
     assert contents(folder) == contents(tmp_path / "whole")
+
+
+def test_a_checkpoint_with_one_wrong_byte_is_not_used(tmp_path, monkeypatch, caplog):
+    """The file still opens, and PyTorch would take the wrong number."""
+    run(tmp_path / "whole")
+    compute, taken = steps.Steps.compute, []
+
+    def killed_compute(self, size):
+        if len(taken) == 4:
+            raise Killed
+        taken.append(size)
+        compute(self, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps.Steps, "compute", killed_compute)
+        with pytest.raises(Killed):
+            run(tmp_path / "run")
+    path = tmp_path / "run/checkpoint.pt"
+    whole, content = path.read_bytes(), torch.load(path, weights_only=True)
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+    position = largest.header_offset + largest.file_size // 2
+    path.write_bytes(whole[:position] + bytes([whole[position] ^ 64]) + whole[position + 1 :])
+    changed = torch.load(path, weights_only=True)
+    tensors = [
+        [*found["moments"], *(t for part in (found["model"], found["state"]["best"]) for t in part.values())]
+        for found in (content, changed)
+    ]
+    assert any(not torch.equal(*pair) for pair in zip(*tensors, strict=True))
+    with caplog.at_level("INFO", logger="tvmap"):
+        run(tmp_path / "run")
+    assert "checkpoint.pt cannot be read (BadZipFile): not used" in caplog.text
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
 def test_at_a_constant_rate_a_longer_training_goes_on_from_a_shorter_one(tmp_path, caplog):

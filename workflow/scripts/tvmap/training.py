@@ -10,6 +10,7 @@ import io
 import logging
 import math
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ def _resume(paths, fingerprint, n_steps):
     found = None
     for path in filter(Path.exists, dict.fromkeys(map(Path, paths))):
         try:
+            with zipfile.ZipFile(path) as archive:  # PyTorch does not look at the checksums in its files
+                if archive.testzip():
+                    raise zipfile.BadZipFile
             checkpoint = torch.load(path, weights_only=True, map_location="cpu")
             step = checkpoint["state"]["step"]
             if checkpoint["fingerprint"] != fingerprint:
