@@ -4,7 +4,7 @@ import os
 import random
 
 import pytest
-from crash import STUDY, WAYS, Run, contents, durations, rules_of, server, settings
+from crash import STUDY, WAYS, Run, Server, contents, durations, rules_of, settings
 from smoke import command, fresh, program
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
@@ -13,7 +13,7 @@ ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """(server, settings, folder) of the study run once to its end, in peace."""
-    with server() as found:
+    with Server() as found:
         change, folder = settings(found), fresh(tmp_path_factory.mktemp("undisturbed"))
         run = program(folder, *command(folder, change=change))
         assert run.returncode == 0, run.stdout[-5000:]
