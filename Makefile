@@ -18,7 +18,7 @@ DATA = $(if $(ARCHIVE),$(LOCAL_ARCHIVE))
 TABLES = $(if $(wildcard results/$(NAME)/tables/*.csv),results/$(NAME),results/reference/$(NAME))
 
 .DEFAULT_GOAL := help
-.PHONY: help study paper figures report publish test test-cluster lint bench
+.PHONY: help study paper figures report publish test test-cluster test-conda lint bench
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -49,6 +49,10 @@ test: lint ## check the code and run the tests
 test-cluster: $(READY) ## run the small study on a real one-node Slurm that it installs and starts (Debian, as root)
 	python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-cluster.txt
 	python -m pytest -m cluster
+
+test-conda: $(READY) ## run the small study with --use-conda, from an environment that has Snakemake alone
+	python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-conda.txt
+	python -m pytest -m conda --verbose
 
 lint: $(READY) ## check style, format and workflow
 	ruff check .

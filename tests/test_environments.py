@@ -9,22 +9,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conda_stand_in import CONDA_NAMES, normal
 
 from tvmap.fingerprint import local_modules
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
-CONDA_NAMES = {"torch": "pytorch"}
 DISTRIBUTIONS = packages_distributions()
 NEVER_IMPORTED = {"tqdm"}  # pooch finds it for its progress bar
 NOT_NAMED = {"triton", "bm3d"}  # PyTorch's CUDA build brings the one along; the other is for who wants it
 OUTSIDE_THE_LOCK = {"python", "gcc"}  # gcc: Triton compiles its launcher with it
 
 each_environment = pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
-
-
-def normal(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def lock():
@@ -73,15 +69,16 @@ def directive_files(rule, name):
 
 
 def third_party(script):
-    """Names of the installed packages that a script imports, itself or through the modules beside it."""
-    local = {name.split(".")[0] for name in local_modules(script)}
+    """{module: package} of what a script imports from installed packages, itself or through the modules beside it."""
+    not_installed = {*sys.stdlib_module_names, *(name.split(".")[0] for name in local_modules(script))}
     modules = set()
     for path in local_modules(script).values():
         for node in imports(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
-            modules |= {name.split(".")[0] for name in names}
-    modules -= {*sys.stdlib_module_names, *local}
-    return {normal(DISTRIBUTIONS.get(module, [module])[0]) for module in modules}
+            modules |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else {node.module}
+    tops = {module: module.split(".")[0] for module in modules}
+    return {
+        module: normal(DISTRIBUTIONS.get(top, [top])[0]) for module, top in tops.items() if top not in not_installed
+    }
 
 
 def imports(node):
@@ -95,6 +92,14 @@ def imports(node):
         yield from imports(child)
 
 
+def gaps(path, pins):
+    """What scripts import that `pins` of their environment lack, script by script, and what no script imports."""
+    packages = {script.name: set(third_party(script).values()) for script in scripts_by_environment()[path]}
+    needed = {script: {CONDA_NAMES.get(name, name) for name in names - NOT_NAMED} for script, names in packages.items()}
+    missing = {script: names - set(pins) for script, names in needed.items() if names - set(pins)}
+    return missing, set(pins) - NEVER_IMPORTED - set().union(*needed.values())
+
+
 def test_lock_is_exact_and_sorted_and_holds_every_direct_dependency():
     lines = [line for line in (ROOT / "envs/requirements.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*(; .+)?", line) for line in lines)
@@ -104,7 +109,7 @@ def test_lock_is_exact_and_sorted_and_holds_every_direct_dependency():
 
 def test_every_import_of_a_script_is_a_direct_dependency():
     scripts = (ROOT / "workflow/scripts").glob("*.py")
-    assert {name for script in scripts for name in third_party(script)} - {"bm3d"} <= direct_dependencies()
+    assert {name for script in scripts for name in third_party(script).values()} - {"bm3d"} <= direct_dependencies()
 
 
 @each_environment
@@ -132,11 +137,20 @@ def test_cuda_environment_has_the_pins_of_the_other():
 
 @each_environment
 def test_conda_environment_holds_what_its_rules_import_and_no_more(path):
-    rules = scripts_by_environment()
-    scripts = rules[path] if path in rules else rules[path.with_name(path.name.replace("-cuda", ""))]
-    needed = {CONDA_NAMES.get(name, name) for script in scripts for name in third_party(script)}
-    assert needed - NOT_NAMED <= set(conda_pins(path))
-    assert set(conda_pins(path)) <= needed | NEVER_IMPORTED
+    assert gaps(path, conda_pins(path)) == ({}, set())
+
+
+def test_a_package_too_few_or_too_many_is_found():
+    pins = conda_pins(ROOT / "envs/data.yaml")
+    del pins["pooch"]
+    assert gaps(ROOT / "envs/data.yaml", pins | {"scipy": "1"}) == ({"retrieve_archive.py": {"pooch"}}, {"scipy"})
+
+
+def test_imports_are_found_in_other_modules_and_in_functions_but_not_for_type_checkers(tmp_path):
+    (tmp_path / "script.py").write_text("import json\nfrom helper import act\n")
+    helper = "def act():\n    import yaml.nodes\n\nif typing.TYPE_CHECKING:\n    import torch\n"
+    (tmp_path / "helper.py").write_text(helper)
+    assert third_party(tmp_path / "script.py") == {"yaml.nodes": "pyyaml"}
 
 
 def test_snakefile_asks_for_the_locked_snakemake():
