@@ -2,6 +2,7 @@
 
 STUDY ?= quickstart
 ARCHIVE ?=
+ROUNDS ?= 3
 PYTHON ?= python3
 
 SHELL := /bin/sh
@@ -18,7 +19,7 @@ DATA = $(if $(ARCHIVE),$(LOCAL_ARCHIVE))
 TABLES = $(if $(wildcard results/$(NAME)/tables/*.csv),results/$(NAME),results/reference/$(NAME))
 
 .DEFAULT_GOAL := help
-.PHONY: help study paper figures report publish test test-cluster test-conda lint bench
+.PHONY: help study paper figures report publish test test-cluster test-conda test-crash lint bench
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -54,10 +55,14 @@ test-conda: $(READY) ## run the small study with --use-conda, from an environmen
 	python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-conda.txt
 	python -m pytest -m conda --verbose
 
-lint: $(READY) ## check style, format and workflow
+test-crash: $(READY) ## kill the small study at random moments of every rule, ROUNDS times, and compare how it ends
+	CRASH_ROUNDS=$(ROUNDS) python -m pytest -m crash
+
+lint: $(READY) ## check style, format, types and workflow
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow/rules
+	mypy
 	snakemake --lint
 
 # A changed lock makes a new environment, so no package of the old one is left behind.

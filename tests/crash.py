@@ -212,7 +212,7 @@ class Run:
         """Run to the end, following messages; returns the number of starts it took."""
         for attempt in range(1, attempts + 1):
             process = self.start()
-            if process.wait(timeout=1200) == 0:
+            if process.wait(timeout=2400) == 0:
                 return attempt
             self.follow()
         raise AssertionError(self.log_path.read_text()[-5000:])

@@ -5,27 +5,28 @@ import random
 
 import pytest
 from crash import STUDY, WAYS, Run, Server, contents, durations, rules_of, settings
-from smoke import command, fresh, program
+from smoke import fresh
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """(server, settings, folder) of the study run once to its end, in peace."""
+    """(settings, copies of the repository, folder of the study run once to its end, in peace)."""
     with Server() as found:
-        change, folder = settings(found), fresh(tmp_path_factory.mktemp("undisturbed"))
-        run = program(folder, *command(folder, change=change))
-        assert run.returncode == 0, run.stdout[-5000:]
-        yield found, change, folder
+        change, folder = settings(found), tmp_path_factory.mktemp("undisturbed")
+        copies = [fresh(tmp_path_factory.mktemp("killed")) for _ in range(ROUNDS)]
+        run = Run(fresh(folder), change, folder.with_suffix(".txt"))
+        assert run.finish(1) == 1
+        yield change, copies, folder
 
 
 @pytest.mark.crash
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_killed_in_every_rule_it_ends_with_the_same_bytes(undisturbed, tmp_path, round_, capsys):
-    _, change, finished = undisturbed
-    random_, folder = random.Random(round_), fresh(tmp_path / "killed")
+    change, copies, finished = undisturbed
+    random_, folder = random.Random(round_), copies[round_]
     counts, times = rules_of(folder, change), durations(finished)
     assert set(counts) == set(times), "every rule has its benchmark"
     ways = [way for _ in range(len(counts) // len(WAYS) + 1) for way in random_.sample(list(WAYS), len(WAYS))]

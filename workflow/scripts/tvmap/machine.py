@@ -10,7 +10,9 @@ PACKAGES = ("torch", "numba", "numpy", "pillow", "scikit-image", "snakemake")
 
 def versions():
     """Versions of Python and of the packages that the numbers depend on, as far as this environment has them."""
-    installed = {distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()}
+    installed: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():  # of two of one name the first on the path is imported
+        installed.setdefault(distribution.name.lower(), distribution.version)
     return {"python": platform.python_version(), **{name: installed[name] for name in PACKAGES if name in installed}}
 
 
