@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import re
+import unicodedata
 
 from .errors import StudyError
 from .logs import log
@@ -25,6 +26,16 @@ def patient_of(stem):
     return (match[1] or match[2]) if match else stem
 
 
+def check_name(name):
+    """Refuse the name of a file that no table and no line of a log can hold.
+
+    Raises:
+        StudyError: it is not UTF-8, or has a control character or a line separator.
+    """
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
+        raise StudyError(f"{name!r}: has characters in its name that are not UTF-8 or not to be printed; rename it")
+
+
 def build(candidates, counts, val_ids, seed, fold=None):
     """Choose the images of a study; the result does not depend on the order of the candidates.
 
@@ -39,8 +50,10 @@ def build(candidates, counts, val_ids, seed, fold=None):
         Rows (dicts with the keys COLUMNS) sorted by split in the order train, val, test, then by id.
 
     Raises:
-        StudyError: a split is left without any image.
+        StudyError: a split is left without any image, or a name is refused (see `check_name`).
     """
+    for candidate in candidates:
+        check_name(candidate.source_file)
     if any(candidate.split is None for candidate in candidates):
         split = _seeded_split(candidates, counts, seed)
         pool = [(split[candidate.patient], candidate) for candidate in candidates]
