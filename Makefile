@@ -3,6 +3,7 @@
 STUDY ?= quickstart
 ARCHIVE ?=
 PYTHON ?= python3
+FUZZ_SECONDS ?= 600
 
 SHELL := /bin/sh
 VENV := .venv
@@ -18,7 +19,7 @@ DATA = $(if $(ARCHIVE),$(LOCAL_ARCHIVE))
 TABLES = $(if $(wildcard results/$(NAME)/tables/*.csv),results/$(NAME),results/reference/$(NAME))
 
 .DEFAULT_GOAL := help
-.PHONY: help study paper figures report publish test test-cluster lint bench
+.PHONY: help study paper figures report publish test test-cluster fuzz lint bench
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -49,6 +50,10 @@ test: lint ## check the code and run the tests
 test-cluster: $(READY) ## run the small study on a real one-node Slurm that it installs and starts (Debian, as root)
 	python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-cluster.txt
 	python -m pytest -m cluster
+
+fuzz: $(READY) ## fuzz the readers of images and archives for FUZZ_SECONDS; findings go to fuzz/findings
+	python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-fuzz.txt
+	python tests/fuzz.py --seconds $(FUZZ_SECONDS)
 
 lint: $(READY) ## check style, format and workflow
 	ruff check .

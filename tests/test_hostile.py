@@ -7,6 +7,7 @@ import http.server
 import io
 import os
 import pickle
+import random
 import re
 import shutil
 import socket
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 
+import fuzz
 import hostile
 import matplotlib.pyplot as plt
 import numpy as np
@@ -180,6 +182,17 @@ def test_archives_given_and_downloaded(study, server, monkeypatch, capfd, name):
         retrieve_archive.main(url, "resources/archive.zip", len(content), hashlib.sha256(content).hexdigest())
         again = refusal(capfd, "mendeley", archive)
         assert (again and again[9:]) == (refused and refused[9:])
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_the_targets_of_make_fuzz_find_nothing_in_a_few_changes(target):
+    cases = [content for content, _ in {"images": IMAGES, "archives": ARCHIVES}[target].values()]
+    draw = random.Random(0)
+    for content in draw.sample([content for content in cases if 0 < len(content) < 8000], 60):
+        damaged = bytearray(content)
+        for _ in range(3):
+            damaged[draw.randrange(len(damaged))] = draw.choice((0, 1, 127, 128, 255))
+        fuzz.TARGETS[target](bytes(damaged))
 
 
 # --- names
