@@ -8,9 +8,9 @@ import argparse
 import hashlib
 import logging
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -21,7 +21,7 @@ SECONDS, MIB, LONGEST = 10, 1024, 2**14
 COUNTS, SIZE = {"train": 3, "val": 3, "test": 3}, 8
 
 
-def read_image(data):
+def read_image(data, folder):
     """Read an image in all ways; what is wrong is an exception other than StudyError."""
     import numpy as np
 
@@ -29,8 +29,8 @@ def read_image(data):
     from tvmap.errors import StudyError
 
     readers = (
-        lambda: images.read_grey(data, "x", SIZE)[None],
         lambda: images.read_views(data, "x", SIZE, 2, np.random.default_rng(0)),
+        lambda: images.read_grey(data, "x", SIZE)[None],
         lambda: images.read_tiles(data, "x", SIZE),
     )
     for read in readers:
@@ -38,32 +38,30 @@ def read_image(data):
             pixels = read()
         except StudyError as error:
             assert str(error).startswith("x: ") and "\n" not in str(error), error
-        else:
-            assert pixels.shape[1:] == (SIZE, SIZE) and pixels.dtype == np.float32
-            assert not pixels.size or (pixels.min() >= 0 and pixels.max() <= 1)
+            return  # the others decode it in the same way
+        assert pixels.shape[1:] == (SIZE, SIZE) and pixels.dtype == np.float32
+        assert not pixels.size or (pixels.min() >= 0 and pixels.max() <= 1)
 
 
-def read_archive(data):
-    """Read an archive as the workflow does, its manifest there and back."""
+def read_archive(data, folder):
+    """Read an archive as the workflow does, its manifest there and back; `folder` is for these two files alone."""
     from tvmap import manifest, sources
     from tvmap.errors import StudyError
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.zip"
-        path.write_bytes(data)
-        try:
-            with sources.opened("archive", "NORMAL", str(path), None, SIZE) as candidates:
-                for candidate in candidates[:20]:
-                    try:
-                        candidate.grey(SIZE)
-                    except StudyError as error:
-                        assert error.args[0]
-                rows = manifest.build(candidates, COUNTS, [], 1)
-                manifest.write(Path(folder) / "manifest.csv", rows)
-                assert manifest.read(Path(folder) / "manifest.csv") == rows
-        except StudyError as error:
-            assert error.args[0]
-        assert {file.name for file in Path(folder).iterdir()} <= {"a.zip", "manifest.csv"}
+    path, table = folder / "a.zip", folder / "manifest.csv"
+    path.write_bytes(data)
+    try:
+        with sources.opened("archive", "NORMAL", str(path), None, SIZE) as candidates:
+            try:
+                candidates[-1].grey(SIZE)
+            except StudyError as error:
+                assert error.args[0]
+            rows = manifest.build(candidates, COUNTS, [], 1)
+            manifest.write(table, rows)
+            assert manifest.read(table) == rows
+    except StudyError as error:
+        assert error.args[0]
+    assert {*folder.iterdir()} <= {path, table}
 
 
 TARGETS = {"images": read_image, "archives": read_archive}
@@ -76,9 +74,18 @@ def fuzz(target, arguments):
     with atheris.instrument_imports(include=["PIL", "zipfile", "tvmap"]):
         import zipfile
 
-        from PIL import Image, PngImagePlugin
+        from PIL import (  # noqa: F401
+            BmpImagePlugin,
+            GifImagePlugin,
+            Image,
+            JpegImagePlugin,
+            MpoImagePlugin,
+            PngImagePlugin,
+            PpmImagePlugin,
+            TiffImagePlugin,
+            WebPImagePlugin,
+        )
 
-        Image.init()  # imports the readers of all formats
         import tvmap.images  # noqa: F401
         import tvmap.manifest  # noqa: F401
         import tvmap.sources  # noqa: F401
@@ -88,11 +95,11 @@ def fuzz(target, arguments):
     # Behind a checksum hardly a change would be read.
     PngImagePlugin.ChunkStream.crc = PngImagePlugin.ChunkStream.crc_skip
     zipfile.ZipExtFile._update_crc = lambda self, data: None
-    seen = set()
+    seen, folder = set(), FOLDER / "work" / target
 
     def one(data):
         try:
-            TARGETS[target](data)
+            TARGETS[target](data, folder)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{type(error).__name__}-{Path(frame.filename).stem}-{frame.lineno}"
@@ -120,7 +127,8 @@ def main(seconds):
 
     seeds = {"images": hostile.images(), "archives": hostile.archives()}
     for target, cases in seeds.items():
-        (FOLDER / "corpus" / target).mkdir(parents=True, exist_ok=True)
+        for folder in ("corpus", "work"):
+            (FOLDER / folder / target).mkdir(parents=True, exist_ok=True)
         for content in {content for content, _ in cases.values() if len(content) <= LONGEST}:
             (FOLDER / "corpus" / target / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
     (FOLDER / "findings").mkdir(exist_ok=True)
@@ -141,6 +149,7 @@ def main(seconds):
         log.seek(0)
         report(target, log.read(), elapsed)
         log.close()
+    shutil.rmtree(FOLDER / "work")
     findings = sorted({*(FOLDER / "findings").iterdir()} - before)
     print(f"{len(findings)} findings")
     for path in findings:

@@ -185,14 +185,14 @@ def test_archives_given_and_downloaded(study, server, monkeypatch, capfd, name):
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)
-def test_the_targets_of_make_fuzz_find_nothing_in_a_few_changes(target):
+def test_the_targets_of_make_fuzz_find_nothing_in_a_few_changes(target, tmp_path):
     cases = [content for content, _ in {"images": IMAGES, "archives": ARCHIVES}[target].values()]
     draw = random.Random(0)
     for content in draw.sample([content for content in cases if 0 < len(content) < 8000], 60):
         damaged = bytearray(content)
         for _ in range(3):
             damaged[draw.randrange(len(damaged))] = draw.choice((0, 1, 127, 128, 255))
-        fuzz.TARGETS[target](bytes(damaged))
+        fuzz.TARGETS[target](bytes(damaged), tmp_path)
 
 
 # --- names
