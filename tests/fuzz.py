@@ -150,7 +150,8 @@ def main(seconds):
         report(target, log.read(), elapsed)
         log.close()
     shutil.rmtree(FOLDER / "work")
-    findings = sorted({*(FOLDER / "findings").iterdir()} - before)
+    found = {*(FOLDER / "findings").iterdir()} - before
+    findings = sorted(path for path in found if path.suffix != ".txt")  # beside each exception its traceback
     print(f"{len(findings)} findings")
     for path in findings:
         print(f"  {path.relative_to(ROOT)}")

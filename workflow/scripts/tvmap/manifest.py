@@ -141,11 +141,16 @@ def write(path, rows):
 
 def read(path):
     """Read the rows of a manifest; every value is a string but `bytes`, an int."""
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise StudyError(f"{path}: is no manifest with the columns {','.join(COLUMNS)}; delete it and run again")
-        return [{**row, "bytes": int(row["bytes"])} for row in reader]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError
+            return [{**row, "bytes": int(row["bytes"])} for row in reader]
+    except (ValueError, TypeError, csv.Error):  # no UTF-8, a size that is missing or no number, quotes without end
+        raise StudyError(
+            f"{path}: is no manifest with the columns {','.join(COLUMNS)}; delete it and run again"
+        ) from None
 
 
 def _keyed(seed, name):
