@@ -4,6 +4,7 @@ STUDY ?= quickstart
 ARCHIVE ?=
 ROUNDS ?= 3
 PYTHON ?= python3
+FUZZ_SECONDS ?= 600
 
 SHELL := /bin/sh
 VENV := .venv
@@ -19,7 +20,7 @@ DATA = $(if $(ARCHIVE),$(LOCAL_ARCHIVE))
 TABLES = $(if $(wildcard results/$(NAME)/tables/*.csv),results/$(NAME),results/reference/$(NAME))
 
 .DEFAULT_GOAL := help
-.PHONY: help study paper figures report publish test test-cluster test-conda test-crash lint bench
+.PHONY: help study paper figures report publish test test-cluster test-conda test-crash fuzz lint bench
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -57,6 +58,10 @@ test-conda: $(READY) ## run the small study with --use-conda, from an environmen
 
 test-crash: $(READY) ## kill the small study at random moments of every rule, ROUNDS times, and compare how it ends
 	CRASH_ROUNDS=$(ROUNDS) python -m pytest -m crash
+
+fuzz: $(READY) ## fuzz the readers of images and archives for FUZZ_SECONDS; findings go to fuzz/findings
+	python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-fuzz.txt
+	python tests/fuzz.py --seconds $(FUZZ_SECONDS)
 
 lint: $(READY) ## check style, format, types and workflow
 	ruff check .

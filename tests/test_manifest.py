@@ -8,6 +8,7 @@ from tvmap import manifest
 from tvmap.errors import StudyError
 from tvmap.sources import Candidate
 
+HEADER = b"id,patient,split,source_file,bytes,sha256\n"
 COUNTS = {"train": 4, "val": 2, "test": 3}
 
 
@@ -148,8 +149,11 @@ def test_written_file_is_read_back_and_has_the_same_bytes_twice(tmp_path):
     assert (tmp_path / "a.csv").read_text().splitlines()[0] == "id,patient,split,source_file,bytes,sha256"
 
 
-def test_other_file_is_no_manifest(tmp_path):
-    (tmp_path / "m.csv").write_text("a,b\n1,2\n")
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2\n", HEADER[:-9], HEADER + b"a,a,test,a.png", HEADER + b"a,a,test,a,9x,0", b"\xff"]
+)
+def test_other_file_is_no_manifest(tmp_path, content):
+    (tmp_path / "m.csv").write_bytes(content)
     with pytest.raises(StudyError, match="m.csv"):
         manifest.read(tmp_path / "m.csv")
 

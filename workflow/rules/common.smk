@@ -1,4 +1,5 @@
 # The checked configuration, names and input functions that the rules share.
+import os
 import re
 import sys
 from pathlib import Path
@@ -19,6 +20,13 @@ from tvmap.errors import StudyError
 try:
     tvmap.config.drop_protocols(config)
     tvmap.config.check(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
+    FILES = []
+    if config["data"]["source"] == "folder":
+        FILES = sorted(str(path) for path in Path(config["data"]["folder"]).rglob("*") if os.path.isfile(path))
+    for path in FILES:
+        tvmap.manifest.check_name(path)
+        if "{" in path or "}" in path:
+            raise StudyError(f"{path}: Snakemake takes braces in a name for a wildcard; rename it")
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -122,7 +130,7 @@ def code_version(script):
 def archive_of_images(wildcards):
     """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`."""
     if config["data"]["source"] == "folder":
-        return sorted(str(path) for path in Path(config["data"]["folder"]).rglob("*") if path.is_file())
+        return FILES
     sources = {"mendeley": ARCHIVE, "archive": config["data"]["archive"]}
     return sources.get(config["data"]["source"], [])
 

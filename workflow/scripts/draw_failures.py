@@ -59,7 +59,8 @@ def draw_images(panel, part):
         x, y, ha, va = MARKS[number]
         where = {"xytext": (x, y), "textcoords": "offset points", "ha": ha, "va": va}
         panel.annotate(str(number), (row.noise_std, row.gain), **where, fontsize="x-small")
-        labels.append(f"{number}: {row.id} ({tables.number(row.gain, sign=True)} dB)")
+        name = row.id.replace("$", r"\$")  # between two of them Matplotlib reads a formula
+        labels.append(f"{number}: {name} ({tables.number(row.gain, sign=True)} dB)")
     panel.set_ylabel("map minus oracle λ, PSNR (dB)")
     low, high = panel.get_ylim()
     panel.set_ylim(low - 0.45 * (high - low), high)  # room for the legend

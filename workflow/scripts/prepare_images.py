@@ -21,7 +21,8 @@ def main(source, category, archive_path, folder_path, manifest_path, split, size
     rows = [row for row in manifest.read(manifest_path) if row["split"] == split]
     images, others = [], []
     with sources.opened(source, category, archive_path, folder_path, size) as candidates:
-        by_name = {(candidate.source_file, candidate.id): candidate for candidate in candidates}
+        # Of two members of one name the manifest has the first.
+        by_name = {(candidate.source_file, candidate.id): candidate for candidate in reversed(candidates)}
         for row in rows:
             candidate = by_name.get((row["source_file"], row["id"]))
             data = candidate and candidate.read()

@@ -1,6 +1,7 @@
 """Download of one large file: resumed where it broke off, with its size and checksum checked."""
 
 import hashlib
+import io
 import os
 import sys
 import time
@@ -72,7 +73,8 @@ def _transfer(url, part, n_bytes, pause):
     while True:
         offset = part.stat().st_size if part.exists() else 0
         try:
-            with open(part, "ab") as file:
+            with _Limited(io.FileIO(part, "ab")) as file:
+                file.limit = n_bytes
                 _request(url, file, offset, n_bytes)
             return
         except requests.RequestException as error:
@@ -102,6 +104,8 @@ def _request(url, file, offset, n_bytes):
 
     def check(response, **_):
         responses.append(response)
+        if not response.headers.get("Content-Length", "0").isdecimal():
+            raise requests.ConnectionError("the server sends a length that is no number")
         if response.status_code == 206:
             first, total = response.headers.get("Content-Range", "").removeprefix("bytes ").split("-")[0], None
             if first != str(offset):
@@ -113,7 +117,7 @@ def _request(url, file, offset, n_bytes):
             total = response.headers.get("Content-Length", "")
         else:
             return
-        if n_bytes is not None and total.isdigit() and int(total) != n_bytes:
+        if n_bytes is not None and total.isdecimal() and int(total) != n_bytes:
             raise StudyError(
                 f"config data.mendeley.bytes: {url} has {total} bytes instead of {n_bytes}; correct the url or, "
                 "if this is the file you want, the size"
@@ -132,6 +136,20 @@ def _request(url, file, offset, n_bytes):
     finally:
         for response in responses:  # pooch leaves the connection of a failed transfer open
             response.close()
+
+
+class _Limited(io.BufferedWriter):
+    """A file that grows by one chunk beyond its limit and no further, whatever a server sends."""
+
+    limit = None
+
+    def write(self, data):
+        if self.limit is not None and self.tell() > self.limit:
+            raise StudyError(
+                f"config data.mendeley.bytes: {self.name} grows beyond {self.limit} bytes; correct the url or, if this "
+                "is the file you want, the size"
+            )
+        return super().write(data)
 
 
 class _Tenths:

@@ -1,6 +1,7 @@
 """Grey square images from image files: centre crop, resize, 8-bit grey, scaled to [0, 1]."""
 
 import io
+import logging
 import warnings
 
 import numpy as np
@@ -8,9 +9,11 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import StudyError
 
-# Only formats that Pillow decodes itself: no file may start another program (as EPS does).
 SMALLEST_VIEW = 0.5  # side of a view over the short side of the picture
+# Only formats that Pillow decodes itself: no file may start another program (as EPS does).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
+
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it complains without the name of the file
 
 
 def read_grey(source, name, size):
@@ -88,22 +91,26 @@ def _open(source, name):
     """Decode the whole file; the result has mode L or RGB."""
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow finds odd but reads
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
             picture.load()
+            return _plain(picture, name)
+    except StudyError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise StudyError(
             f"{name}: declares more than {Image.MAX_IMAGE_PIXELS:,} pixels; leave it out or save a smaller copy"
         ) from None
-    except UnidentifiedImageError:  # its own text shows an address in memory
-        raise StudyError(
-            f"{name}: cannot be read as an image, it is of another kind; replace it or leave it out"
-        ) from None
     except Exception as error:  # damaged files raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
+        # The text of an UnidentifiedImageError shows an address in memory.
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({_one_line(error)})"
         raise StudyError(
-            f"{name}: cannot be read as an image, it is damaged or of another kind ({_one_line(error)}); "
-            "replace it or leave it out"
+            f"{name}: cannot be read as an image, it is damaged or of another kind{reason}; replace it or leave it out"
         ) from None
+
+
+def _plain(picture, name):
     if picture.mode.startswith("I"):
         return _from_16_bit(picture, name)
     if picture.mode == "F":
@@ -114,10 +121,11 @@ def _open(source, name):
 
 def _from_16_bit(picture, name):
     """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip at 255."""
-    values = np.asarray(picture).astype(np.int64)
+    values = np.asarray(picture)
     if values.min() < 0 or values.max() > 65535:
         raise StudyError(f"{name}: has pixels outside 0 to 65535; save it with 8 or 16 bits")
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    scaled = np.divide(values, 257, dtype=np.float32)
+    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
 
 
 def _unit(picture):

@@ -15,6 +15,14 @@ OUT_OF_MEMORY = (
 )
 
 
+class OneLine(logging.Formatter):
+    """A name of a file can hold any character, but none may end the line of a message or steer the terminal."""
+
+    def formatMessage(self, record):  # noqa: D102, N802 (the name logging calls)
+        text = super().formatMessage(record)
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 @contextlib.contextmanager
 def logged_to(path):
     """Send the log of the block to the file `path` and to stderr.
@@ -22,9 +30,9 @@ def logged_to(path):
     A `StudyError`, and a GPU out of memory, end the process with one line and exit status 1; any other exception
     leaves its traceback in the file.
     """
-    handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
+    handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:

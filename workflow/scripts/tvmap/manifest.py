@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import re
+import unicodedata
 
 from .errors import StudyError
 from .files import write_atomically
@@ -27,6 +28,16 @@ def patient_of(stem):
     return (match[1] or match[2]) if match else stem
 
 
+def check_name(name):
+    """Refuse the name of a file that no table and no line of a log can hold.
+
+    Raises:
+        StudyError: it is not UTF-8, or has a control character or a line separator.
+    """
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
+        raise StudyError(f"{name!r}: has characters in its name that are not UTF-8 or not to be printed; rename it")
+
+
 def build(candidates, counts, val_ids, seed, fold=None):
     """Choose the images of a study; the result does not depend on the order of the candidates.
 
@@ -41,8 +52,10 @@ def build(candidates, counts, val_ids, seed, fold=None):
         Rows (dicts with the keys COLUMNS) sorted by split in the order train, val, test, then by id.
 
     Raises:
-        StudyError: a split is left without any image.
+        StudyError: a split is left without any image, or a name is refused (see `check_name`).
     """
+    for candidate in candidates:
+        check_name(candidate.source_file)
     if any(candidate.split is None for candidate in candidates):
         split = _seeded_split(candidates, counts, seed)
         pool = [(split[candidate.patient], candidate) for candidate in candidates]
@@ -131,11 +144,16 @@ def write(path, rows):
 
 def read(path):
     """Read the rows of a manifest; every value is a string but `bytes`, an int."""
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise StudyError(f"{path}: is no manifest with the columns {','.join(COLUMNS)}; delete it and run again")
-        return [{**row, "bytes": int(row["bytes"])} for row in reader]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError
+            return [{**row, "bytes": int(row["bytes"])} for row in reader]
+    except (ValueError, TypeError, csv.Error):  # no UTF-8, a size that is missing or no number, quotes without end
+        raise StudyError(
+            f"{path}: is no manifest with the columns {','.join(COLUMNS)}; delete it and run again"
+        ) from None
 
 
 def _keyed(seed, name):

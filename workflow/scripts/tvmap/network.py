@@ -208,9 +208,12 @@ def load_network(path):
         with safetensors.safe_open(path, "pt") as file:
             settings = json.loads(file.metadata()["settings"])
         network = build(**settings)
-        network.load_weights(load_file(path))
-    except (safetensors.SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        weights = load_file(path)
+        network.load_weights(weights)
+        if not all(tensor.isfinite().all() for tensor in weights.values()):
+            raise ValueError("they are not all finite")
+    except Exception as error:  # damaged files raise SafetensorError, RuntimeError, TypeError, KeyError, OSError, ...
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StudyError(
             f"{path}: not the weights of this network ({reason}); train again or give another file"
         ) from error

@@ -1,8 +1,9 @@
 """Where images come from: an archive of chest X-rays, a folder, or the photographs inside scikit-image."""
 
 import contextlib
+import io
+import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,10 @@ from .logs import log
 from .manifest import SPLITS, patient_of
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
-MEMBER_BYTES = 64 * 2**20  # the largest X-ray of the archive has 3 MiB; more in one member is a damaged or hostile file
+
+# More is a damaged or hostile file: the largest X-ray of the archive has 3 MiB, all of them 1.2 GiB, their directory
+# 2 MiB; the largest 16-bit image that is read has 171 MiB.
+MEMBER_BYTES, MEMBERS_BYTES, DIRECTORY_BYTES, FILE_BYTES = 64 * 2**20, 64 * 2**30, 32 * 2**20, 256 * 2**20
 
 # Photographs inside scikit-image's wheel, by split: (file, scene). Scenes take the part of patients, so the stereo
 # pair stays together. Terms as scikit-image's documentation of each image states them. Left out: drawings, scans of
@@ -88,27 +92,48 @@ def opened(source, category, archive_path, folder_path, size):
     elif source in ("mendeley", "archive"):
         if not archive_path or not Path(archive_path).is_file():
             raise StudyError(f"config data.archive: there is no file {archive_path!r}; give the path of the zip")
-        try:
-            archive = zipfile.ZipFile(archive_path)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise StudyError(f"{archive_path}: is no readable zip archive ({error}); fetch it again") from None
-        with archive:
+        with contextlib.ExitStack() as opened_files:
+            try:
+                file = opened_files.enter_context(_Archive(archive_path))
+                archive = opened_files.enter_context(zipfile.ZipFile(file))
+            except Exception as error:  # damaged archives raise BadZipFile, ValueError, NotImplementedError, ...
+                raise StudyError(f"{archive_path}: is no readable zip archive ({error}); fetch it again") from None
+            file.most = MEMBER_BYTES + 1
             yield _members(archive, category)
     else:
         raise StudyError(f"config data.source: {source!r} is none of mendeley, archive, folder, sample")
 
 
+class _Archive(io.FileIO):
+    """A zip whose directory of members, which takes 8 times its size once it is read, cannot fill the memory."""
+
+    most = DIRECTORY_BYTES
+
+    def read(self, size=-1):
+        if size > self.most:
+            raise ValueError(f"{size} bytes in one piece are more than the {self.most} that they may have")
+        return super().read(size)
+
+
 def _members(archive, category):
     """Images at .../<split>/<category>/<name> in the zip, however deep; nothing is ever extracted to the disk."""
-    candidates = []
+    candidates, total = [], 0
     for member in archive.infolist():
         path = PurePosixPath(member.filename)
+        if member.filename.endswith("/"):
+            continue
         if _is_image(path) and len(path.parts) >= 3 and path.parts[-2] == category and path.parts[-3] in SPLITS:
             candidates.append(
                 Candidate(
                     path.stem, patient_of(path.stem), path.parts[-3], member.filename, _member_reader(archive, member)
                 )
             )
+            total += member.file_size
+    if total > MEMBERS_BYTES:  # members may share their bytes, so that a small archive unpacks to any size
+        raise StudyError(
+            f"{archive.filename}: unpacks to {total} bytes, more than the {MEMBERS_BYTES} that all its images together "
+            "may have; check where the archive comes from"
+        )
     if not candidates:
         raise StudyError(
             f"{archive.filename}: has no images in train/{category}, val/{category} or test/{category}; "
@@ -124,10 +149,14 @@ def _member_reader(archive, member):
                 f"{archive.filename}: {member.filename} unpacks to {member.file_size} bytes, more than the "
                 f"{MEMBER_BYTES} a photograph may have; check where the archive comes from"
             )
+        if member.compress_type in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):  # zipfile unpacks these without a bound
+            raise StudyError(
+                f"{archive.filename}: {member.filename} cannot be unpacked (bzip2 or LZMA); pack the archive by deflate"
+            )
         try:
             with archive.open(member) as file:
                 return file.read(MEMBER_BYTES + 1)  # bounded even if the header lies about the size; checks the CRC
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        except Exception as error:  # BadZipFile, zlib.error, EOFError, RuntimeError, struct.error, ValueError, ...
             raise StudyError(
                 f"{archive.filename}: {member.filename} cannot be unpacked ({error}); fetch the archive again"
             ) from None
@@ -143,7 +172,7 @@ def _folder(folder_path):
     candidates = []
     for path in sorted(root.rglob("*")):
         inside = PurePosixPath(path.relative_to(root).as_posix())
-        if _is_image(inside) and path.is_file():
+        if _is_image(inside) and os.path.isfile(path):  # Path.is_file raises for a link to a name that is too long
             split = next((part for part in inside.parts[:-1] if part in SPLITS), None)
             candidates.append(Candidate(path.stem, patient_of(path.stem), split, str(inside), _file_reader(path)))
     if not candidates:
@@ -158,9 +187,13 @@ def _folder(folder_path):
 def _file_reader(path):
     def read():
         try:
-            return path.read_bytes()
+            with open(path, "rb") as file:
+                data = file.read(FILE_BYTES + 1)
         except OSError as error:
             raise StudyError(f"{path}: cannot be read ({error.strerror}); mend it or leave it out") from None
+        if len(data) > FILE_BYTES:
+            raise StudyError(f"{path}: has more than {FILE_BYTES} bytes; leave it out or save a smaller copy")
+        return data
 
     return read
 

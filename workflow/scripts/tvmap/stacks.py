@@ -1,7 +1,6 @@
 """Stacks of arrays in one .npz file: images, weights, anything that goes by image id."""
 
 import io
-import zipfile
 
 import numpy as np
 
@@ -49,6 +48,9 @@ def load(path):
     """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+            arrays = {name: archive[name] for name in archive.files}
+            if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+                raise ValueError("it holds something else than arrays")
+            return arrays
+    except Exception as error:  # damaged files raise BadZipFile, ValueError, zlib.error, struct.error, ...
         raise StudyError(f"{path}: not a readable array file ({error}); delete it and run again") from error

@@ -87,7 +87,7 @@ def checks_head():
 
 def write_markdown(csv_path, title, head, rows, note=""):
     """Write a table beside its CSV file as Markdown, with its title above and its note below."""
-    lines = [head, ["---"] * len(head), *rows]
+    lines = [[cell.replace("|", r"\|") for cell in line] for line in (head, ["---"] * len(head), *rows)]
     text = "\n".join([f"**{title}**", "", *("| " + " | ".join(line) + " |" for line in lines), "", note, ""])
     write_atomically(Path(csv_path).with_suffix(".md"), text.rstrip() + "\n")
 

@@ -1,0 +1,183 @@
+"""Coverage-guided fuzzing of the readers of images and archives: make fuzz. Needs envs/requirements-fuzz.txt.
+
+An exception that is no StudyError, a wrong result, more than SECONDS or MIB is a finding, kept in fuzz/findings; the
+exit status is then 1. Inputs that reach new code are kept in fuzz/corpus, from where the next run goes on.
+"""
+
+import argparse
+import hashlib
+import logging
+import re
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "fuzz"
+SECONDS, MIB, LONGEST = 10, 1024, 2**14
+COUNTS, SIZE = {"train": 3, "val": 3, "test": 3}, 8
+
+
+def read_image(data, folder):
+    """Read an image in all ways; what is wrong is an exception other than StudyError."""
+    import numpy as np
+
+    from tvmap import images
+    from tvmap.errors import StudyError
+
+    readers = (
+        lambda: images.read_views(data, "x", SIZE, 2, np.random.default_rng(0)),
+        lambda: images.read_grey(data, "x", SIZE)[None],
+        lambda: images.read_tiles(data, "x", SIZE),
+    )
+    for read in readers:
+        try:
+            pixels = read()
+        except StudyError as error:
+            assert str(error).startswith("x: ") and "\n" not in str(error), error
+            return  # the others decode it in the same way
+        assert pixels.shape[1:] == (SIZE, SIZE) and pixels.dtype == np.float32
+        assert not pixels.size or (pixels.min() >= 0 and pixels.max() <= 1)
+
+
+def read_archive(data, folder):
+    """Read an archive as the workflow does, its manifest there and back; `folder` is for these two files alone."""
+    from tvmap import manifest, sources
+    from tvmap.errors import StudyError
+
+    path, table = folder / "a.zip", folder / "manifest.csv"
+    path.write_bytes(data)
+    try:
+        with sources.opened("archive", "NORMAL", str(path), None, SIZE) as candidates:
+            try:
+                candidates[-1].grey(SIZE)
+            except StudyError as error:
+                assert error.args[0]
+            rows = manifest.build(candidates, COUNTS, [], 1)
+            manifest.write(table, rows)
+            assert manifest.read(table) == rows
+    except StudyError as error:
+        assert error.args[0]
+    assert {*folder.iterdir()} <= {path, table}
+
+
+TARGETS = {"images": read_image, "archives": read_archive}
+
+
+def fuzz(target, arguments):
+    """Never returns: libFuzzer ends the process."""
+    import atheris
+
+    with atheris.instrument_imports(include=["PIL", "zipfile", "tvmap"]):
+        import zipfile
+
+        from PIL import (  # noqa: F401
+            BmpImagePlugin,
+            GifImagePlugin,
+            Image,
+            JpegImagePlugin,
+            MpoImagePlugin,
+            PngImagePlugin,
+            PpmImagePlugin,
+            TiffImagePlugin,
+            WebPImagePlugin,
+        )
+
+        import tvmap.images  # noqa: F401
+        import tvmap.manifest  # noqa: F401
+        import tvmap.sources  # noqa: F401
+
+    logging.disable(logging.CRITICAL)
+    Image.MAX_IMAGE_PIXELS = 10**6  # many small images instead of a few large ones; test_hostile.py reads the largest
+    # Behind a checksum hardly a change would be read.
+    PngImagePlugin.ChunkStream.crc = PngImagePlugin.ChunkStream.crc_skip
+    zipfile.ZipExtFile._update_crc = lambda self, data: None
+    seen, folder = set(), FOLDER / "work" / target
+
+    def one(data):
+        try:
+            TARGETS[target](data, folder)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{type(error).__name__}-{Path(frame.filename).stem}-{frame.lineno}"
+            if place not in seen:
+                seen.add(place)
+                path = FOLDER / "findings" / f"{target}-{place}-{hashlib.sha256(data).hexdigest()[:8]}"
+                path.write_bytes(data)
+                path.with_name(path.name + ".txt").write_text("".join(traceback.format_exception(error)))
+
+    atheris.Setup([sys.argv[0], *arguments], one)
+    atheris.Fuzz()
+
+
+def start(target, seconds, log):
+    corpus = FOLDER / "corpus" / target
+    options = [f"-max_total_time={seconds}", f"-timeout={SECONDS}", f"-rss_limit_mb={MIB}", f"-max_len={LONGEST}"]
+    options += [f"-artifact_prefix={FOLDER}/findings/{target}-", "-print_final_stats=1", "-close_fd_mask=3"]
+    command = [sys.executable, __file__, "--target", target, "--", *options, str(corpus)]
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+
+
+def main(seconds):
+    """Fuzz all targets, each in a process that is started again where it dies; return the number of findings."""
+    import hostile
+
+    seeds = {"images": hostile.images(), "archives": hostile.archives()}
+    for target, cases in seeds.items():
+        for folder in ("corpus", "work"):
+            (FOLDER / folder / target).mkdir(parents=True, exist_ok=True)
+        for content in {content for content, _ in cases.values() if len(content) <= LONGEST}:
+            (FOLDER / "corpus" / target / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
+    (FOLDER / "findings").mkdir(exist_ok=True)
+    before = {*(FOLDER / "findings").iterdir()}
+    began = time.monotonic()
+    logs = {target: open(FOLDER / f"{target}.log", "w+", encoding="utf-8", errors="replace") for target in TARGETS}
+    running = {target: start(target, seconds, log) for target, log in logs.items()}
+    while running:
+        time.sleep(1)
+        for target, process in list(running.items()):
+            left = round(began + seconds - time.monotonic())
+            if process.poll() is not None:
+                del running[target]
+                if left > 2:  # a finding that ended the process
+                    running[target] = start(target, left, logs[target])
+    elapsed = time.monotonic() - began
+    for target, log in logs.items():
+        log.seek(0)
+        report(target, log.read(), elapsed)
+        log.close()
+    shutil.rmtree(FOLDER / "work")
+    found = {*(FOLDER / "findings").iterdir()} - before
+    findings = sorted(path for path in found if path.suffix != ".txt")  # beside each exception its traceback
+    print(f"{len(findings)} findings")
+    for path in findings:
+        print(f"  {path.relative_to(ROOT)}")
+    return len(findings)
+
+
+def report(target, text, elapsed):
+    """Print what libFuzzer's log says about a target."""
+    runs = sum(map(int, re.findall(r"stat::number_of_executed_units: (\d+)", text)))
+    covered = [tuple(map(int, pair)) for pair in re.findall(r"cov: (\d+) ft: (\d+)", text)]
+    inited = re.search(r"INITED cov: (\d+) ft: (\d+)", text)
+    first = (inited[1], inited[2]) if inited else ("?", "?")
+    last = max(covered, default=("?", "?"))
+    print(
+        f"{target}: {runs} executions in {elapsed:.0f} s; edges covered {first[0]} -> {last[0]}, "
+        f"features {first[1]} -> {last[1]}"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--target", choices=TARGETS, help="one of them in this process, with options of libFuzzer")
+    parser.add_argument("options", nargs="*")
+    given = parser.parse_args()
+    if given.target:
+        fuzz(given.target, given.options)
+    else:
+        sys.exit(1 if main(given.seconds) else 0)

@@ -1,0 +1,510 @@
+"""Hostile input: it is read, or ends in one line that names the file; nothing else is written, run or filled."""
+
+import contextlib
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+
+import fuzz
+import hostile
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import skimage
+import torch
+from smoke import ROOT, fresh, snakemake
+from test_download import Handler
+
+import draw_failures
+import prepare_images
+import retrieve_archive
+import select_images
+from tvmap import download, files, images, logs, manifest, network, sources, stacks, tables, training
+from tvmap.errors import StudyError
+
+SIZE, COUNTS = 8, {"train": 9, "val": 9, "test": 99}
+IMAGES, ARCHIVES = hostile.images(), hostile.archives()
+LINE = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2} (INFO|WARNING|ERROR) .*")
+PEAK = 1024  # MiB of a process, whatever it is given
+
+each_image = pytest.mark.parametrize("name", IMAGES)
+each_archive = pytest.mark.parametrize("name", ARCHIVES)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with images and a file beside the one that a study is run in."""
+    place = tmp_path_factory.mktemp("hostile")
+    for folder in ("study/results", "study/resources", "photographs/data", "home"):
+        (place / folder).mkdir(parents=True)
+    (place / "home/.profile").write_text("canary")
+    for one in hostile.sound():
+        path = place / "images" / one["local"]["name"].decode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(one["packed"])
+    for split in manifest.SPLITS:
+        photograph = hostile.encoded(hostile.noise(seed=100 + len(split)), "PNG")
+        (place / f"photographs/data/{split}.png").write_bytes(photograph)
+    return place
+
+
+@pytest.fixture
+def study(place, monkeypatch):
+    """The folder of a study; whatever is written outside its results and resources fails the test."""
+    monkeypatch.chdir(place / "study")
+    monkeypatch.setattr(files.os, "fsync", lambda file: None)  # a thousand of them would take a minute
+    before = written(place)
+    yield place / "study"
+    assert written(place) == before
+
+
+def written(place):
+    """{file: its bytes and time} of all but results and resources."""
+    allowed = place / "study/results", place / "study/resources"
+    paths = [path for path in place.rglob("*") if path.is_file() and not {*allowed} & {*path.parents}]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+def refusal(capfd, source, path, views=3):
+    """Read all images of a source as the workflow does; the one line that refuses them, or None."""
+    paths = {"archive": path, "mendeley": path, "folder": None}.get(source), path if source == "folder" else None
+    where = source, "NORMAL", *(str(path) if path else None for path in paths)
+    for log in ("select", *manifest.SPLITS):
+        try:
+            with logs.logged_to(f"results/{log}.log"):
+                if log == "select":
+                    select_images.main(*where, COUNTS, [], SIZE, 1, "results/manifest.csv")
+                else:
+                    several = 1 if source == "sample" else views
+                    stack = f"results/{log}.npz"
+                    prepare_images.main(*where, "results/manifest.csv", log, SIZE, stack, several)
+        except SystemExit as stopped:
+            assert stopped.code == 1
+            with open(f"results/{log}.log", encoding="utf-8") as file:
+                lines = file.read().split("\n")[:-1]
+            assert all(LINE.fullmatch(line) for line in lines), lines
+            errors = [line for line in lines if " ERROR " in line[:20]]
+            assert len(errors) == 1, lines
+            assert not re.search("Traceback|Warning:", capfd.readouterr().err)
+            return errors[0]
+    images = stacks.load("results/test.npz")["images"]
+    assert len(images) and images.dtype == np.float32 and images.min() >= 0 and images.max() <= 1
+    assert not re.search("Traceback|Warning:| ERROR ", capfd.readouterr().err)
+    return None
+
+
+def check(refused, expectation, *names):
+    """The line, or that there is none, is what was expected, and it names the file."""
+    if expectation == hostile.READ:
+        assert refused is None
+    elif expectation != hostile.EITHER:
+        assert refused and expectation in refused
+    assert refused is None or any(name in refused for name in names), refused
+
+
+def test_there_are_many_cases():
+    assert len(IMAGES) >= 200 and len(ARCHIVES) >= 100
+    assert len({content for content, _ in IMAGES.values()}) >= 200
+    for part in (IMAGES, ARCHIVES):
+        expected = [expectation for _, expectation in part.values()]
+        assert expected.count(hostile.EITHER) < len(expected) / 4
+        assert expected.count(hostile.READ) > len(expected) / 10
+
+
+@each_image
+def test_images_of_a_folder_an_archive_and_the_sample(study, monkeypatch, capfd, name):
+    content, expectation = IMAGES[name]
+    path = study.parent / "images/x/test/NORMAL" / name
+    path.write_bytes(content)
+    try:
+        refused = refusal(capfd, "folder", study.parent / "images")
+    finally:
+        path.unlink()
+    check(refused, expectation, name)
+
+    archive = study / "resources/archive.zip"
+    archive.write_bytes(hostile.zipped([*hostile.sound(), hostile.entry(f"x/test/NORMAL/{name}", content)]))
+    again = refusal(capfd, "archive", archive)
+    assert (again and again[9:]) == (refused and refused[9:].replace(" test/", " x/test/"))
+
+    photograph = study.parent / "photographs/data" / name
+    photograph.write_bytes(content)
+    monkeypatch.setattr(skimage, "__file__", str(study.parent / "photographs/__init__.py"))
+    names = {"train": "train.png", "val": "val.png", "test": name}
+    monkeypatch.setattr(sources, "PHOTOGRAPHS", {split: [(file, split)] for split, file in names.items()})
+    try:
+        refused = refusal(capfd, "sample", None)
+    finally:
+        photograph.unlink()
+    if refused and "data.images.test: the source has no image" in refused:  # a photograph smaller than a tile
+        assert expectation in (hostile.FLAT, hostile.EITHER)
+    else:
+        check(refused, expectation, name)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server of one file, of any content."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.ranges, server.announce, server.failures, server.requests = True, True, [], []
+    server.handle_error = lambda *_: None  # a client that hangs up
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@each_archive
+def test_archives_given_and_downloaded(study, server, monkeypatch, capfd, name):
+    content, expectation = ARCHIVES[name]
+    archive = study / "resources/archive.zip"
+    shutil.rmtree(archive.parent)
+    archive.parent.mkdir()
+    archive.write_bytes(content)
+    refused = refusal(capfd, "archive", archive)
+    check(refused, expectation, "archive.zip", "/NORMAL/", "data.images.test")
+    if content:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        server.data = content
+        url = f"http://127.0.0.1:{server.server_port}/"
+        retrieve_archive.main(url, "resources/archive.zip", len(content), hashlib.sha256(content).hexdigest())
+        again = refusal(capfd, "mendeley", archive)
+        assert (again and again[9:]) == (refused and refused[9:])
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_the_targets_of_make_fuzz_find_nothing_in_a_few_changes(target, tmp_path):
+    cases = [content for content, _ in {"images": IMAGES, "archives": ARCHIVES}[target].values()]
+    draw = random.Random(0)
+    for content in draw.sample([content for content in cases if 0 < len(content) < 8000], 60):
+        damaged = bytearray(content)
+        for _ in range(3):
+            damaged[draw.randrange(len(damaged))] = draw.choice((0, 1, 127, 128, 255))
+        fuzz.TARGETS[target](bytes(damaged), tmp_path)
+
+
+# --- names
+
+
+def rows_of(source, path):
+    """{file: row} of the manifest that a source gives."""
+    paths = (None, path) if source == "folder" else (path, None)
+    select_images.main(source, "NORMAL", *paths, COUNTS, [], SIZE, 1, "results/manifest.csv")
+    return {row["source_file"]: row for row in manifest.read("results/manifest.csv")}
+
+
+@pytest.mark.parametrize(
+    "name", ["a,b", 'a"b', "a'b", "=1+2", "@SUM(A1)", "-1", "001", "NA", "a;b\\c", "画像-Λ\u00a0ü", "$x$_|y|<b>"]
+)
+def test_odd_names_are_kept_letter_by_letter(study, name):
+    folder = study / "resources/odd"
+    shutil.copytree(study.parent / "images", folder)
+    (folder / f"x/test/NORMAL/{name}.png").write_bytes(hostile.whole()["PNG"])
+    try:
+        row = rows_of("folder", str(folder))[f"x/test/NORMAL/{name}.png"]
+        assert row["id"] == row["patient"] == name
+        prepare_images.main("folder", None, None, str(folder), "results/manifest.csv", "test", SIZE, "results/test.npz")
+        assert name in stacks.load("results/test.npz")["ids"]
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_of_two_members_of_one_name_the_first_is_taken(study):
+    first, second = hostile.whole()["PNG"], hostile.encoded(hostile.noise(seed=9), "PNG")
+    archive = study / "resources/archive.zip"
+    archive.write_bytes(hostile.zipped([*hostile.sound(), hostile.entry(data=first), hostile.entry(data=second)]))
+    assert rows_of("archive", str(archive))["x/test/NORMAL/h.png"]["sha256"] == hashlib.sha256(first).hexdigest()
+    where = "archive", "NORMAL", str(archive), None
+    prepare_images.main(*where, "results/manifest.csv", "test", SIZE, "results/test.npz")
+    stack = stacks.load("results/test.npz")
+    np.testing.assert_array_equal(stack["images"][list(stack["ids"]).index("h")], images.read_grey(first, "h", SIZE))
+
+
+def test_what_is_no_file_in_a_folder_is_passed_over_and_no_name_runs_anything(study):
+    """Links in a circle, to nowhere and to a folder, pipes, sockets, devices, folders: none may be waited for."""
+    folder = study / "resources/odd"
+    shutil.copytree(study.parent / "images", folder)
+    inside = folder / "x/test/NORMAL"
+    (inside / "folder.png").mkdir()
+    os.mkfifo(inside / "pipe.png")
+    for name, target in {
+        "circle.png": "circle.png",
+        "nowhere.png": "nowhere",
+        "long.png": "x" * 300,
+        "zero.png": "/dev/zero",
+        "terminal.png": "/dev/stdin",
+        "up": "../..",
+        "root": "/",
+    }.items():
+        (inside / name).symlink_to(target)
+    listener = socket.socket(socket.AF_UNIX)
+    with contextlib.chdir(inside), listener:
+        listener.bind("socket.png")
+    (inside / "link.png").symlink_to(study.parent / "photographs/data/test.png")
+    (inside / "$(touch canary).png").write_bytes(hostile.whole()["PNG"])
+    try:
+        found = rows_of("folder", str(folder))
+    finally:
+        shutil.rmtree(folder)
+    assert {name for name in found if "/test/" in name} == {
+        f"x/test/NORMAL/{name}.png" for name in ("test0", "test1", "link", "$(touch canary)")
+    }
+
+
+def test_files_that_cannot_be_read_or_never_end_are_named(study, capfd, monkeypatch):
+    monkeypatch.setattr(sources, "FILE_BYTES", 2**20)
+    path = study.parent / "images/x/test/NORMAL/h.png"
+    for target, expectation in (("/proc/self/mem", "cannot be read"), (None, "has more than 1048576 bytes")):
+        if target:
+            path.symlink_to(target)
+        else:
+            path.touch()
+            os.truncate(path, 2**36)  # 64 GiB of nothing on the disk
+        try:
+            check(refusal(capfd, "folder", study.parent / "images"), expectation, "NORMAL/h.png")
+        finally:
+            path.unlink()
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.png", b"a\nb.png", b"a\x1b[2J.png", b"\xc2\x85.png"])
+def test_names_that_no_line_can_hold_are_refused_on_one(study, capfd, name):
+    path = study.parent / "images/x/test/NORMAL" / os.fsdecode(name)
+    path.write_bytes(hostile.whole()["PNG"])
+    try:
+        check(refusal(capfd, "folder", study.parent / "images"), "rename it", "x/test/NORMAL/")
+    finally:
+        path.unlink()
+
+
+def test_names_in_the_log_cannot_end_its_line_or_steer_the_terminal(tmp_path, capfd):
+    with logs.logged_to(tmp_path / "log") as log:
+        log.warning("left out: %s", "a\n12:00:00 ERROR b\x1b[2J\udcff Λ")
+    first = (tmp_path / "log").read_text(encoding="utf-8").splitlines()[0]
+    assert first.endswith(r"WARNING left out: a\n12:00:00 ERROR b\x1b[2J\udcff Λ")
+    assert capfd.readouterr().err.splitlines()[0] == first
+
+
+def test_names_are_no_formulas_in_figures_and_no_columns_in_tables(tmp_path):
+    figure, panel = plt.subplots()
+    part = pd.DataFrame({"id": [r"$\frac$", "$a", "b$$"], "gain": [1.0, 2.0, 3.0], "noise_std": [0.1, 0.2, 0.3]})
+    draw_failures.draw_images(panel, part)
+    figure.canvas.draw()
+    plt.close(figure)
+    tables.write_markdown(tmp_path / "a.csv", "Title", ["Image", "n"], [["a|b", "1"]])
+    assert r"| a\|b | 1 |" in (tmp_path / "a.md").read_text()
+
+
+# --- the whole program
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    return fresh(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "expectation"),
+    [
+        ("folder", b"h\xff.png", r"h\udcff.png': has characters in its name"),
+        ("folder", b"{h}.png", "{h}.png: Snakemake takes braces in a name for a wildcard; rename it"),
+        ("folder", b"h.png", "test/NORMAL/h.png: cannot be read as an image"),
+        ("archive", "name of a new line", r"h\n12:00:00 ERROR all is lost.png': has characters in its name"),
+    ],
+)
+def test_the_workflow_ends_with_one_line_and_writes_nowhere_else(repository, source, name, expectation):
+    for path in ("hostile", "results", "hostile.zip"):
+        shutil.rmtree(repository / path, ignore_errors=True)
+    if source == "folder":
+        for one in hostile.sound():
+            path = repository / "hostile" / one["local"]["name"].decode()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(one["packed"])
+        (path.parent / os.fsdecode(name)).write_bytes(hostile.png(end=False))
+    else:
+        (repository / "hostile.zip").write_bytes(ARCHIVES[name][0])
+    change = {"study": "h", "data": {"source": source, "folder": "hostile", "archive": "hostile.zip"}}
+    (repository / "change.yaml").touch()
+    before = {path for path in repository.parent.rglob("*") if not {".snakemake", "__pycache__"} & {*path.parts}}
+    run = snakemake(repository, "results/h/clean/test.npz", change=change)
+    after = {path for path in repository.parent.rglob("*") if not {".snakemake", "__pycache__"} & {*path.parts}}
+    assert {path.relative_to(repository).parts[0] for path in after - before} <= {"results"}
+    assert run.returncode == 1 and "Traceback" not in run.stdout, run.stdout
+    assert len([line for line in run.stdout.splitlines() if expectation in line]) == 1, run.stdout
+
+
+# --- memory
+
+
+def measured(code):
+    """Run Python code in a process of its own; its output and its peak of memory in MiB."""
+    end = "import resource, sys\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT / "workflow/scripts")])}
+    command = [sys.executable, "-c", f"{code}\n{end}"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert run.returncode == 0, run.stderr
+    *output, peak = run.stdout.splitlines()
+    return output, int(peak) / 2**10
+
+
+LARGEST = """
+import zlib, hostile
+from tvmap import images
+side, n = 9459, {n}
+pack = zlib.compressobj(1)
+row = b"\\0" + bytes(range(256)) * (n * side // 256) + bytes(n * side % 256)
+content = b"".join(pack.compress(row * 50) for _ in range(0, side, 50)) + pack.flush()
+images.read_grey(hostile.png(header=(side, side, {header}), data=content), "x", 8)
+"""
+
+
+@pytest.mark.parametrize(("n", "header"), [(4, "8, 6, 0, 0, 0"), (2, "16, 0, 0, 0, 0")], ids=["RGBA", "16 bit"])
+def test_the_largest_image_that_is_read_stays_below_the_bound(n, header):
+    assert measured(LARGEST.format(n=n, header=header))[1] < PEAK
+
+
+BOMBS = """
+import bz2, os, struct, zlib
+import hostile
+from tvmap import images, sources
+from tvmap.errors import StudyError
+
+def refused(call, *arguments):
+    try:
+        call(*arguments)
+        print("is read")
+    except StudyError as error:
+        print(error)
+
+def read(path):
+    with sources.opened("archive", "NORMAL", path, None, 8) as candidates:
+        [candidate.read() for candidate in candidates]
+
+for name, (content, _) in hostile.images().items():
+    if "bomb" in name or "billion" in name or "60000" in name or "gib" in name or "huge" in name or "many" in name:
+        try:
+            images.read_grey(content, name, 8)
+        except StudyError:
+            pass
+os.chdir({folder!r})
+entry = hostile.entry(method=12, packed=bz2.compress(bytes(2**24)), size=1000)
+open("bzip2.zip", "wb").write(hostile.zipped([entry]))
+refused(read, "bzip2.zip")
+pack = zlib.compressobj(9, zlib.DEFLATED, -15)
+packed = (pack.compress(bytes(2**20)) + pack.flush(zlib.Z_FULL_FLUSH)) * 2048 + pack.flush()
+open("deflate.zip", "wb").write(hostile.zipped([hostile.entry(method=8, packed=packed, size=1000)]))
+refused(read, "deflate.zip")
+open("honest.zip", "wb").write(hostile.zipped([hostile.entry(method=8, packed=packed, size=2**31)]))
+refused(read, "honest.zip")
+with open("directory.zip", "wb") as file:
+    central = hostile.zipped([hostile.entry(data=b"")])
+    central = central[central.index(b"PK\\1\\2"):central.index(b"PK\\5\\6")]
+    for _ in range(40):
+        file.write(central * (2**20 // len(central)))
+    size = file.tell()
+    file.write(struct.pack("<4sHHHHIIH", b"PK\\5\\6", 0, 0, 65535, 65535, size, 0, 0))
+refused(read, "directory.zip")
+"""
+
+
+def test_bombs_are_refused_below_the_bound(tmp_path):
+    output, peak = measured(BOMBS.format(folder=str(tmp_path)))
+    expected = ["bzip2 or LZMA", "cannot be unpacked", "unpacks to 2147483648 bytes", "no readable zip archive"]
+    assert len(output) == 4 and all(part in line for part, line in zip(expected, output, strict=True)), output
+    assert peak < PEAK
+
+
+# --- a server, weights, stacks, checkpoints
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "²", "1e3"])
+def test_a_server_with_a_length_that_is_no_number(server, study, monkeypatch, length):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(server, "announce", False)
+    headers = [("Content-Length", length)]
+    monkeypatch.setattr(server.RequestHandlerClass, "end_headers", sending(server.RequestHandlerClass, headers))
+    server.data = b"x" * 100
+    with pytest.raises(StudyError, match="cannot be downloaded"):
+        retrieve_archive.main(f"http://127.0.0.1:{server.server_port}/", "resources/archive.zip", 100, None)
+
+
+def sending(handler, headers):
+    end = handler.end_headers
+
+    def end_headers(self):
+        for header in headers:
+            self.send_header(*header)
+        end(self)
+
+    return end_headers
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_server_that_sends_more_than_it_should_cannot_fill_the_disk(server, study, monkeypatch, packed):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(server, "announce", False)
+    server.data = bytes(2**24)
+    if packed:
+        server.data = gzip.compress(server.data)
+        headers = [("Content-Encoding", "gzip")]
+        monkeypatch.setattr(server.RequestHandlerClass, "end_headers", sending(server.RequestHandlerClass, headers))
+    shutil.rmtree("resources")
+    with pytest.raises(StudyError, match="data.mendeley.bytes: .*grows beyond 100000 bytes"):
+        retrieve_archive.main(f"http://127.0.0.1:{server.server_port}/", "resources/archive.zip", 100_000, None)
+    kept = list((study / "resources").rglob("*.part"))
+    assert [path.stat().st_size <= 100_000 + 2 * download.CHUNK_BYTES for path in kept] == [True]
+
+
+def test_weights_that_are_none_are_named_and_run_no_code(tmp_path):
+    path, canary = tmp_path / "w.safetensors", tmp_path / "canary"
+    for name, content in hostile.weights(canary).items():
+        path.write_bytes(content)
+        with pytest.raises(StudyError, match=r"w\.safetensors: not the weights of this network \(.+\);") as caught:
+            network.load_network(path)
+        assert "\n" not in str(caught.value), name
+    with pytest.raises(StudyError, match="gone: not the weights"):
+        network.load_network(tmp_path / "gone")
+    assert not canary.exists()
+    pickle.loads(pickle.dumps(hostile.Canary(canary)))
+    assert canary.exists(), "else the test could not fail"
+
+
+def test_stacks_that_are_none_are_named_and_run_no_code(tmp_path):
+    path, canary = tmp_path / "a.npz", tmp_path / "canary"
+    for content in hostile.stacks(canary).values():
+        path.write_bytes(content)
+        with pytest.raises(StudyError, match=r"a\.npz: not a readable array file \("):
+            stacks.load(path)
+    assert not canary.exists()
+    np.load(io.BytesIO(hostile.stacks(canary)["objects"]), allow_pickle=True)["images"]
+    assert canary.exists(), "else the test could not fail"
+
+
+def test_checkpoints_that_are_none_are_not_used_and_run_no_code(tmp_path, caplog):
+    path, canary = tmp_path / "checkpoint.pt", tmp_path / "canary"
+    whole = hostile.torch_file({"fingerprint": "a", "state": {"step": 1}})
+    path.write_bytes(whole)
+    assert training._resume([path], "a", 2)["state"] == {"step": 1}
+    contents = [hostile.torch_file(content) for content in (hostile.Canary(canary), [1], {"state": {"step": "x"}})]
+    contents += [pickle.dumps(hostile.Canary(canary)), *(whole[: len(whole) * tenth // 10] for tenth in range(10))]
+    for content in contents:
+        caplog.clear()
+        path.write_bytes(content)
+        assert training._resume([path], "a", 2) is None
+        assert "checkpoint.pt cannot be read" in caplog.text
+    assert not canary.exists()
+    torch.load(io.BytesIO(contents[0]), weights_only=False)
+    assert canary.exists(), "else the test could not fail"
