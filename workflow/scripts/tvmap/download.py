@@ -157,8 +157,11 @@ class _Tenths:
 
     def __init__(self, n_bytes):
         self.n_bytes, self.done, self.total = n_bytes, 0, 0  # total: what pooch expects of this one transfer
+        self.ended = False
 
     def update(self, count):
+        if self.ended:
+            return
         size = self.n_bytes or self.total
         before, self.done = self.done, min(self.done + count, size)
         if size and self.done * 10 // size > before * 10 // size:
@@ -166,7 +169,7 @@ class _Tenths:
 
     def reset(self):
         """Called by pooch at the end, before it adds the total once more."""
-        self.update = lambda count: None
+        self.ended = True
 
     def close(self):
         pass

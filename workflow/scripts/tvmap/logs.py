@@ -27,10 +27,14 @@ class OneLine(logging.Formatter):
 def logged_to(path):
     """Send the log of the block to the file `path` and to stderr.
 
-    A `StudyError`, and a GPU out of memory, end the process with one line and exit status 1; any other exception
-    leaves its traceback in the file.
+    A `StudyError`, and a GPU out of memory, end the process with one line and exit status 1, Ctrl-C with one line and
+    130; any other exception leaves its traceback in the file.
     """
-    handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)]
+    logging.raiseExceptions = False  # a full disk takes no log either: what it says must still reach the terminal
+    handlers: list[logging.Handler] = [
+        logging.FileHandler(path, mode="w", encoding="utf-8"),
+        logging.StreamHandler(sys.stderr),
+    ]
     for handler in handlers:
         handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
@@ -40,6 +44,9 @@ def logged_to(path):
     except StudyError as error:
         log.error("%s", error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        log.error("interrupted; nothing finished is lost, run again to go on")
+        sys.exit(130)
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's; most scripts have no torch
             log.error(OUT_OF_MEMORY, str(error).split(". ")[0])
@@ -50,7 +57,8 @@ def logged_to(path):
         log.info("peak memory: %d MiB", peak_memory())
         for handler in handlers:
             log.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):
+                handler.close()
 
 
 def peak_memory():

@@ -108,7 +108,7 @@ def hold_out(rows, number, of, n_val, seed):
     Raises:
         StudyError: fewer than `of` patients, or so few in the next fold that none is left for train.
     """
-    patients = {}
+    patients: dict[str, list] = {}
     for row in rows:
         if row["split"] != "test":
             patients.setdefault(row["patient"], []).append(row)
@@ -163,7 +163,7 @@ def _keyed(seed, name):
 
 def _seeded_split(candidates, counts, seed):
     """Deal patients to test, then val, then train; where images are too few the splits shrink in proportion."""
-    patients = {}
+    patients: dict[str, set] = {}
     for candidate in candidates:
         patients.setdefault(candidate.patient, set()).add(candidate.id)
     share = min(1.0, sum(map(len, patients.values())) / sum(counts.values()))
