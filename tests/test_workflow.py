@@ -570,6 +570,12 @@ def test_bad_archive(place, study, extra, parts, log):
     assert line.split("ERROR ")[1] in (place / f"results/{study}/logs" / log).read_text()
 
 
+def test_braces_in_the_path_of_the_archive(place):
+    archive(place / "{a}.zip", {})
+    run = snakemake(place, "--dry-run", change={"data": {"source": "archive", "archive": "{a}.zip"}})
+    the_one_line(run, "{a}.zip: Snakemake takes braces in a name for a wildcard; rename it")
+
+
 def test_folder_without_images(place):
     (place / "letters").mkdir()
     (place / "letters/a.txt").write_text("text")

@@ -20,10 +20,10 @@ from tvmap.errors import StudyError
 try:
     tvmap.config.drop_protocols(config)
     tvmap.config.check(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
-    FILES = []
-    if config["data"]["source"] == "folder":
+    FILES, source = [], config["data"]["source"]
+    if source == "folder":
         FILES = sorted(str(path) for path in Path(config["data"]["folder"]).rglob("*") if os.path.isfile(path))
-    for path in FILES:
+    for path in FILES + ([config["data"]["archive"]] if source == "archive" else []):
         tvmap.manifest.check_name(path)
         if "{" in path or "}" in path:
             raise StudyError(f"{path}: Snakemake takes braces in a name for a wildcard; rename it")
