@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 DISTRIBUTIONS = packages_distributions()
 NEVER_IMPORTED = {"tqdm"}  # pooch finds it for its progress bar
-NOT_NAMED = {"triton", "bm3d"}  # PyTorch's CUDA build brings the one along; the other is for who wants it
+FOR_WHO_WANTS_IT = {"bm3d", "wandb"}
+NOT_NAMED = {"triton", *FOR_WHO_WANTS_IT}  # PyTorch's CUDA build brings Triton along
 OUTSIDE_THE_LOCK = {"python", "gcc"}  # gcc: Triton compiles its launcher with it
 
 each_environment = pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
@@ -109,7 +110,8 @@ def test_lock_is_exact_and_sorted_and_holds_every_direct_dependency():
 
 def test_every_import_of_a_script_is_a_direct_dependency():
     scripts = (ROOT / "workflow/scripts").glob("*.py")
-    assert {name for script in scripts for name in third_party(script).values()} - {"bm3d"} <= direct_dependencies()
+    imported = {name for script in scripts for name in third_party(script).values()}
+    assert imported - FOR_WHO_WANTS_IT <= direct_dependencies()
 
 
 @each_environment
