@@ -1,6 +1,7 @@
 """A small study with every rule, killed at a random moment of a job of each rule and started again, until it ends."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -164,7 +165,9 @@ class Run:
         self.extra = []
         with open(self.log_path, "w") as log:
             options = {"cwd": self.folder, "env": ENVIRONMENT, "stdout": log, "stderr": subprocess.STDOUT}
-            self.process = subprocess.Popen(arguments, start_new_session=True, **options)
+            # In the background of a shell Ctrl-C is ignored, and that is inherited.
+            heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            self.process = subprocess.Popen(arguments, start_new_session=True, preexec_fn=heed, **options)
         return self.process
 
     def end(self):
