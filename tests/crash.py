@@ -1,7 +1,6 @@
 """A small study with every rule, killed at a random moment of a job of each rule and started again, until it ends."""
 
 import contextlib
-import functools
 import hashlib
 import io
 import os
@@ -158,6 +157,8 @@ class Run:
     def __init__(self, folder, change, log_path):
         self.folder, self.change, self.log_path = folder, change, Path(log_path)
         self.extra, self.lines = [], []
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell, and it is inherited
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(self):
         """Start Snakemake in a session of its own; the test that does it ends it, see `end`."""
@@ -165,9 +166,7 @@ class Run:
         self.extra = []
         with open(self.log_path, "w") as log:
             options = {"cwd": self.folder, "env": ENVIRONMENT, "stdout": log, "stderr": subprocess.STDOUT}
-            # In the background of a shell Ctrl-C is ignored, and that is inherited.
-            heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-            self.process = subprocess.Popen(arguments, start_new_session=True, preexec_fn=heed, **options)
+            self.process = subprocess.Popen(arguments, start_new_session=True, **options)
         return self.process
 
     def end(self):
