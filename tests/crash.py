@@ -175,10 +175,11 @@ class Run:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def kill_in(self, rules, way, share, times):
+    def kill_in(self, rules, way, share, times, attempts=5):
         """Start the study, kill it in the first job of a rule among `rules` after this share of its time.
 
-        Returns the rule, None if the run ended before. `times`: {rule: duration in s}.
+        Returns the rule, or None: the study ended before. `times`: {rule: duration in s}. A start that ends at once, as
+        the one before left its lock or unfinished files, is followed by another one.
         """
         process, (number, whom) = self.start(), WAYS[way]
         while process.poll() is None:
@@ -197,8 +198,11 @@ class Run:
                     self.follow()
                     return rule
             time.sleep(0.01)
+        if process.returncode == 0:
+            return None
         self.follow()
-        return None
+        assert attempts, self.log_path.read_text()[-5000:]
+        return self.kill_in(rules, way, share, times, attempts - 1)
 
     def follow(self):
         """Do what the message of the run that has just ended tells its user to do."""
