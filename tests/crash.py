@@ -160,9 +160,9 @@ class Run:
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell, and it is inherited
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def start(self):
+    def start(self, *arguments):
         """Start Snakemake in a session of its own; the test that does it ends it, see `end`."""
-        arguments = command(self.folder, *self.extra, change=self.change)
+        arguments = command(self.folder, *self.extra, *arguments, change=self.change)
         self.extra = []
         with open(self.log_path, "w") as log:
             options = {"cwd": self.folder, "env": ENVIRONMENT, "stdout": log, "stderr": subprocess.STDOUT}
@@ -175,34 +175,45 @@ class Run:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def kill_in(self, rules, way, share, times, attempts=5):
+    def kill_in(self, rules, way, share, times, forced=None, attempts=5):
         """Start the study, kill it in the first job of a rule among `rules` after this share of its time.
 
-        Returns the rule, or None: the study ended before. `times`: {rule: duration in s}. A start that ends at once, as
-        the one before left its lock or unfinished files, is followed by another one.
+        A job that ends before is killed at its end, which is no matter to the others of a run; where the job alone is
+        to be killed, the next one is. `times`: {rule: duration in s}; `forced`: a rule that is to run again. A start
+        that ends at once, as the one before left its lock or unfinished files, is followed by another one.
+
+        Returns the rule, or None: the study ended before.
         """
-        process, (number, whom) = self.start(), WAYS[way]
+        process, (number, whom) = self.start(*(["--forcerun", forced] if forced else [])), WAYS[way]
+        late = set()
         while process.poll() is None:
-            for job, rule in running(self.folder).items():
-                if rule in rules:
-                    time.sleep(share * times[rule])
-                    alive = job in running(self.folder)
-                    if whom == "job" and not alive:
-                        continue  # too late for this one
-                    with contextlib.suppress(ProcessLookupError):
-                        send = os.killpg if whom == "all" else os.kill
-                        send(job if whom == "job" else process.pid, number)
-                    said = "" if alive else ", when the job had just ended"
-                    self.lines.append(f"{rule}: {way} after {share * times[rule]:.2f} of {times[rule]:.2f} s{said}")
-                    process.wait(timeout=600)
-                    self.follow()
-                    return rule
-            time.sleep(0.01)
+            found = ((job, rule) for job, rule in running(self.folder).items() if rule in rules and job not in late)
+            job, rule = next(found, (None, None))
+            after = share * times.get(rule, 0)
+            if job and not self._ends_within(job, after) or job and whom != "job":
+                alive = "" if job in running(self.folder) else ", when the job had just ended"
+                with contextlib.suppress(ProcessLookupError):
+                    (os.killpg if whom == "all" else os.kill)(job if whom == "job" else process.pid, number)
+                self.lines.append(f"{rule}: {way} after {after:.2f} of {times[rule]:.2f} s{alive}")
+                process.wait(timeout=600)
+                self.follow()
+                return rule
+            late.add(job)
+            time.sleep(0.005)
         if process.returncode == 0:
             return None
         self.follow()
         assert attempts, self.log_path.read_text()[-5000:]
-        return self.kill_in(rules, way, share, times, attempts - 1)
+        return self.kill_in(rules, way, share, times, forced, attempts - 1)
+
+    def _ends_within(self, job, seconds):
+        """Wait so long, but not beyond the end of the job; returns whether that came."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if job not in running(self.folder):
+                return True
+            time.sleep(0.005)
+        return False
 
     def follow(self):
         """Do what the message of the run that has just ended tells its user to do."""
