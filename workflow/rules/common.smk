@@ -127,6 +127,20 @@ def code_version(script):
     return tvmap.fingerprint.code_version(SCRIPTS / f"{script}.py")
 
 
+def memory(base, arrays, *splits):
+    """MiB of a job: `base`, and this many arrays of 32-bit numbers as large as the images of the largest split."""
+    return base + arrays * _pixels(splits) * 4 // 2**20
+
+
+def minutes(base, seconds, *splits, jobs=1):
+    """Minutes of a job: `base`, and so many seconds for every image of 256² pixels, of which `jobs` share the work."""
+    return base + round(seconds / 60 * _pixels(splits) / 256**2 / jobs)
+
+
+def _pixels(splits):
+    return max(config["data"]["images"][split] for split in splits) * config["data"]["size"] ** 2
+
+
 def archive_of_images(wildcards):
     """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`."""
     if config["data"]["source"] == "folder":

@@ -72,8 +72,8 @@ rule prepare_images:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(1000, 3 * config["training"]["views"], *SPLITS),
+        runtime=minutes(30, 1, *SPLITS),
     params:
         source=config["data"]["source"],
         category=config["data"]["category"],
@@ -101,8 +101,8 @@ rule add_noise:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(1000, 5, *SPLITS),
+        runtime=minutes(30, 1, *SPLITS),
     params:
         protocol=protocol_value,
         kind=config["noise"]["kind"],

@@ -16,8 +16,8 @@ rule search_grid:
         TORCH
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000, 6, *SPLITS),
+        runtime=minutes(60, 5, *SPLITS, jobs=config["grid"]["shards"]),
         gpu=GPUS,
     params:
         values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},
@@ -71,8 +71,8 @@ rule refine_grid:
         TORCH
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000, 3, "test"),
+        runtime=minutes(60, 4, "test"),
         gpu=GPUS,
     params:
         factor=config["grid"]["refine"],
@@ -103,7 +103,7 @@ rule choose_scalars:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000, 2, "test"),
         runtime=10,
     params:
         methods=SCALARS,
@@ -128,8 +128,8 @@ rule predict_maps:
         TORCH
     threads: config["training"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(4000, 7, "test"),
+        runtime=minutes(30, 1, "test"),
         gpu=GPUS,
     params:
         network=NETWORK,
@@ -159,8 +159,8 @@ rule learn_scalars:
         "../../envs/baselines.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000, 4, "train", "test"),
+        runtime=minutes(30, 1, "train", "test"),
     params:
         code=code_version("learn_scalars"),
     message:
@@ -184,8 +184,8 @@ rule choose_by_noise:
         "../../envs/baselines.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000, 4, "test"),
+        runtime=minutes(60, 15, "test"),
     params:
         low=config["grid"]["minimum"] or 1e-3,
         high=config["grid"]["maximum"],
@@ -212,8 +212,8 @@ rule fit_oracle_maps:
         "../../envs/torch.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=memory(4000, 12, "test"),
+        runtime=minutes(60, 60, "test"),
     params:
         solver=config["solver"],
         maps=NETWORK["maps"],
@@ -241,8 +241,8 @@ rule denoise_images:
         TORCH
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(2000, 12, "test"),
+        runtime=minutes(30, 2, "test"),
         gpu=GPUS,
     params:
         solver=config["solver"],
@@ -269,8 +269,8 @@ rule tune_classical:
         "../../envs/baselines.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000, 4, "val"),
+        runtime=minutes(60, 600, "val"),
     params:
         solver=config["solver"],
         code=code_version("tune_classical"),
@@ -296,8 +296,8 @@ rule denoise_classical:
         "../../envs/baselines.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000, 6, "test"),
+        runtime=minutes(60, 25, "test"),
     params:
         solver=config["solver"],
         code=code_version("denoise_classical"),
@@ -323,8 +323,8 @@ rule denoise_direct:
         TORCH
     threads: config["training"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(4000, 7, "test"),
+        runtime=minutes(30, 1, "test"),
         gpu=GPUS,
     params:
         code=code_version("denoise_direct"),

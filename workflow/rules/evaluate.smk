@@ -18,8 +18,8 @@ rule measure_images:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(2000, 7, "test"),
+        runtime=minutes(30, 5, "test"),
     params:
         methods=METHODS,
         solved=SOLVED,
@@ -120,8 +120,8 @@ rule explain_study:
         TORCH
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(2000, 20, "test"),
+        runtime=minutes(30, 5, "test"),
         gpu=GPUS,
     params:
         protocols=PROTOCOLS,
@@ -179,7 +179,7 @@ rule pick_examples:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 4, "test"),
         runtime=10,
     params:
         protocols=PROTOCOLS,

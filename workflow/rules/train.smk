@@ -19,7 +19,7 @@ rule train:
         TORCH
     threads: config["training"]["threads"]
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000, 3 * config["training"]["views"], "train"),
         runtime=2880,
         gpu=GPUS,
     params:

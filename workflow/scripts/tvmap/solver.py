@@ -317,14 +317,19 @@ def solve_certified(z, weight, penalty="tv", **options):
             raise StudyError("regularisation weight: negative values; λ and Λ must be ≥ 0")
         if penalty == "tgv":
             x, w, q, r = _solve_tgv(z, weight, **options)
-            boundary = options.get("boundary", "periodic")
-            # Image by image: its search for a feasible dual goes over the images many times, in float64.
-            split = [tensor.split(1) for tensor in (x, w, r, z, weight.expand(len(z), -1, -1, -1))]
-            gap = torch.cat([tgv_primal_dual_gap(*one) for one in zip(*split, [boundary] * len(z), strict=True)])
-            return Solution(x, q, tgv_objective(x, w, z, weight, boundary), gap)
+            fixed = {name: options[name] for name in ("boundary",) if name in options}
+            primal = _image_by_image(tgv_objective, x, w, z, weight, **fixed)
+            return Solution(x, q, primal, _image_by_image(tgv_primal_dual_gap, x, w, r, z, weight, **fixed))
         x, q = solve(z, weight, penalty=penalty, **options)
         fixed = {name: options[name] for name in ("boundary", "norm") if name in options}
-        return Solution(x, q, objective(x, z, weight, **fixed), primal_dual_gap(x, q, z, weight, **fixed))
+        primal = _image_by_image(objective, x, z, weight, **fixed)
+        return Solution(x, q, primal, _image_by_image(primal_dual_gap, x, q, z, weight, **fixed))
+
+
+def _image_by_image(certify, *tensors, **options):
+    """Numbers of all images: in float64, so not of all of them at once, and no image's number depends on another."""
+    split = [tensor.expand(len(tensors[0]), *tensor.shape[1:]).split(1) for tensor in tensors]
+    return torch.cat([certify(*one, **options) for one in zip(*split, strict=True)])
 
 
 def check_finite(tensor, name):
