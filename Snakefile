@@ -22,6 +22,7 @@ rule all:
     default_target: True
     input:
         rules.build_report.output,
+        rules.build_explorer.output,
         rules.check_study.output,
         rules.collect_tables.output,
         rules.compare_variants.output if VARIANTS else [],

@@ -1,15 +1,17 @@
 """What may be published and what must not be, and that the published copy is enough to draw the figures again."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
-from smoke import ENVIRONMENT, RESULTS, copy, finished
+from smoke import ENVIRONMENT, RESULTS, ROOT, copy, finished
 
 import publish_study
 from tvmap import looks as looks_module
+from tvmap import model_card
 from tvmap.errors import StudyError
 
 pytestmark = pytest.mark.timeout(900)
@@ -230,3 +232,15 @@ def test_a_fold_of_other_images_is_no_look(study, looks):
     path.write_text(json.dumps(provenance))
     published(study, "archive")
     assert looks.read_text() == before
+
+
+PUBLISHED = sorted(path.parents[1] for path in (ROOT / "results/reference").glob("*/model/*.safetensors"))
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_published_weights_have_a_model_card_with_the_published_numbers(folder):
+    card = (folder / model_card.CARD).read_text(encoding="utf-8")
+    assert card == model_card.render(folder), "render it again: see publish_study.py"
+    assert "Not for diagnosis" in card and "CC BY 4.0" in card or "scikit-image" in card
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", card):
+        assert (folder / "model" / target).exists(), target

@@ -52,6 +52,7 @@ SCALARS = [method for method in tvmap.methods.METHODS if method != "map"]
 FIGURES_OF_STUDY = tvmap.figures.figures(config)
 TEMPLATE = "workflow/report/report.html.j2"
 STYLE = "workflow/report/report.css"
+EXPLORER = [f"workflow/report/explorer.{kind}" for kind in ("html.j2", "css", "js")]
 LOOKS = "workflow/report/looks.csv"
 CHECKLISTS = "workflow/report/checklists.html.j2"
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_STUDY, format=["png", "pdf"])

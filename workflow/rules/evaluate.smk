@@ -276,6 +276,64 @@ rule draw_figure:
         "../scripts/draw_figure.py"
 
 
+rule sweep_examples:
+    input:
+        f"{RESULTS}/examples/{{protocol}}.npz",
+    output:
+        temp(f"{RESULTS}/examples/sweep_{{protocol}}.npz"), # 0.2 MB for each λ of each image of 256²
+    log:
+        f"{LOGS}/sweep_examples/{{protocol}}.log",
+    benchmark:
+        f"{BENCHMARKS}/sweep_examples/{{protocol}}.tsv"
+    conda:
+        TORCH
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=GPUS,
+    params:
+        values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},
+        solver=config["solver"],
+        code=code_version("sweep_examples"),
+    message:
+        "Denoise the example images with every λ: {wildcards.protocol}"
+    script:
+        "../scripts/sweep_examples.py"
+
+
+rule build_explorer:
+    input:
+        per_image=rules.collect_tables.output.per_image,
+        grid=rules.collect_tables.output.grid,
+        scalar_choice=rules.collect_tables.output.choice,
+        examples=rules.pick_examples.output.pixels,
+        sweeps=expand(rules.sweep_examples.output[0], protocol=PROTOCOLS),
+        template=EXPLORER[0],
+        parts=EXPLORER[1:],
+    output:
+        report(f"{RESULTS}/explorer.html", category="Report", caption="../report/explorer.rst"),
+    log:
+        f"{LOGS}/build_explorer.log",
+    benchmark:
+        f"{BENCHMARKS}/build_explorer.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        study=config["study"],
+        protocols=config["noise"]["protocols"],
+        code=code_version("build_explorer"),
+    message:
+        "Build the explorer {output}"
+    script:
+        "../scripts/build_explorer.py"
+
+
 rule check_study:
     input:
         manifest=rules.select_images.output[0],

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tvmap import figures, provenance
+from tvmap import figures, model_card, provenance
 from tvmap.errors import StudyError
 from tvmap.looks import log_looks
 
@@ -58,6 +58,8 @@ def main(folder, target):
     for name in chosen:
         (new / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, new / name)
+    if any(name.endswith(".safetensors") for name in chosen):
+        (new / model_card.CARD).write_text(model_card.render(folder), encoding="utf-8")
     if target.exists():
         target.rename(old)
     new.rename(target)

@@ -20,7 +20,9 @@ Where to find what (equation numbers are the dissertation's):
     blind            λ by SURE or the discrepancy principle     findings    what the numbers say, in sentences
     features         λ by regression from the noisy image       looks       who saw the test images, and when
     classical        isotropic TV, TGV, NLM, wavelets, BM3D     lanes       what compiled solvers are written in
-    tracking         a training's course in Weights & Biases
+    tracking         a training's course in Weights & Biases    denoising   one's own images: TV, network, SURE
+    pictures         files of images, in and out                commands    the command `tvmap`
+    sheet            a page on one image                        explorer    the page on which λ is moved
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13, steps fixed | learned,

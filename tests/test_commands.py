@@ -1,0 +1,173 @@
+"""The command `tvmap`, called as a user calls it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from skimage import data
+
+from tvmap import commands, denoising, pictures
+
+CAT = data.chelsea()[60:124, 90:154]
+NOISY = (CAT / 255 + 0.06 * np.random.default_rng(2).normal(size=CAT.shape)).clip(0, 1)
+GREY = NOISY.mean(axis=-1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    source = tmp_path / "in"
+    (source / "deeper").mkdir(parents=True)
+    Image.fromarray(np.uint8(np.rint(255 * GREY))).save(source / "grey.png")
+    Image.fromarray(np.uint8(np.rint(255 * NOISY))).save(source / "colour.jpg", quality=98)
+    tifffile.imwrite(source / "deeper/sixteen.tif", np.uint16(np.rint(65535 * NOISY)), photometric="rgb")
+    tifffile.imwrite(source / "deeper/float.tiff", GREY.astype(np.float32))
+    np.save(source / "array.npy", 1000 * GREY)
+    return source
+
+
+def tvmap(*arguments):
+    return commands.main([str(argument) for argument in arguments])
+
+
+def size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def grey(path):
+    return pictures.read(path).channels
+
+
+def test_a_folder_is_denoised_with_the_map_and_keeps_structure_and_depth(folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert tvmap("denoise", folder, "-o", output, "--save-map") == 0
+    written = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    images = {"grey.png", "colour.png", "deeper/sixteen.tif", "deeper/float.tif", "array.npy"}
+    maps = {f"{Path(name).with_suffix('')}_map.tif" for name in images}
+    assert written == images | maps
+    assert np.asarray(Image.open(output / "grey.png")).dtype == np.uint8
+    assert tifffile.imread(output / "deeper/sixteen.tif").dtype == np.uint16
+    assert tifffile.imread(output / "deeper/sixteen.tif").shape == NOISY.shape
+    assert tifffile.imread(output / "deeper/float.tif").dtype == np.float32
+    assert np.load(output / "array.npy").dtype == np.float64
+    assert tifffile.imread(output / "grey_map.tif").shape == (2, *GREY.shape)
+    said = capsys.readouterr().err
+    assert "5 of 5 images denoised" in said and "array.npy: its values" in said and "Traceback" not in said
+    trained, _, _ = denoising.load_reference()
+    expected = denoising.by_network(grey(folder / "grey.png"), trained)
+    np.testing.assert_array_equal(np.asarray(Image.open(output / "grey.png")), np.rint(255 * expected.x[0]))
+    clean = CAT.mean(axis=-1) / 255
+    assert np.mean((expected.x[0] - clean) ** 2) < np.mean((grey(folder / "grey.png")[0] - clean) ** 2) / 2
+
+
+def test_a_saved_map_gives_the_same_image_again(folder, tmp_path):
+    first, again = tmp_path / "first.tif", tmp_path / "again.tif"
+    assert tvmap("denoise", folder / "grey.png", "-o", first, "--float", "--save-map") == 0
+    weight = tmp_path / "first_map.tif"
+    arguments = ["--weight", weight, "--penalty", "tgv", "--float"]
+    assert tvmap("tv", folder / "grey.png", "-o", again, *arguments) == 0
+    np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(again))
+
+
+@pytest.mark.parametrize("command", ["denoise", "tv"])
+def test_a_number_is_plain_tv(folder, tmp_path, command):
+    output = tmp_path / "out.npy"
+    arguments = ["--weight", "0.05", "--iterations", "40", "--boundary", "neumann", "--float"]
+    assert tvmap(command, folder / "grey.png", "-o", tmp_path / "out.tif", *arguments) == 0
+    expected = denoising.denoise_tv(grey(folder / "grey.png")[0], 0.05, iterations=40, boundary="neumann")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected)
+    assert tvmap(command, folder / "array.npy", "-o", output, "--range", 0, 1000, "--weight", "0.05") == 0
+    expected = 1000 * denoising.denoise_tv(GREY.astype(np.float32), 0.05)
+    np.testing.assert_allclose(np.load(output), expected, rtol=1e-5)
+
+
+def test_every_norm_and_gap(folder, tmp_path, capsys):
+    output = tmp_path / "out.tif"
+    arguments = ["--norm", "isotropic", "--gap", "1e-5", "--weight", "0.05", "--float"]
+    assert tvmap("tv", folder / "grey.png", "-o", output, *arguments) == 0
+    expected = denoising.denoise_tv(grey(folder / "grey.png")[0], 0.05, gap=1e-5, norm="isotropic")
+    np.testing.assert_array_equal(tifffile.imread(output), expected)
+    assert tvmap("tv", folder / "colour.jpg", "-o", output, "--weight", "0.05,0.1", "--penalty", "tgv") == 0
+    assert "relative gap" in capsys.readouterr().err
+
+
+def test_sure_and_the_sheet(folder, tmp_path):
+    output = tmp_path / "out.png"
+    assert tvmap("denoise", folder / "grey.png", "-o", output, "--weight", "sure", "--sheet", "--save-map") == 0
+    weight = tifffile.imread(tmp_path / "out_map.tif")
+    expected = denoising.by_sure(grey(folder / "grey.png"))
+    assert weight.item() == expected.weight[0]
+    assert size(tmp_path / "out_sheet.png")[0] > 800
+
+
+@pytest.mark.parametrize("name", ["grey.png", "colour.jpg"])
+def test_the_sheet_of_maps(folder, tmp_path, name):
+    assert tvmap("denoise", folder / name, "-o", tmp_path / "out.png", "--sheet") == 0
+    width, height = size(tmp_path / "out_sheet.png")
+    assert height > width > 800
+
+
+def test_one_bad_image_does_not_stop_the_others(folder, tmp_path, capsys):
+    (folder / "bad.png").write_bytes(b"no image")
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05") == 1
+    said = capsys.readouterr().err
+    assert "bad.png: cannot be read" in said and "5 of 6 images denoised" in said
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 5
+
+
+def test_a_level_outside_the_training_is_said(tmp_path, capsys):
+    slope = np.linspace(0, 1, 64) * np.ones((64, 1))
+    np.save(tmp_path / "quiet.npy", slope + 0.01 * np.random.default_rng(0).normal(size=slope.shape))
+    noise = np.random.default_rng(0).normal(0.5, 0.3, (64, 64)).clip(-0.9, 1.9)
+    np.save(tmp_path / "noise.npy", noise)
+    assert tvmap("denoise", tmp_path / "quiet.npy", tmp_path / "noise.npy", "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "below the 0.1 to 0.5" in said and "above the 0.1 to 0.5" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["denoise", "{in}", "-o", "{out}.png"], "one file for 5 images"),
+        (["denoise", "{in}/none.png", "-o", "{out}.png"], "no such file"),
+        (["denoise", "{in}/grey.png", "-o", "{in}"], "is an input"),
+        (["denoise", "{in}/grey.png", "-o", "{in}/grey.png"], "is an input"),
+        (["denoise", "{in}/grey.png", "-o", "{out}.jpg"], "without loss"),
+        (["denoise", "{in}/grey.png", "{in}/grey.png", "-o", "{out}"], "would be written for"),
+        (["denoise", "{empty}", "-o", "{out}"], "no image in this folder"),
+        (["denoise", "{in}/grey.png", "-o", "{out}.png", "--weight", "much"], "map, sure or a number"),
+        (["denoise", "{in}/grey.png", "-o", "{out}.png", "--weight", "-1"], "≥ 0"),
+        (["denoise", "{in}/grey.png", "-o", "{out}.png", "--model", "none.safetensors"], "none.safetensors"),
+        (
+            ["denoise", "{in}/grey.png", "-o", "{out}.png", "--weight", "sure", "--model", "x"],
+            "belongs to --weight map",
+        ),
+        (["denoise", "{in}/grey.png", "-o", "{out}.png", "--iterations", "0"], "at least 1"),
+        (["denoise", "{in}/deeper/float.tiff", "-o", "{out}.png"], "ends in .tif"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "none.tif"], "no such file"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "{small}"], "must be the same"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--penalty", "tgv"], "2 number(s)"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--gap", "0"], "gap: 0"),
+        (["tv", "{in}/grey.png", "-o", "{file}", "--weight", "0.1"], "is a file that is no image"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(folder, tmp_path, capsys, arguments, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    np.save(tmp_path / "small.npy", np.ones((5, 5)))
+    places = {"in": folder, "out": tmp_path / "out", "empty": tmp_path / "empty", "file": tmp_path / "file"}
+    places["small"] = tmp_path / "small.npy"
+    assert tvmap(*(argument.format(**places) for argument in arguments)) == 1
+    said = capsys.readouterr().err
+    assert message in said and len(said.strip().splitlines()) == 1 and said.startswith("tvmap: ")
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_help_names_the_formats_and_both_commands_are_installed():
+    for command in ([Path(sys.executable).parent / "tvmap"], [sys.executable, "-m", "tvmap"]):
+        run = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+        assert "DICOM" in run.stdout and "tvmap denoise noisy.png -o clean.png" in run.stdout

@@ -1,0 +1,164 @@
+"""The plain solver for NumPy and torch, and denoising by a network, by SURE, to a gap."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from skimage.restoration import denoise_tv_chambolle
+
+from tvmap import denoising, metrics
+from tvmap.errors import StudyError
+from tvmap.pdhg import objective, pdhg
+from tvmap.solver import solve_certified
+from tvmap.tgv import tgv
+
+RANDOM = np.random.default_rng(5)
+CLEAN = np.kron(RANDOM.uniform(0, 1, (4, 5)), np.ones((8, 8)))
+NOISY = CLEAN + 0.1 * RANDOM.normal(size=CLEAN.shape)
+MAP = RANDOM.uniform(0.02, 0.2, CLEAN.shape)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "neumann"])
+@pytest.mark.parametrize("norm", ["anisotropic", "isotropic"])
+@pytest.mark.parametrize("weight", [0.1, MAP], ids=["number", "map"])
+def test_it_is_the_algorithm_of_the_reference(boundary, norm, weight):
+    found = denoising.denoise_tv(NOISY, weight, iterations=30, boundary=boundary, norm=norm)
+    z, weight = torch.from_numpy(NOISY)[None, None], torch.as_tensor(weight, dtype=torch.float64)
+    weight = weight[None, None] if weight.ndim else weight
+    expected = pdhg(z, weight, 30, boundary, norm)[0]
+    np.testing.assert_allclose(found, expected[0, 0].numpy(), rtol=0, atol=1e-13 if norm == "anisotropic" else 1e-8)
+
+
+def test_another_library_agrees_at_convergence():
+    found = denoising.denoise_tv(NOISY, 0.1, gap=1e-6, boundary="neumann", norm="isotropic")
+    expected = denoise_tv_chambolle(NOISY, weight=0.1, eps=0, max_num_iter=30_000)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_one_map_two_maps_and_leading_axes():
+    one = denoising.denoise_tv(NOISY, MAP)
+    np.testing.assert_array_equal(denoising.denoise_tv(NOISY, np.stack([MAP, MAP])), one)
+    stack = np.stack([NOISY, NOISY[::-1]]).reshape(2, 1, *NOISY.shape)
+    found = denoising.denoise_tv(stack, MAP)
+    assert found.shape == stack.shape
+    np.testing.assert_array_equal(found[0, 0], one)
+    each = np.stack([MAP, 2 * MAP]).reshape(stack.shape)
+    np.testing.assert_array_equal(denoising.denoise_tv(stack, each)[1, 0], denoising.denoise_tv(NOISY[::-1], 2 * MAP))
+
+
+def test_kind_and_precision_are_those_of_the_image():
+    assert denoising.denoise_tv(NOISY, 0.1).dtype == np.float64
+    assert denoising.denoise_tv(NOISY.astype(np.float32), 0.1).dtype == np.float32
+    assert denoising.denoise_tv((255 * CLEAN).astype(np.uint8), 9).dtype == np.float32
+    assert denoising.denoise_tv(NOISY[:, ::-1], 0.1).shape == NOISY.shape
+    tensor = denoising.denoise_tv(torch.from_numpy(NOISY), 0.1)
+    np.testing.assert_array_equal(tensor.numpy(), denoising.denoise_tv(NOISY, 0.1))
+    tensor += 1  # an ordinary tensor
+
+
+def test_it_is_differentiable_in_image_and_weight():
+    z = torch.tensor(NOISY[:6, :7], requires_grad=True)
+    weight = torch.tensor(MAP[:6, :7], requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *both: denoising.denoise_tv(*both, iterations=5), (z, weight), atol=1e-6)
+
+
+def test_tgv_takes_a_pair_or_two_maps():
+    z = torch.from_numpy(NOISY)[None, None]
+    expected = tgv(z, (0.1, 0.2), 20)[0][0, 0].numpy()
+    found = denoising.denoise_tv(NOISY, (0.1, 0.2), iterations=20, penalty="tgv")
+    np.testing.assert_allclose(found, expected, atol=1e-13)
+    maps = np.stack([np.full(NOISY.shape, 0.1), np.full(NOISY.shape, 0.2)])
+    np.testing.assert_array_equal(denoising.denoise_tv(NOISY, maps, iterations=20, penalty="tgv"), found)
+
+
+def test_a_gap_is_kept():
+    z = torch.from_numpy(NOISY)[None, None]
+    best = objective(solve_certified(z, torch.tensor(0.1, dtype=z.dtype), iterations=20_000).x, z, 0.1).item()
+    for gap in (1e-2, 1e-4, 1e-8):
+        x = torch.from_numpy(denoising.denoise_tv(NOISY, 0.1, gap=gap))[None, None]
+        assert 0 <= objective(x, z, 0.1).item() - best <= gap * best * (1 + 1e-6)
+    result = denoising.by_weight(NOISY[None].astype(np.float32), [0.1], gap=1e-4)
+    assert result.gap.max() <= 1e-4 and result.iterations in (64, 128, 256, 512, 1024)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((NOISY[0], 0.1), "H, W"),
+        ((NOISY * 1j, 0.1), "real numbers"),
+        ((NOISY, MAP[:-1]), "must agree"),
+        ((NOISY, [0.1, 0.2, 0.3]), "a number"),
+        ((NOISY, -0.1), "negative"),
+        ((NOISY, np.nan), "NaN"),
+        ((NOISY + np.nan, 0.1), "NaN"),
+    ],
+)
+def test_what_makes_no_sense_is_said(arguments, message):
+    with pytest.raises(StudyError, match=message):
+        denoising.denoise_tv(*arguments)
+
+
+def test_options_that_make_no_sense_are_said():
+    for options, message in (
+        ({"gap": 0}, "gap: 0"),
+        ({"gap": 1e-30}, "not reached"),
+        ({"penalty": "tgv"}, "two weights"),
+        ({"penalty": "tgv", "norm": "isotropic"}, "belongs to TV"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            denoising.denoise_tv(NOISY[:4, :4], 0.1, **options)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return denoising.load_reference()
+
+
+def test_the_reference_network_beats_the_best_number_on_a_smooth_photograph(reference):
+    clean = (data.chelsea()[:256, :256].mean(axis=-1) / 255).astype(np.float32)
+    noisy = (clean + 0.3 * clean.std() * np.random.default_rng(1).normal(size=clean.shape)).astype(np.float32)
+    trained, levels, _ = reference
+    assert levels == (0.1, 0.5)
+    found = denoising.by_network(noisy[None], trained)
+    assert abs(found.level - 0.3) < 0.05 and denoising.outside_training(found.level, levels) is None
+
+    def psnr(x):
+        return metrics.psnr(torch.from_numpy(clean)[None, None], torch.from_numpy(x)[None, None], data_range=1).item()
+
+    best = max(psnr(denoising.denoise_tv(noisy, weight)) for weight in np.geomspace(0.01, 0.1, 15))
+    assert psnr(found.x[0]) > best + 0.2
+    by_sure = denoising.by_sure(noisy[None])
+    assert best - 0.3 < psnr(by_sure.x[0]) <= best + 0.05
+
+
+def test_colour_is_denoised_channel_by_channel(reference):
+    noisy = np.stack([NOISY, 0.5 * NOISY, NOISY.T.reshape(NOISY.shape)]).astype(np.float32)
+    found = denoising.by_network(noisy, reference[0])
+    assert found.x.shape == noisy.shape and found.weight.shape == (3, 2, *NOISY.shape)
+    for k in range(3):
+        np.testing.assert_array_equal(found.x[k], denoising.by_network(noisy[k : k + 1], reference[0]).x[0])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 5), (17, 31), (100, 9)])
+def test_every_size_can_be_denoised(reference, shape):
+    z = RANDOM.uniform(0, 1, (1, *shape)).astype(np.float32)
+    for found in (denoising.by_network(z, reference[0]), denoising.by_weight(z, [0.1])):
+        assert found.x.shape == z.shape and np.isfinite(found.x).all() and np.isfinite(found.gap).all()
+    assert found.gap.max() < 1e-3
+
+
+def test_levels_outside_the_training_are_said():
+    assert "below" in denoising.outside_training(0.03, (0.1, 0.5))
+    assert "above" in denoising.outside_training(0.9, (0.1, 0.5))
+    assert denoising.outside_training(0.52, (0.1, 0.5)) is None
+    assert denoising.level(np.zeros((1, 9, 9))) == 0 and denoising.level(np.ones((1, 1, 1))) == 0
+
+
+def test_sure_needs_noise():
+    with pytest.raises(StudyError, match="no noise"):
+        denoising.by_sure(np.zeros((1, 8, 8), np.float32))
+
+
+def test_weights_of_another_kind_are_refused(tmp_path):
+    with pytest.raises(StudyError, match="not the weights"):
+        denoising.load_reference(tmp_path / "none.safetensors")

@@ -1,0 +1,286 @@
+"""The explorer in a real browser: every control changes the pixels that it should, and no others."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from smoke import RESULTS, ROOT, finished
+
+from tvmap import explorer
+from tvmap.errors import StudyError
+
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(600)]
+
+SIZE, WEIGHTS = 48, np.arange(81) / 100
+RANDOM = np.random.default_rng(1)
+PIXELS = """id => {
+    const canvas = document.getElementById(id), n = canvas.width;
+    const all = canvas.getContext("2d").getImageData(0, 0, n, n).data, halves = [[], []];
+    for (let y = 8; y < n; y += 8) for (let x = 4; x < n; x += 8) halves[x < n / 2 ? 0 : 1].push(all[4 * (y * n + x)]);
+    return halves;
+}"""
+
+
+def case(protocol, label, n_maps=1):
+    clean = np.kron(RANDOM.uniform(0, 1, (6, 6)), np.ones((8, 8)))
+    maps = {name: RANDOM.uniform(0.01, 0.2, clean.shape) for name in ("Λ₁", "Λ₀")[:n_maps]}
+    return {
+        "protocol": protocol,
+        "level": f"noise {protocol}",
+        "label": label,
+        "weights": WEIGHTS,
+        "psnr": 30 - 40 * (WEIGHTS - 0.1) ** 2 + RANDOM.uniform(),
+        "ssim": 0.9 - (WEIGHTS - 0.12) ** 2,
+        "map_psnr": 31.5,
+        "map_ssim": 0.93,
+        "noisy_psnr": 20.25,
+        "chosen": [
+            {"key": key, "name": name, "weight": weight}
+            for (key, name), weight in zip(explorer.CHOSEN.values(), (0.2, 0.1, 0.12), strict=True)
+        ],
+        "clean": clean,
+        "noisy": clean + RANDOM.normal(0, 0.1, clean.shape),
+        "map": 0.9 * clean,
+        "maps": maps,
+        "scalar": np.stack([clean * (1 - weight) for weight in WEIGHTS]),
+    }
+
+
+CASES = [case("a", "first", 2), case("a", "second", 2), case("b", "third")]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory):
+    path = tmp_path_factory.mktemp("explorer") / "explorer.html"
+    path.write_text(explorer.render("made <up>", CASES, ROOT / "workflow/report"), encoding="utf-8")
+    return path
+
+
+def opened(browser, path, width=1200, **options):
+    context = browser.new_context(viewport={"width": width, "height": 1000}, **options)
+    page = context.new_page()
+    page.said, page.asked = [], []
+    # This test itself reads pixels back, about which Chromium says something.
+    page.on("console", lambda message: "willReadFrequently" in message.text or page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(path.as_uri())
+    ready(page)
+    return page
+
+
+@pytest.fixture
+def page(browser, made_up):
+    page = opened(browser, made_up)
+    yield page
+    assert page.said == []
+    assert [url for url in page.asked if not url.startswith(("data:", made_up.as_uri()))] == []
+    page.context.close()
+
+
+def ready(page):
+    page.wait_for_selector('body[data-ready="yes"]', timeout=60_000)
+
+
+def pixels(page, canvas="compare"):
+    ready(page)
+    return page.evaluate(PIXELS, canvas)
+
+
+def changed(before, after):
+    """Whether the (left, right) half of a canvas changed."""
+    return [a != b for a, b in zip(before, after, strict=True)]
+
+
+def slide(page, name, value):
+    page.locator(name).evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", value)
+
+
+def test_the_slider_of_weights_changes_the_left_side_alone(page):
+    before, map_before = pixels(page), pixels(page, "map")
+    assert page.locator("#weight").input_value() == "20", "it begins with the λ that a user could choose"
+    slide(page, "#weight", 60)
+    assert changed(before, pixels(page)) == [True, False] and pixels(page, "map") == map_before
+    text = page.locator("#numbers").text_content()
+    score = CASES[0]["psnr"][60]
+    assert f"λ = 0.60: PSNR {score:.2f} dB" in text and f"+{31.5 - score:.2f} dB" in text and "20.25" in text
+    page.locator("#weight").focus()
+    page.keyboard.press("ArrowRight")
+    assert "λ = 0.61" in page.locator("#numbers").text_content()
+    left = np.array(pixels(page)[0])
+    slide(page, "#weight", 0)
+    assert np.array(pixels(page)[0]).mean() > 2 * left.mean(), "the image of λ = 0 is the clean one, of 0.6 darker"
+
+
+def test_the_line_the_sides_and_the_images(page):
+    before = pixels(page)
+    slide(page, "#wipe", 100)
+    assert changed(before, pixels(page)) == [False, True]
+    slide(page, "#wipe", 0)
+    assert changed(before, pixels(page)) == [True, False]
+    slide(page, "#wipe", 50)
+    assert pixels(page) == before
+    page.locator("#right").select_option("noisy")
+    assert changed(before, pixels(page)) == [False, True]
+    page.locator("#left").select_option("clean")
+    assert "clean" in page.locator("#captions").text_content() and "noisy" in page.locator("#captions").text_content()
+    before, map_before = pixels(page), pixels(page, "map")
+    page.locator("#image").select_option(label="second")
+    assert changed(before, pixels(page)) == [True, True] and pixels(page, "map") != map_before
+    page.locator("#protocol").select_option(label="noise b")
+    ready(page)
+    assert page.locator("#image option").all_text_contents() == ["third"]
+    assert page.locator("#shown option").all_text_contents() == ["Λ₁"]
+
+
+def test_the_chosen_weights_and_the_curves(page):
+    for button, index in zip(page.locator("#chosen button").all(), (20, 10, 12), strict=True):
+        button.click()
+        assert page.locator("#weight").input_value() == str(index)
+        assert button.get_attribute("aria-pressed") == "true"
+    for name in ("psnr", "ssim"):
+        box = page.locator(f"#{name}").bounding_box()
+        x = (52 + (420 - 52 - 20) * 0.5) / 420 * box["width"]  # half of the axis is a quarter of the largest λ
+        page.locator(f"#{name}").click(position={"x": x, "y": box["height"] / 2})
+        assert page.locator("#weight").input_value() == "20"
+        marks = page.locator(f"#{name} line.mark").evaluate_all("all => all.map(e => Number(e.getAttribute('x1')))")
+        expected = [52 + (420 - 52 - 20) * np.sqrt(weight / 0.8) for weight in (0.2, 0.1, 0.12)]
+        np.testing.assert_allclose(marks[:3], expected, rtol=1e-6)
+        page.locator("#chosen button").nth(1).click()
+
+
+def test_the_map_under_the_pointer_is_that_of_the_study(page):
+    box = page.locator("#map").bounding_box()
+    for x, y in ((3, 40), (47, 0), (20, 21)):
+        place = {"x": (x + 0.5) / SIZE * box["width"], "y": (y + 0.5) / SIZE * box["height"]}
+        page.locator("#map").hover(position=place)
+        text = page.locator("#pointer").text_content()
+        assert f"Row {y}, column {x}:" in text
+        found = [float(number) for number in re.findall(r"Λ. = ([\d.]+)", text)]
+        np.testing.assert_allclose(found, [weight[y, x] for weight in CASES[0]["maps"].values()], rtol=6e-3)
+    page.locator("#compare").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Shift+ArrowLeft")
+    assert "Row 22, column 10:" in page.locator("#pointer").text_content()
+
+
+def test_the_scale_and_the_choice_of_the_map(page):
+    before, image = pixels(page, "map"), pixels(page)
+    page.locator("#log").uncheck()
+    linear = pixels(page, "map")
+    assert linear != before and pixels(page) == image
+    page.locator("#shown").select_option(label="Λ₀")
+    assert pixels(page, "map") != linear and pixels(page) == image
+
+
+def test_both_views_are_enlarged_and_moved_together(page):
+    whole = pixels(page), pixels(page, "map")
+
+    def views():
+        return pixels(page), pixels(page, "map")
+
+    page.locator("#in").click()
+    double = views()
+    assert double[0] != whole[0] and double[1] != whole[1]
+    box = page.locator("#map").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] + 60, steps=3)
+    page.mouse.up()
+    moved = views()
+    assert moved[0] != double[0] and moved[1] != double[1]
+    page.mouse.move(*middle)
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("() => document.getElementById('map').classList.contains('enlarged')")
+    assert views()[0] != moved[0]
+    page.locator("#whole").click()
+    page.mouse.move(1, 1)
+    page.locator("#compare").focus()
+    page.keyboard.press("+")
+    assert page.locator("#compare").evaluate("e => e.classList.contains('enlarged')")
+    page.keyboard.press("0")
+    page.locator("#out").click()
+    assert not page.locator("#compare").evaluate("e => e.classList.contains('enlarged')")
+
+
+def test_fingers_move_the_line_and_enlarge(browser, made_up):
+    page = opened(browser, made_up, 390, has_touch=True, is_mobile=True)
+    canvas = page.locator("#compare")
+    canvas.scroll_into_view_if_needed()
+    box, session = canvas.bounding_box(), page.context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        places = [
+            {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": k} for k, (x, y) in points
+        ]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    touch("touchStart", (0, (0.5, 0.5)))
+    for x in (0.6, 0.7, 0.8):
+        touch("touchMove", (0, (x, 0.5)))
+    touch("touchEnd")
+    assert 70 <= int(page.locator("#wipe").input_value()) <= 85
+    touch("touchStart", (0, (0.4, 0.5)), (1, (0.6, 0.5)))
+    for spread in (0.15, 0.2, 0.25, 0.3):
+        touch("touchMove", (0, (0.5 - spread, 0.5)), (1, (0.5 + spread, 0.5)))
+    touch("touchEnd")
+    assert canvas.evaluate("e => e.classList.contains('enlarged')")
+    assert page.said == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("study", ["made up", "small study"])
+def test_it_fits_is_legible_and_accessible(browser, made_up, tmp_path_factory, width, scheme, study):
+    from axe_playwright_python.sync_playwright import Axe
+
+    path = made_up if study == "made up" else finished(tmp_path_factory) / RESULTS / "explorer.html"
+    page = opened(browser, path, width, color_scheme=scheme)
+    violations = Axe().run(page).response["violations"]
+    assert [(one["id"], [node["html"][:90] for node in one["nodes"]]) for one in violations] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(253, 253, 252)"
+    assert dark == (scheme == "dark") and page.said == []
+    assert (
+        page.evaluate(
+            "Math.min(...[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect().height))"
+        )
+        > 11
+    )
+    for canvas in ("compare", "map"):
+        values = np.array(pixels(page, canvas))
+        assert values.std() > 5, "something is drawn"
+    page.context.close()
+
+
+def test_the_page_stays_small_or_says_why_not():
+    noise = [dict(CASES[0], scalar=RANDOM.uniform(0, 1, (81, SIZE, SIZE)))] * 12
+    small = explorer.render("s", noise, ROOT / "workflow/report")
+    assert len(small.encode()) < explorer.LIMIT
+    large = [dict(CASES[0], clean=np.zeros((300, 300)), scalar=RANDOM.uniform(0, 1, (81, 300, 300)))] * 8
+    with pytest.raises(StudyError, match="take fewer"):
+        explorer.render("s", large, ROOT / "workflow/report")
+
+
+def test_codes_of_the_map_are_fine_enough():
+    import base64
+
+    weight = np.geomspace(1e-4, 1, 256).reshape(16, 16)
+    coded = explorer.coded_map("Λ", weight)
+    codes = np.frombuffer(base64.b64decode(coded["codes"]), "<u2")
+    found = coded["low"] * (coded["high"] / coded["low"]) ** (codes / 65535)
+    np.testing.assert_allclose(found, weight.ravel(), rtol=1e-4)
+    assert explorer.coded_map("Λ", np.full((4, 4), 0.1))["low"] == pytest.approx(0.1)

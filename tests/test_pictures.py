@@ -1,0 +1,226 @@
+"""Images of every kind come in whole and go out with the depth that they had; damaged ones are refused in a line."""
+
+import hostile
+import numpy as np
+import pydicom
+import pytest
+import tifffile
+from PIL import Image
+from pydicom.data import get_testdata_file
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+from tvmap import pictures
+from tvmap.errors import StudyError
+
+RANDOM = np.random.default_rng(3)
+GREY8, GREY16 = RANDOM.integers(0, 256, (7, 9), np.uint8), RANDOM.integers(0, 65536, (7, 9), np.uint16)
+COLOUR8, COLOUR16 = RANDOM.integers(0, 256, (7, 9, 3), np.uint8), RANDOM.integers(0, 65536, (7, 9, 3), np.uint16)
+ALPHA = np.concatenate([COLOUR8, RANDOM.integers(0, 256, (7, 9, 1), np.uint8)], axis=-1)
+FLOAT = RANDOM.normal(0.5, 0.2, (7, 9)).astype(np.float32)
+
+
+def save(path, values, **options):
+    if path.suffix == ".npy":
+        np.save(path, values)
+    elif path.suffix == ".tif":
+        tifffile.imwrite(path, values, **options)
+    else:
+        Image.fromarray(values).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "values", "options"),
+    [
+        (".png", GREY8, {}),
+        (".png", GREY16, {}),
+        (".png", COLOUR8, {}),
+        (".png", ALPHA, {}),
+        (".bmp", GREY8, {}),
+        (".webp", COLOUR8, {"lossless": True}),
+        (".tif", GREY8, {}),
+        (".tif", GREY16, {}),
+        (".tif", COLOUR16, {"photometric": "rgb"}),
+        (".tif", COLOUR16, {"photometric": "rgb", "planarconfig": "separate"}),
+        (".tif", FLOAT, {"compression": "zlib"}),
+        (".tif", FLOAT.astype(np.float64), {}),
+        (".npy", GREY8, {}),
+        (".npy", FLOAT.astype(np.float64), {}),
+        (".npy", np.stack([FLOAT] * 3, axis=-1), {}),
+    ],
+)
+def test_what_is_read_is_written_again(tmp_path, suffix, values, options):
+    separate = options.get("planarconfig") == "separate"
+    path = save(tmp_path / f"a{suffix}", np.moveaxis(values, -1, 0).copy() if separate else values, **options)
+    picture = pictures.read(path)
+    assert picture.channels.dtype == np.float32 and picture.channels.shape[0] in (1, 3)
+    assert not picture.assumed
+    integer = values.dtype.kind == "u"
+    expected = values[..., :3] if values.ndim == 3 else values[..., None]
+    unit = expected / np.iinfo(values.dtype).max if integer else expected
+    np.testing.assert_allclose(np.moveaxis(picture.channels, 0, -1), unit, atol=1e-6)
+    output = tmp_path / f"b{picture.suffix}"
+    pictures.write(output, picture, picture.channels)
+    again = {".png": Image.open, ".tif": tifffile.imread, ".npy": np.load}[picture.suffix](output)
+    again = np.asarray(again)
+    assert again.dtype == values.dtype and again.shape == values.shape
+    if integer:
+        np.testing.assert_array_equal(again, values)
+    else:
+        np.testing.assert_allclose(again, values, atol=1e-6)
+
+
+def test_packed_tiff_is_read_as_plain(tmp_path):
+    for name, values in (("lzw8", COLOUR8), ("lzw16", GREY16)):
+        Image.fromarray(values).save(tmp_path / f"{name}.tif", compression="tiff_lzw")
+        picture = pictures.read(tmp_path / f"{name}.tif")
+        np.testing.assert_array_equal(picture.values(picture.channels), values)
+    Image.fromarray(GREY8 > 99).save(tmp_path / "bits.tif", compression="group4")
+    np.testing.assert_array_equal(pictures.read(tmp_path / "bits.tif").channels[0], GREY8 > 99)
+    tifffile.imwrite(tmp_path / "inverse.tif", GREY16, photometric="miniswhite")
+    np.testing.assert_allclose(pictures.read(tmp_path / "inverse.tif").channels[0], 1 - GREY16 / 65535, atol=1e-6)
+
+
+def test_palettes_and_two_levels_become_colour_and_grey(tmp_path):
+    Image.fromarray(COLOUR8).quantize(16).save(tmp_path / "palette.png")
+    assert pictures.read(tmp_path / "palette.png").channels.shape == (3, 7, 9)
+    Image.fromarray(GREY8 > 99).save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(pictures.read(tmp_path / "bits.png").channels[0], GREY8 > 99)
+    Image.fromarray(COLOUR8).convert("CMYK").save(tmp_path / "print.jpg")
+    assert pictures.read(tmp_path / "print.jpg").channels.shape == (3, 7, 9)
+
+
+def test_noise_beyond_the_range_is_clipped_only_in_integers(tmp_path):
+    path = save(tmp_path / "a.png", GREY8)
+    picture = pictures.read(path)
+    assert picture.values(picture.channels * 0 + 1.2).max() == 255 and picture.values(picture.channels - 9).min() == 0
+    picture = pictures.read(save(tmp_path / "a.npy", FLOAT))
+    assert picture.values(picture.channels + 1).max() > 1
+
+
+def test_the_range_of_other_numbers_is_said_or_given(tmp_path):
+    values = (1000 * FLOAT - 500).astype(np.float32)
+    picture = pictures.read(save(tmp_path / "a.npy", values))
+    assert picture.assumed and (picture.channels.min(), picture.channels.max()) == (0, 1)
+    picture = pictures.read(tmp_path / "a.npy", limits=(-1024, 3071))
+    assert not picture.assumed
+    np.testing.assert_allclose(picture.channels[0], (values + 1024) / 4095, rtol=1e-5)
+    np.testing.assert_allclose(picture.values(picture.channels), values, atol=1e-3)
+    integers = np.arange(-20, 43, dtype=np.int16).reshape(7, 9)
+    picture = pictures.read(save(tmp_path / "i.npy", integers))
+    np.testing.assert_array_equal(picture.values(picture.channels), integers)
+    with pytest.raises(StudyError, match="low < high"):
+        pictures.read(tmp_path / "a.npy", limits=(1, 1))
+
+
+def dicom(path, values, **tags):
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.Rows, data.Columns, data.SamplesPerPixel = *values.shape[:2], 3 if values.ndim == 3 else 1
+    data.BitsAllocated = data.BitsStored = 8 * values.dtype.itemsize
+    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, int(values.dtype.kind == "i")
+    data.PhotometricInterpretation = "RGB" if values.ndim == 3 else "MONOCHROME2"
+    if values.ndim == 3:
+        data.PlanarConfiguration = 0
+    data.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_dicom_is_read_as_a_viewer_shows_it(tmp_path):
+    values = RANDOM.integers(-1000, 1000, (6, 8), np.int16)
+    window = {"RescaleSlope": 2, "RescaleIntercept": -10, "WindowCenter": 40, "WindowWidth": 400}
+    picture = pictures.read(dicom(tmp_path / "a.dcm", values, **window))
+    low, high = 40 - 0.5 - 399 / 2, 40 - 0.5 + 399 / 2  # PS3.3, C.11.2.1.2.1
+    np.testing.assert_allclose(picture.channels[0], (2.0 * values - 10 - low) / (high - low), rtol=1e-5)
+    assert picture.suffix == ".tif" and picture.values(picture.channels).dtype == np.float32
+    inverse = pictures.read(dicom(tmp_path / "b.dcm", values, PhotometricInterpretation="MONOCHROME1", **window))
+    np.testing.assert_allclose(inverse.channels, 1 - picture.channels, rtol=1e-4, atol=1e-5)
+    exact = pictures.read(dicom(tmp_path / "c.dcm", values, VOILUTFunction="LINEAR_EXACT", **window))
+    np.testing.assert_allclose(exact.channels[0], (2.0 * values - 10 + 160) / 400, rtol=1e-5, atol=1e-6)
+    bare = pictures.read(dicom(tmp_path / "d.dcm", values))
+    assert bare.assumed and (bare.channels.min(), bare.channels.max()) == (0, 1)
+    colour = pictures.read(dicom(tmp_path / "e.dcm", COLOUR8))
+    np.testing.assert_allclose(np.moveaxis(colour.channels, 0, -1), COLOUR8 / 255, atol=1e-6)
+
+
+def test_a_scan_that_others_made():
+    path = get_testdata_file("CT_small.dcm")
+    data = pydicom.dcmread(path)
+    picture = pictures.read(path)
+    values = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
+    np.testing.assert_allclose(picture.channels[0], (values - values.min()) / np.ptp(values), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("a.txt", lambda path: path.write_text("x"), "does not end like an image's"),
+        ("a.png", lambda path: None, "no such file"),
+        ("a.png", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
+        ("a.tif", lambda path: path.write_bytes(b"II*\0"), "cannot be read as an image"),
+        ("a.dcm", lambda path: path.write_bytes(b"x" * 200), "cannot be read as an image"),
+        ("a.npy", lambda path: np.save(path, np.array([{}]), allow_pickle=True), "cannot be read as an image"),
+        ("a.npy", lambda path: np.save(path, np.zeros((2, 3, 4, 5))), "one image is needed"),
+        ("a.npy", lambda path: np.save(path, np.zeros((9, 9, 7))), "one image is needed"),
+        ("a.npy", lambda path: np.save(path, np.full((4, 4), np.nan)), "16 pixels are NaN or infinite"),
+        ("a.npy", lambda path: np.save(path, np.zeros((4, 4), complex)), "real numbers"),
+        ("a.npy", lambda path: np.save(path, np.full((4, 4), 9.0)), "low < high"),
+        (
+            "a.tif",
+            lambda path: tifffile.imwrite(path, np.zeros((3, 8, 8), np.uint8), photometric="minisblack"),
+            "3 images",
+        ),
+        ("a.gif", lambda path: hostile_gif(path), "2 images"),
+        ("a.png", lambda path: path.write_bytes(hostile.png(header=(4, 4, 16, 2, 0, 0, 0))), "would lose 8"),
+        ("a.png", lambda path: path.write_bytes(hostile.png(header=(60000, 60000, 8, 0, 0, 0, 0), data=b"x")), "a.png"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, make, message):
+    path = tmp_path / name
+    make(path)
+    with pytest.raises(StudyError) as caught:
+        pictures.read(path)
+    assert message in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def hostile_gif(path):
+    first, second = Image.fromarray(GREY8), Image.fromarray(255 - GREY8)
+    first.save(path, save_all=True, append_images=[second])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".dcm"])
+def test_no_damaged_image_ends_in_a_traceback(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    for content, _ in hostile.images().values():
+        path.write_bytes(content)
+        try:
+            picture = pictures.read(path)
+        except StudyError as error:
+            assert str(path) in str(error)
+        else:
+            assert np.isfinite(picture.channels).all()
+
+
+def test_maps_come_back_as_they_were(tmp_path):
+    maps = RANDOM.uniform(0, 1, (7, 9, 2)).astype(np.float32)
+    for values in (maps, maps[..., 0]):
+        pictures.write_values(tmp_path / "a.tif", values)
+        pictures.write_values(tmp_path / "a.npy", np.moveaxis(values, -1, 0) if values.ndim == 3 else values)
+        expected = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
+        np.testing.assert_array_equal(pictures.read_weight(tmp_path / "a.tif"), expected)
+        np.testing.assert_array_equal(pictures.read_weight(tmp_path / "a.npy"), expected)
+    for name, message in (("a.png", "from a .tif or .npy"), ("none.tif", "no such file")):
+        with pytest.raises(StudyError, match=message):
+            pictures.read_weight(tmp_path / name)
+    np.save(tmp_path / "bad.npy", -maps)
+    with pytest.raises(StudyError, match="shape"):
+        pictures.read_weight(tmp_path / "bad.npy")
+    np.save(tmp_path / "bad.npy", -maps[..., 0])
+    with pytest.raises(StudyError, match="≥ 0"):
+        pictures.read_weight(tmp_path / "bad.npy")

@@ -1,0 +1,7 @@
+"""`python -m tvmap` is the command `tvmap`."""
+
+import sys
+
+from .commands import main
+
+sys.exit(main())

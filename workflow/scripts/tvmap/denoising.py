@@ -1,0 +1,208 @@
+"""Denoising of one's own images: by TV with a number or a map, by a trained network, by SURE.
+
+`denoise_tv` is the plain solver for NumPy arrays and torch tensors; the others are what the command `tvmap` calls.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from . import network
+from .errors import StudyError
+from .explain import powers_of_two
+from .features import noise_std
+from .model_card import REFERENCE
+from .pdhg import as_weight
+from .solver import solve, solve_certified
+from .tgv import as_weights
+
+MOST_ITERATIONS = 2**17
+SURE_RANGE = (0.05, 5)  # of λ, in units of the noise's standard deviation
+TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
+
+
+def denoise_tv(image, weight, *, iterations=256, gap=None, boundary="periodic", norm="anisotropic", penalty="tv"):
+    """argmin_x ½‖x − z‖² + ‖Λ∘∇x‖₁, by T = `iterations` steps of PDHG or to a certified precision.
+
+    Args:
+        image: z, a NumPy array or a torch tensor (..., H, W) of real numbers; leading axes are independent images (or
+            channels). float64 is computed in float64, everything else in float32; nothing is rescaled.
+        weight: λ, a number ≥ 0, or Λ of the same kind as the image: (H, W) or (..., H, W); with one axis more than the
+            image, (..., 2, H, W), a map for each direction, vertical first. In units of the image.
+        iterations: T.
+        gap: if given, T is doubled until each image's primal-dual gap is at most `gap` times its primal value, which
+            bounds the error: ½‖x − x̂‖² ≤ gap. Then there is no derivative.
+        boundary: periodic | neumann.
+        norm: anisotropic | isotropic (of the pair of differences of a pixel).
+        penalty: tv, or tgv: second-order total generalised variation with (Λ₁, Λ₀), a pair of numbers or two maps.
+
+    Returns:
+        x_T, of the image's kind, shape, and device. Where image or weight is a tensor that needs a gradient, it is
+        differentiable in both, exactly for these T steps.
+
+    Raises:
+        StudyError: shapes that do not fit, values that are NaN, infinite or negative where they must not be, or a gap
+            that 131,072 steps do not reach.
+
+    Source: Chambolle, Pock (2011), Algorithm 1; the dissertation's (16).
+    """
+    if penalty == "tgv" and norm != "anisotropic":
+        raise StudyError(f"norm: {norm!r} belongs to TV; TGV has the anisotropic one")
+    as_numpy = not isinstance(image, torch.Tensor)
+    z = torch.as_tensor(np.ascontiguousarray(image)) if as_numpy else image
+    if z.ndim < 2 or not z.numel() or z.is_complex():
+        raise StudyError(f"image: {z.dtype} of shape {tuple(z.shape)}; it must be (..., H, W) and hold real numbers")
+    shape, z = z.shape, z.reshape(-1, 1, *z.shape[-2:])
+    z = z if z.dtype == torch.float64 else z.float()
+    weight = _weight_of(weight, shape, z, penalty)
+    options = {"boundary": boundary, "penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
+    if gap is None and (z.requires_grad or weight.requires_grad):
+        x = solve(z, weight, iterations=iterations, **options)[0]
+    else:
+        tensors = z.detach(), weight.detach()
+        steps = options | {"iterations": iterations}
+        found = _to_gap(*tensors, gap, options)[0] if gap is not None else solve_certified(*tensors, **steps)
+        x = found.x.to(z.dtype, copy=True)  # an ordinary tensor again, out of inference mode
+    x = x.reshape(shape)
+    return x.numpy() if as_numpy else x
+
+
+class Denoised(NamedTuple):
+    """What became of an image, channel by channel: x (C, H, W), its weight (C,) or (C, maps, H, W), the certificate.
+
+    `gap`: relative primal-dual gap of each channel; `level`: the estimated noise level, standard deviation of the noise
+    over that of the image without it.
+    """
+
+    x: np.ndarray
+    weight: np.ndarray
+    penalty: str
+    gap: np.ndarray
+    iterations: int
+    level: float
+
+
+def by_weight(channels, weight, *, iterations=256, gap=None, device=None, penalty="tv", **options):
+    """`Denoised` of channels (C, H, W) with λ, (1 or C,), or maps, (1 or C, maps, H, W) or (maps, H, W), of a penalty.
+
+    TGV's two numbers are maps (1, 2, 1, 1).
+    """
+    z = torch.from_numpy(np.ascontiguousarray(channels))[:, None].to(device or "cpu")
+    weight = torch.as_tensor(np.asarray(weight, np.float32), device=z.device)
+    weight = weight[None] if weight.ndim == 3 else weight
+    weight = weight.expand(len(z), *weight.shape[1:])
+    if weight.ndim == 4 and weight.shape[-2:] not in (z.shape[-2:], (1, 1)):
+        shapes = tuple(weight.shape[-2:]), tuple(z.shape[-2:])
+        raise StudyError(f"the map has {shapes[0]} pixels, the image {shapes[1]}; they must be the same")
+    options |= {"penalty": penalty}
+    if gap is None:
+        solution = solve_certified(z, weight, iterations=iterations, **options)
+    else:
+        solution, iterations = _to_gap(z, weight, gap, options)
+    x, weight, relative = (t.cpu().numpy() for t in (solution.x[:, 0], weight, solution.relative_gap))
+    return Denoised(x, weight, penalty, relative, iterations, level(channels))
+
+
+def by_network(channels, trained, *, device=None, **options):
+    """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
+    z = torch.from_numpy(np.ascontiguousarray(channels))[:, None].to(device or "cpu")
+    maps = network.predict_maps(trained.to(z.device), z).cpu().numpy()
+    own = {"log_ratio": float(trained.log_ratio)} if trained.penalty == "tv" else {}
+    return by_weight(channels, maps, device=device, penalty=trained.penalty, **own, **options)
+
+
+def by_sure(channels, *, boundary="periodic", **options):
+    """`Denoised` of channels (C, H, W), each with the λ of the least SURE for the noise that is estimated from it."""
+    from .blind import choose_by_sure
+
+    weights = []
+    for z in channels:
+        std = noise_std(z)
+        if not std > 0:
+            raise StudyError("no noise was found in the image; give λ as a number")
+        low, high = (share * std for share in SURE_RANGE)
+        weights.append(choose_by_sure(z, std, low, high, boundary).weight)
+    return by_weight(channels, np.array(weights), boundary=boundary, **options)
+
+
+def course(channels, weight, found, options):
+    """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
+    counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
+    options = {**options, "penalty": found.penalty}
+    return counts, [by_weight(channels, weight, iterations=count, **options).gap.item() for count in counts]
+
+
+def level(channels):
+    """The noise level of channels (C, H, W), estimated, the largest of them: std(noise)/std(image without noise)."""
+    found = []
+    for z in channels:
+        std = noise_std(z) if min(z.shape) > 1 else 0.0
+        clean = math.sqrt(max(float(np.var(z, dtype=np.float64)) - std**2, 0))
+        found.append(0.0 if std == 0 else std / clean if clean else math.inf)
+    return max(found)
+
+
+def outside_training(noise_level, trained_on):
+    """A sentence if the level is outside (low, high), the levels the network was trained on; else None."""
+    low, high = trained_on
+    if low * (1 - TOLERANCE) <= noise_level <= high * (1 + TOLERANCE):
+        return None
+    side = "below" if noise_level < low else "above"
+    return (
+        f"noise level about {noise_level:.2g}, {side} the {low:g} to {high:g} that the network was trained on: "
+        "look at the result with care, or compare with --weight sure"
+    )
+
+
+def load_reference(path=None):
+    """(network, noise levels of its training or None, path) of a file of weights, or of the reference weights."""
+    if path is None:
+        path = Path(__file__).parents[3] / "results/reference" / REFERENCE / "model/last.safetensors"
+        if not path.is_file():
+            raise StudyError(f"{path}: the weights that come with the project are not there; give others by --model")
+    trained = network.load_network(path)
+    if trained.predicts != "map":
+        raise StudyError(f"{path}: weights of a network that predicts the image itself, not a map")
+    trained.in_bfloat16 = False  # a precision for speed; the map of an image should not depend on it
+    try:
+        config = json.loads((Path(path).parents[1] / "provenance.json").read_text(encoding="utf-8"))["config"]
+        train_level = config["noise"]["train_level"] if config["noise"]["kind"] == "relative" else None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        train_level = None
+    levels = tuple(train_level) if isinstance(train_level, list) else (train_level, train_level)
+    return trained, None if levels[0] is None else levels, Path(path)
+
+
+def _weight_of(weight, shape, z, penalty):
+    """λ or Λ of `denoise_tv` as the solver takes it: a number, (B, 1, H, W) or (B, 2, H, W)."""
+    weight = torch.as_tensor(weight if isinstance(weight, torch.Tensor) else np.asarray(weight))
+    weight = weight.to(z.device, z.dtype)
+    n, _, height, width = z.shape
+    if weight.ndim >= 2 and weight.shape[-2:] != shape[-2:]:
+        raise StudyError(f"weight: shape {tuple(weight.shape)} for an image of shape {tuple(shape)}; (H, W) must agree")
+    if weight.ndim > len(shape):
+        weight = weight.expand(*shape[:-2], *weight.shape[-3:]).reshape(n, -1, height, width)
+    elif weight.ndim >= 2:
+        weight = weight.expand(*shape).reshape(n, 1, height, width)
+    if weight.ndim == 1 and not (penalty == "tgv" and weight.shape == (2,)):
+        raise StudyError(f"weight: shape {tuple(weight.shape)}; a number, a map (H, W), or for TGV a pair of either")
+    return as_weights(weight, z) if penalty == "tgv" else as_weight(weight, z)
+
+
+def _to_gap(z, weight, gap, options):
+    """(`Solution`, T) for the first T = 64, 128, … at which every image's relative gap is at most `gap`."""
+    if not 0 < gap < math.inf:
+        raise StudyError(f"gap: {gap}; it must be a number > 0, such as 1e-4")
+    iterations, double = 64, z.double()
+    while iterations <= MOST_ITERATIONS:
+        # float32 carries a gap of some 1e-6; below it, the steps are taken in float64.
+        solution = solve_certified(z if gap >= 1e-5 else double, weight, iterations=iterations, **options)
+        if solution.relative_gap.max() <= gap:
+            return solution, iterations
+        iterations *= 2
+    reached = solution.relative_gap.max().item()
+    raise StudyError(f"gap: {gap:g} is not reached by {MOST_ITERATIONS} steps but {reached:.1e}; allow more")

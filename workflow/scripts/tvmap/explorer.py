@@ -1,0 +1,90 @@
+"""The explorer: one page on which λ is moved over its grid and compared with the map, image by image; no network."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import jinja2
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from .errors import StudyError
+
+LIMIT = 9_500_000  # bytes of the whole page
+QUALITIES = (90, 75, 60, 45, 30)  # of the images by λ, the best that the limit allows
+SMALLEST = 1e-5  # grey value; a smaller Λ is shown as this
+CHOSEN = {  # columns of scalar_choice.csv and how the page calls and colours them
+    "weight_fixed": ("fixed", "fixed on validation"),
+    "weight_psnr": ("psnr", "best PSNR (oracle)"),
+    "weight_ssim": ("ssim", "best SSIM (oracle)"),
+}
+COLOURS = (np.array(matplotlib.colormaps["viridis"].colors) * 255).round().astype(int).tolist()  # type: ignore[attr-defined]
+
+
+def picture(image, quality=None):
+    """Data URI of an image (H, W) of range 1 with 8 bits: WebP, without loss or of this quality."""
+    values = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "WEBP", lossless=quality is None, quality=quality or 100)
+    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+def coded_map(name, weight):
+    """Λ (H, W) as 16-bit numbers on a logarithmic scale, row by row, and the range of its colours.
+
+    Steps of log(high/low)/65535: of six decades 0.02 %.
+    """
+    weight = np.maximum(np.asarray(weight, np.float64), SMALLEST)
+    low, high = float(weight.min()), max(float(weight.max()), float(weight.min()) * (1 + 1e-6))
+    codes = np.rint(65535 * np.log(weight / low) / np.log(high / low)).astype("<u2")
+    ends = [float(end) for end in np.quantile(weight, [0.005, 0.995])]
+    return {
+        "name": name,
+        "low": low,
+        "high": high,
+        "shown": ends if ends[1] > ends[0] else [low, high],
+        "codes": base64.b64encode(codes.tobytes()).decode(),
+    }
+
+
+def render(study, cases, folder):
+    """The page as text, below LIMIT bytes.
+
+    Args:
+        study: its name.
+        cases: dicts of protocol, level and label (texts), weights, psnr, ssim (k,) of the grid, map_psnr, map_ssim and
+            noisy_psnr (numbers), chosen ([{key, name, weight}]), clean, noisy, map (H, W), maps ({name: (H, W)}) and
+            scalar (k, H, W), the image by each λ.
+        folder: where explorer.html.j2, .css and .js are.
+
+    Raises:
+        StudyError: no quality of the images leaves the page small enough.
+    """
+    folder = Path(folder)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
+    template = environment.from_string((folder / "explorer.html.j2").read_text(encoding="utf-8"))
+    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("explorer.css", "explorer.js"))
+    size = int(cases[0]["clean"].shape[0])
+    for quality in QUALITIES:
+        coded = {"size": size, "colours": COLOURS, "cases": [_coded(case, quality) for case in cases]}
+        data = json.dumps(coded, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+        page = template.render(study=study, style=Markup(style), script=Markup(script), data=Markup(data))
+        if len(page.encode()) <= LIMIT:
+            return page
+    raise StudyError(
+        f"explorer: {len(page.encode()):,} bytes with {len(cases)} images of {size}², more than {LIMIT:,}; "
+        "take fewer noise protocols or values of λ"
+    )
+
+
+def _coded(case, quality):
+    coded = {name: case[name] for name in ("protocol", "level", "label", "chosen")}
+    coded |= {name: np.round(case[name], 4).tolist() for name in ("weights", "psnr", "ssim")}
+    coded |= {name: round(float(case[name]), 4) for name in ("map_psnr", "map_ssim", "noisy_psnr")}
+    coded |= {"clean": picture(case["clean"]), "map": picture(case["map"]), "noisy": picture(case["noisy"], 90)}
+    coded["scalar"] = [picture(image, quality) for image in case["scalar"]]
+    coded["maps"] = [coded_map(name, weight) for name, weight in case["maps"].items()]
+    return coded

@@ -1,0 +1,74 @@
+"""The model card of published weights, from the study's own tables and provenance: no number of it is typed."""
+
+from pathlib import Path
+
+import jinja2
+
+from . import figures, provenance, tables, tabular
+from .methods import protocol_label
+
+CARD = "model/README.md"
+TEMPLATE = Path(__file__).parents[2] / "report" / "model_card.md.j2"
+REFERENCE = "xray-tgv"  # whose weights the command `tvmap` takes if none are given
+DATA = {
+    "sample": "photographs that come with scikit-image; their terms stand beside their names in `tvmap/sources.py`",
+    "folder": "images of a folder, which this card does not know",
+}
+X_RAYS = (
+    "chest X-rays of children, {category}, of D. Kermany, K. Zhang, M. Goldbaum, "
+    "[doi:10.17632/rscbjbr9sj](https://doi.org/10.17632/rscbjbr9sj), CC BY 4.0; no pixel of them is published here"
+)
+
+
+def render(folder):
+    """The card's Markdown for the folder of a study, finished or published."""
+    folder = Path(folder)
+    origin = provenance.read(folder / "provenance.json")
+    config, training = origin["config"], origin["training"]
+    source, level = config["data"]["source"], config["noise"]["train_level"]
+    low, high = level if isinstance(level, list) else (level, level)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    # An early provenance says where the training ran in the place of where the study did.
+    machine, versions = (training.get(name, origin[name]) for name in ("machine", "versions"))
+    threads = training.get("threads", config["training"]["threads"])
+    network = {"penalty": "tv", "maps": 1} | config["network"]  # an early provenance says nothing of these
+    settings = {**network, "precision": config["training"]["precision"]}
+    names = ("penalty", "maps", "noise_estimate", "start", "steps", "up_bound", "padding", "precision")
+    return template.render(
+        study=origin["study"],
+        reference=origin["study"] == REFERENCE,
+        network=network,
+        weights=f"results/reference/{origin['study']}/model/{figures.reported(config)}.safetensors",
+        data=DATA.get(source) or X_RAYS.format(category=config["data"]["category"].lower()),
+        patients=source not in DATA,
+        n=origin["data"]["n"],
+        size=config["data"]["size"],
+        levels=f"{low:g}" if low == high else f"{low:g} to {high:g} times",
+        epochs=training["epochs"],
+        steps=f"{training['steps']:,}",
+        duration=tables.duration(training["seconds"]),
+        machine=f"{threads} threads of {machine['cpu']}" if training["device"] == "cpu" else training["device"],
+        iterations=config["training"]["iterations"],
+        options=", ".join(f"{name} {settings[name]}" for name in names if name in settings),
+        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
+        code=origin["code_version"],
+        percent=f"{100 * config['report']['confidence']:g}",
+        rows=_rows(folder, config["noise"]["protocols"]),
+    )
+
+
+def _rows(folder, protocols):
+    summary = tabular.read_table(folder / "tables/summary.csv", ["protocol", "method", "psnr_mean", "ssim_mean"])
+    columns = ["protocol", "baseline", "metric", "mean", "low", "high", "win_rate"]
+    gains = tabular.read_table(folder / "tables/gains.csv", columns)
+    summary = summary.set_index(["protocol", "method"])
+    gains = gains[gains["metric"] == "psnr"].set_index(["protocol", "baseline"])
+    for protocol, level in protocols.items():
+        cells = [protocol_label(level)]
+        for method in ("noisy", "scalar-oracle-psnr", "map"):
+            row = summary.loc[(protocol, method)]
+            cells.append(f"{tables.number(row['psnr_mean'], 2)} ({tables.number(row['ssim_mean'], 3)})")
+        gain = gains.loc[(protocol, "scalar-oracle-psnr")]
+        interval = tables.interval(gain["low"], gain["high"], 2, True)
+        yield [*cells, f"{tables.number(gain['mean'], 2, True)} {interval}", f"{100 * gain['win_rate']:.0f} %"]

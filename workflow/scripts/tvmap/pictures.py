@@ -1,0 +1,303 @@
+"""Images of any kind and their way back: PNG, JPEG, TIFF, DICOM, NumPy arrays; depth, colour and transparency kept.
+
+The study has its own reader, `images`, which makes everything alike; here nothing is cropped, resized or made grey.
+"""
+
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .errors import StudyError
+from .files import write_atomically
+
+MOST_PIXELS = 89_478_485  # as Pillow's own bound against files that declare absurd sizes
+MOST_BYTES = 2**30
+PILLOW = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
+TIFF, DICOM, NUMPY = {".tif", ".tiff"}, {".dcm", ".dicom"}, {".npy"}
+SUFFIXES = PILLOW | TIFF | DICOM | NUMPY
+# What is written for what is read: without loss, and with the depth that was read.
+WRITTEN = dict.fromkeys(PILLOW, ".png") | dict.fromkeys(TIFF | DICOM, ".tif") | dict.fromkeys(NUMPY, ".npy")
+
+for library in ("PIL", "tifffile", "pydicom"):  # they complain without the name of the file
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+
+WHITE_IS_0, BLACK_IS_0, RGB, SEPARATE = 0, 1, 2, 2  # of the TIFF tags 262 and 284
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as numbers: `channels` (C, H, W), float32, C = 1 (grey) or 3 (colour).
+
+    They run from 0 to 1 where the file's values run from `low` to `high`; noise may reach beyond. `dtype`: of the
+    file's values, or float32 for what is written as such; `alpha` (H, W): the transparency, as it was, or None.
+    `suffix`: of the file that `write` makes without loss. `assumed`: `low` and `high` were taken from the values.
+    """
+
+    channels: np.ndarray
+    low: float
+    high: float
+    dtype: np.dtype
+    suffix: str
+    alpha: np.ndarray | None = None
+    assumed: bool = False
+
+    def values(self, channels):
+        """`channels` (C, H, W) in the units, the depth and the shape of the file: (H, W) or (H, W, C)."""
+        values = channels * (self.high - self.low) + self.low
+        if np.issubdtype(self.dtype, np.integer):
+            info = np.iinfo(self.dtype)
+            values = np.rint(values.clip(info.min, info.max))
+        values = np.moveaxis(values.astype(self.dtype), 0, -1)
+        if self.alpha is not None:
+            values = np.concatenate([values, self.alpha[..., None]], axis=-1)
+        return values[..., 0] if values.shape[-1] == 1 else values
+
+
+def read(path, limits=None):
+    """Read an image file as a `Picture`.
+
+    Args:
+        path: a file with one of SUFFIXES. Of DICOM, what a viewer shows: rescale slope and intercept are applied, the
+            window's ends become 0 and 1 (nothing is clipped), MONOCHROME1 is turned bright for high.
+        limits: (low, high), the values of the file that count as 0 and 1. Otherwise those of 8 or 16 bits; 0 and 1 for
+            floating-point numbers between −1 and 2; and for all others their smallest and largest value.
+
+    Raises:
+        StudyError: no such file, damaged, of another kind, too large, several images in one, no finite numbers, or a
+            depth that cannot be read without loss.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise StudyError(f"{path}: its name does not end like an image's; known are {', '.join(sorted(SUFFIXES))}")
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut it into pieces")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what libraries find odd but read
+            window = None
+            if suffix in DICOM:
+                values, window = _read_dicom(path)
+            else:
+                values = (_read_tiff if suffix in TIFF else _read_numpy if suffix in NUMPY else _read_pillow)(path)
+    except StudyError:
+        raise
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file") from None
+    except Exception as error:  # damaged files raise OSError, ValueError, KeyError, struct.error, zlib.error, ...
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
+        raise StudyError(f"{path}: cannot be read as an image, it is damaged or of another kind{reason}") from None
+    return _picture(path, values, limits or window, WRITTEN[suffix])
+
+
+def write(path, picture, channels):
+    """Write `channels` (C, H, W) to `path`, atomically, with what else `picture` is; its suffix says the format.
+
+    `path` may end in .png (8 bit, 16 bit grey), .tif or .npy.
+    """
+    write_values(path, picture.values(channels))
+
+
+def write_values(path, values):
+    """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically.
+
+    Two channels go into a TIFF as two pages.
+    """
+    path, content = Path(path), io.BytesIO()
+    suffix = path.suffix.lower()
+    if suffix in NUMPY:
+        np.save(content, values, allow_pickle=False)
+    elif suffix in TIFF:
+        import tifffile
+
+        planes = values.ndim == 3 and values.shape[-1] not in (3, 4)
+        kind = "rgb" if values.ndim == 3 and not planes else "minisblack"
+        values = np.ascontiguousarray(np.moveaxis(values, -1, 0) if planes else values)
+        tifffile.imwrite(content, values, photometric=kind, metadata=None)
+    elif suffix == ".png" and (values.dtype == np.uint8 or (values.dtype == np.uint16 and values.ndim == 2)):
+        Image.fromarray(values).save(content, "PNG")
+    else:
+        depth = f"{values.dtype} {'colour' if values.ndim == 3 else 'grey'}"
+        raise StudyError(f"{path}: this format does not hold {depth} values; give a name that ends in .tif")
+    write_atomically(path, content.getvalue())
+
+
+def read_weight(path):
+    """A regularisation weight (1 or 2, H, W) from a .tif or .npy file: as it is, in units of the image's range."""
+    path = Path(path)
+    if path.suffix.lower() not in TIFF | NUMPY:
+        raise StudyError(f"{path}: a map is read from a .tif or .npy file")
+    try:
+        values = _read_numpy(path) if path.suffix.lower() in NUMPY else _pages(path)
+    except StudyError:
+        raise
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file") from None
+    except Exception as error:
+        raise StudyError(f"{path}: cannot be read as a map ({' '.join(str(error).split())[:200]})") from None
+    values = values if values.ndim == 3 else values[None]
+    if values.ndim != 3 or len(values) not in (1, 2):
+        raise StudyError(f"{path}: shape {values.shape}; a map is (H, W), two maps are (2, H, W)")
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise StudyError(f"{path}: a regularisation weight is a number ≥ 0 in every pixel")
+    return values.astype(np.float32)
+
+
+def _picture(path, values, limits, suffix):
+    (values, alpha), own = _split_alpha(path, np.asarray(values)), None
+    if values.dtype == bool:
+        values = values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind not in "uif" or not values.size:
+        raise StudyError(f"{path}: {values.dtype} values of shape {values.shape}; an image has real numbers")
+    if not np.isfinite(values).all():
+        raise StudyError(f"{path}: {(~np.isfinite(values)).sum()} pixels are NaN or infinite")
+    dtype, assumed, ends = values.dtype, False, (float(values.min()), float(values.max()))
+    if values.dtype in (np.uint8, np.uint16):
+        own = 0, np.iinfo(values.dtype).max
+    elif values.dtype.kind == "f" and ends[0] >= -1 and ends[1] <= 2:
+        own = 0, 1
+    if limits is None and own is None:
+        assumed = True
+    low, high = map(float, limits or own or ends)
+    if not low < high:
+        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits low < high")
+    if suffix == ".tif" and path.suffix.lower() in DICOM:
+        dtype, values = np.dtype(np.float32), (values - low) / (high - low)
+        low, high = 0.0, 1.0
+    channels = np.moveaxis((np.asarray(values, np.float64) - low) / (high - low), -1, 0).astype(np.float32)
+    return Picture(np.ascontiguousarray(channels), low, high, dtype, suffix, alpha, assumed)
+
+
+def _split_alpha(path, values):
+    """(H, W, 1 or 3) and the transparency (H, W) or None, of (H, W) or (H, W, 1 … 4)."""
+    values = values[..., None] if values.ndim == 2 else values
+    if values.ndim != 3 or not 1 <= values.shape[-1] <= 4:
+        raise StudyError(f"{path}: shape {values.shape}; one image is needed, (H, W) grey or (H, W, 3) colour")
+    if values.shape[-1] in (2, 4):
+        return values[..., :-1], values[..., -1]
+    return values, None
+
+
+def _within(path, height, width):
+    if height * width > MOST_PIXELS:
+        raise StudyError(f"{path}: declares {height} × {width} pixels, more than {MOST_PIXELS:,}; cut it into pieces")
+
+
+def _read_pillow(path):
+    with Image.open(path, formats=FORMATS) as picture:
+        _within(path, picture.height, picture.width)
+        n_images = getattr(picture, "n_frames", 1)
+        if n_images > 1:
+            raise StudyError(f"{path}: has {n_images} images; save the one that is meant")
+        if picture.format == "PNG" and _png_depth(path) == 16 and not picture.mode.startswith("I"):
+            raise StudyError(f"{path}: colour of 16 bits, of which this reader would lose 8; save it as TIFF")
+        return _plain(picture)
+
+
+def _png_depth(path):
+    with open(path, "rb") as file:
+        return file.read(25)[-1]
+
+
+def _plain(picture):
+    """The pixels of a Pillow image, grey, colour, or either with transparency."""
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise StudyError("pixels outside 0 to 65535")
+        return values.astype(np.uint16)
+    if picture.mode in ("P", "PA"):
+        picture = picture.convert("RGBA" if "transparency" in picture.info or picture.mode == "PA" else "RGB")
+    keep = {"1": "L", "La": "LA", "RGBa": "RGBA"}
+    mode = keep.get(picture.mode, picture.mode if picture.mode in ("L", "LA", "RGB", "RGBA", "F") else "RGB")
+    return np.asarray(picture if picture.mode == mode else picture.convert(mode))
+
+
+def _read_tiff(path):
+    """The one image of a TIFF: by tifffile, which keeps every depth, or by Pillow for what is packed otherwise."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        if len(file.pages) > 1:
+            raise StudyError(f"{path}: has {len(file.pages)} images; save the one that is meant")
+        page = file.pages.first
+        _within(path, page.imagelength, page.imagewidth)
+        depths = set(np.atleast_1d(page.bitspersample).tolist())
+        if depths == {1} or int(page.photometric) not in (WHITE_IS_0, BLACK_IS_0, RGB):
+            return _tiff_by_pillow(path, depths)
+        try:
+            values = page.asarray()
+        except (ValueError, ImportError):  # a compression that tifffile has no decoder for
+            return _tiff_by_pillow(path, depths)
+        if int(page.photometric) == WHITE_IS_0:
+            values = np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
+        return np.moveaxis(values, 0, -1) if int(page.planarconfig) == SEPARATE and values.ndim == 3 else values
+
+
+def _tiff_by_pillow(path, depths):
+    with Image.open(path, formats=("TIFF",)) as picture:
+        if max(depths) > 8 and not (picture.mode.startswith("I") or picture.mode == "F"):
+            raise StudyError(f"{path}: packed in a way that this reader cannot undo without loss; save it unpacked")
+        return _plain(picture)
+
+
+def _pages(path):
+    """All pages of a TIFF as one array."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        _within(path, file.pages.first.imagelength, file.pages.first.imagewidth)
+        return np.squeeze(np.stack([page.asarray() for page in file.pages[:3]]))
+
+
+def _read_numpy(path):
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(values, np.ndarray):
+        raise StudyError(f"{path}: not one array")
+    if values.ndim >= 2:
+        _within(path, *values.shape[:2])
+    return np.array(values)
+
+
+def _read_dicom(path):
+    """(values, limits of the window) as a viewer shows them, nothing clipped."""
+    import pydicom
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut, convert_color_space
+
+    data = pydicom.dcmread(path)
+    if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
+        raise StudyError(f"{path}: a DICOM file without pixels")
+    _within(path, int(data.Rows), int(data.Columns))
+    if int(data.get("NumberOfFrames") or 1) > 1:
+        raise StudyError(f"{path}: has {data.NumberOfFrames} images; save the one that is meant")
+    kind = data.PhotometricInterpretation
+    try:
+        values = data.pixel_array
+    except (RuntimeError, NotImplementedError, ImportError) as error:
+        syntax = data.file_meta.TransferSyntaxUID.name
+        reason = str(error).splitlines()[0]
+        raise StudyError(f"{path}: its pixels are packed as {syntax}, no decoder for it is here ({reason})") from None
+    if kind not in ("MONOCHROME1", "MONOCHROME2"):
+        if kind == "PALETTE COLOR":
+            raise StudyError(f"{path}: colours by a palette; save it as PNG")
+        return (convert_color_space(values, kind, "RGB") if kind.startswith("YBR") else values), None
+    values = np.asarray(apply_modality_lut(values, data), np.float64)
+    window, ends = True, lambda: (float(values.min()), float(values.max()))
+    if "VOILUTSequence" in data or data.get("VOILUTFunction", "LINEAR") not in ("LINEAR", "LINEAR_EXACT"):
+        values = np.asarray(apply_voi_lut(values, data), np.float64)
+        low, high = ends()
+    elif data.get("WindowWidth") is not None and data.get("WindowCenter") is not None:
+        centre, width = (float(np.atleast_1d(data[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
+        inset = 0 if data.get("VOILUTFunction") == "LINEAR_EXACT" else 0.5  # DICOM PS3.3, C.11.2.1.2
+        low, high = centre - width / 2, centre + width / 2 - 2 * inset
+    else:
+        window, (low, high) = False, ends()
+    if kind == "MONOCHROME1":  # low values are bright
+        values = low + high - values
+    return values, ((low, high) if window and low < high else None)
