@@ -1,4 +1,4 @@
-"""Markers that skip with a reason, and TVMAP_CI=1, which allows no skip but the GPU's."""
+"""Markers that skip with a reason, TVMAP_CI=1, which allows no skip but the GPU's, and a browser for who wants one."""
 
 import os
 import shutil
@@ -41,3 +41,14 @@ def _fail_if_skipped(report):
             report.outcome = "failed"
             report.longrepr = f"skipped, which TVMAP_CI=1 does not allow: {reason}"
     return report
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, headless."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -1,7 +1,5 @@
 """The report page in a real browser: nothing fails or is fetched, all is drawn, legible and accessible, dark too."""
 
-import shutil
-
 import pytest
 import test_report
 from smoke import RESULTS, finished
@@ -26,16 +24,6 @@ MEASURE = """() => {
     const wide = document.documentElement.scrollWidth - innerWidth;
     return {small, sides, flat: flat.length, wide, background: getComputedStyle(document.body).backgroundColor};
 }""".replace("SMALLEST", str(SMALLEST))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module", params=["made-up tables", "the small study"])

@@ -1,7 +1,6 @@
 """The explorer in a real browser: every control changes the pixels that it should, and no others."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -48,16 +47,6 @@ def case(protocol, label, n_maps=1):
 
 
 CASES = [case("a", "first", 2), case("a", "second", 2), case("b", "third")]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,10 @@ def test_sample_is_published_with_the_pixels_of_its_photographs(study):
     assert {f"tables/{path.name}" for path in (study / "tables").iterdir()} <= names
     assert {"manifest.csv", "provenance.json", "checks/checks.csv", "model/history.csv"} <= names
     target = study.parent / "reference/smoke"
-    assert all((target / name).read_bytes() == (study / name).read_bytes() for name in names)
+    card = (target / model_card.CARD).read_text(encoding="utf-8")
+    assert card == model_card.render(study) and "Model card: smoke" in card
+    copied = names - {model_card.CARD}
+    assert all((target / name).read_bytes() == (study / name).read_bytes() for name in copied)
 
 
 @pytest.mark.parametrize("source", ["archive", "mendeley", "folder"])
@@ -221,7 +224,7 @@ def test_weights_of_a_recipe_on_trial_are_not_published(study):
     provenance = json.loads(path.read_text())
     provenance["config"]["data"]["fold"] = {"number": 1, "of": 5}
     path.write_text(json.dumps(provenance))
-    assert names - published(study) == {"model/last.safetensors"}
+    assert names - published(study) == {"model/last.safetensors", model_card.CARD}
 
 
 def test_a_fold_of_other_images_is_no_look(study, looks):

@@ -120,10 +120,10 @@ def test_every_file_is_there_and_none_is_empty(results):
     names += [f"tables/{name}.csv" for name in COLUMNS]
     without = ("per_image", "grid", "convergence", "learned", "failures", "contrasts", "courses")
     names += [f"tables/{name}.md" for name in COLUMNS if name not in without]
-    names += ["report.html", "checks/checks.csv", "provenance.json", "manifest.csv"]
+    names += ["report.html", "explorer.html", "checks/checks.csv", "provenance.json", "manifest.csv"]
     names += [f"model/{name}" for name in ("last.safetensors", "best.safetensors", "history.csv", "training.json")]
     names += [f"examples/{protocol}.npz" for protocol in PROTOCOLS]
-    assert len(names) == 2 * 17 + 14 + 7 + 4 + 4 + 2
+    assert len(names) == 2 * 17 + 14 + 7 + 5 + 4 + 2
     assert [name for name in names if not (results / name).is_file() or not (results / name).stat().st_size] == []
 
 
@@ -300,6 +300,7 @@ def test_comments_and_docstrings_of_modules_rerun_nothing(study):
 
 
 TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figure": 10, "build_report": 1, "all": 1}
+TABLES |= {"sweep_examples": 2, "build_explorer": 1}
 MEASURED = {**TABLES, "draw_figure": 11, "measure_images": 2, "collect_times": 1}  # the eleventh figure shows the times
 EXPLAINED = {**MEASURED, "explain_study": 1, "draw_figure": 13}  # two figures show the solver's course and the maps
 CHOSEN = {**EXPLAINED, "choose_scalars": 2, "denoise_images": 8}
@@ -387,15 +388,22 @@ def test_other_shards_make_other_shards_only(tmp_path):
 
 
 def test_a_run_on_one_core_with_other_shards_gives_the_same_bytes(tmp_path, results):
+    """The whole study: all but what says how long things took."""
     folder = fresh(tmp_path)
-    targets = [f"{RESULTS}/model/last.safetensors", f"{RESULTS}/scalars/uniform_0.csv"]
-    run = snakemake(folder, *targets, "--set-scatter", "shard=3", cores=1)
+    run = snakemake(folder, "--set-scatter", "shard=3", cores=1)
     assert run.returncode == 0, run.stdout[-5000:]
     made = {path.relative_to(folder / RESULTS) for path in (folder / RESULTS).rglob("*") if path.is_file()}
-    skipped = ("logs", "benchmarks", "trained", "shards")
-    compared = {path for path in made if not set(path.parts) & set(skipped) and path.name != "training.json"}
-    assert len(list((folder / RESULTS / "grid/shards").glob("test_*.csv"))) == 3
-    assert len(compared) == 18, compared
+    skipped, timed = {"logs", "benchmarks", "trained", "shards"}, {"training.json", "provenance.json", "report.html"}
+    made = {path for path in made if path.stem not in ("times", "courses") and path.name not in timed}
+    compared = {path for path in made if not set(path.parts) & skipped}
+    assert len(list((folder / RESULTS / "grid/shards").glob("test_*.csv"))) == 6
+    assert len(compared) > 90 and {path.suffix for path in compared} >= {
+        ".npz",
+        ".csv",
+        ".safetensors",
+        ".png",
+        ".html",
+    }
     assert [path for path in compared if (folder / RESULTS / path).read_bytes() != (results / path).read_bytes()] == []
 
 
