@@ -1,5 +1,6 @@
 """The command `tvmap`, called as a user calls it."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,8 +69,14 @@ def test_a_saved_map_gives_the_same_image_again(folder, tmp_path):
     first, again = tmp_path / "first.tif", tmp_path / "again.tif"
     assert tvmap("denoise", folder / "grey.png", "-o", first, "--float", "--save-map") == 0
     weight = tmp_path / "first_map.tif"
-    arguments = ["--weight", weight, "--penalty", "tgv", "--float"]
-    assert tvmap("tv", folder / "grey.png", "-o", again, *arguments) == 0
+    assert tvmap("tv", folder / "grey.png", "-o", again, "--weight", weight, "--float") == 0
+    np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(again))
+    assert tvmap("tv", folder / "grey.png", "-o", again, "--weight", weight, "--penalty", "tv") == 1
+    assert tvmap("denoise", folder / "colour.jpg", "-o", first, "--float", "--save-map") == 0
+    assert tvmap("tv", folder / "colour.jpg", "-o", again, "--weight", weight, "--float") == 0
+    np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(again))
+    assert tvmap("tv", folder / "colour.jpg", "-o", first, "--weight", "0.05", "--float", "--save-map") == 0
+    assert tvmap("tv", folder / "colour.jpg", "-o", again, "--weight", weight, "--float") == 0
     np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(again))
 
 
@@ -106,7 +113,11 @@ def test_sure_and_the_sheet(folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["grey.png", "colour.jpg"])
 def test_the_sheet_of_maps(folder, tmp_path, name):
-    assert tvmap("denoise", folder / name, "-o", tmp_path / "out.png", "--sheet") == 0
+    strange = folder / f"x$\\frac$ {name}"
+    shutil.copyfile(folder / name, strange)
+    assert tvmap("denoise", strange, "-o", tmp_path / "out.png", "--sheet") == 0
+    np.save(folder / "flat.npy", np.zeros((3, 4)))
+    assert tvmap("tv", folder / "flat.npy", "-o", tmp_path / "flat.npy", "--weight", 0, "--sheet", "--range", 0, 1) == 0
     width, height = size(tmp_path / "out_sheet.png")
     assert height > width > 800
 
@@ -117,6 +128,12 @@ def test_one_bad_image_does_not_stop_the_others(folder, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "bad.png: cannot be read" in said and "5 of 6 images denoised" in said
     assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 5
+
+
+def test_a_second_run_does_not_denoise_what_the_first_one_wrote(folder):
+    for _ in range(2):
+        assert tvmap("tv", folder, "-o", folder / "out", "--weight", "0.05", "--save-map") == 0
+    assert len([path for path in (folder / "out").rglob("*") if path.is_file()]) == 10
 
 
 def test_a_level_outside_the_training_is_said(tmp_path, capsys):
@@ -133,6 +150,10 @@ def test_a_level_outside_the_training_is_said(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["denoise", "{in}", "-o", "{out}.png"], "one file for 5 images"),
+        (["denoise", "{in}/grey.png", "-o", "{out}.jp2"], "choose one of them"),
+        (["denoise", "{in}/grey.png", "-o", "{file}/x/y.png"], "Not a directory"),
+        (["tv", "{in}/array.npy", "-o", "{out}.npy", "--weight", "0.1", "--range", "0", "inf"], "low < high"),
+        (["denoise", "{flat}", "-o", "{out}.npy", "--weight", "sure"], "flat.npy: no noise"),
         (["denoise", "{in}/none.png", "-o", "{out}.png"], "no such file"),
         (["denoise", "{in}/grey.png", "-o", "{in}"], "is an input"),
         (["denoise", "{in}/grey.png", "-o", "{in}/grey.png"], "is an input"),
@@ -160,7 +181,8 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path, capsys, arguments, 
     (tmp_path / "file").write_text("x")
     np.save(tmp_path / "small.npy", np.ones((5, 5)))
     places = {"in": folder, "out": tmp_path / "out", "empty": tmp_path / "empty", "file": tmp_path / "file"}
-    places["small"] = tmp_path / "small.npy"
+    np.save(tmp_path / "flat.npy", np.linspace(0, 1, 9)[None])
+    places |= {"small": tmp_path / "small.npy", "flat": tmp_path / "flat.npy"}
     assert tvmap(*(argument.format(**places) for argument in arguments)) == 1
     said = capsys.readouterr().err
     assert message in said and len(said.strip().splitlines()) == 1 and said.startswith("tvmap: ")

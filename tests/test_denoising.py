@@ -44,6 +44,20 @@ def test_one_map_two_maps_and_leading_axes():
     np.testing.assert_array_equal(found[0, 0], one)
     each = np.stack([MAP, 2 * MAP]).reshape(stack.shape)
     np.testing.assert_array_equal(denoising.denoise_tv(stack, each)[1, 0], denoising.denoise_tv(NOISY[::-1], 2 * MAP))
+    two = np.stack([MAP, 2 * MAP])
+    expected = denoising.denoise_tv(NOISY, two)
+    for image, maps in ((NOISY[None, None], two[None]), (NOISY[None], two)):  # as a network predicts them
+        np.testing.assert_array_equal(denoising.denoise_tv(image, maps).reshape(NOISY.shape), expected)
+
+
+def test_arrays_of_every_layout_give_the_same():
+    expected = denoising.denoise_tv(NOISY, MAP)
+    frozen = NOISY.copy()
+    frozen.flags.writeable = False
+    for image in (NOISY.astype(">f8"), np.asfortranarray(NOISY), frozen, NOISY.tolist()):
+        np.testing.assert_array_equal(denoising.denoise_tv(image, MAP), expected)
+    tensor = denoising.denoise_tv(NOISY, torch.tensor(MAP, requires_grad=True))
+    assert tensor.requires_grad and np.allclose(tensor.detach().numpy(), expected)
 
 
 def test_kind_and_precision_are_those_of_the_image():
@@ -86,6 +100,11 @@ def test_a_gap_is_kept():
     [
         ((NOISY[0], 0.1), "H, W"),
         ((NOISY * 1j, 0.1), "real numbers"),
+        (([["a"]], 0.1), "real numbers"),
+        ((NOISY, "a"), "real numbers"),
+        ((NOISY, np.stack([MAP] * 3)), "one map or two"),
+        ((np.stack([NOISY] * 3), np.stack([MAP] * 2)), "leading axes"),
+        ((NOISY, torch.tensor(-0.1, requires_grad=True)), "negative"),
         ((NOISY, MAP[:-1]), "must agree"),
         ((NOISY, [0.1, 0.2, 0.3]), "a number"),
         ((NOISY, -0.1), "negative"),
@@ -101,6 +120,7 @@ def test_what_makes_no_sense_is_said(arguments, message):
 def test_options_that_make_no_sense_are_said():
     for options, message in (
         ({"gap": 0}, "gap: 0"),
+        ({"iterations": 0}, "at least 1"),
         ({"gap": 1e-30}, "not reached"),
         ({"penalty": "tgv"}, "two weights"),
         ({"penalty": "tgv", "norm": "isotropic"}, "belongs to TV"),
@@ -162,3 +182,11 @@ def test_sure_needs_noise():
 def test_weights_of_another_kind_are_refused(tmp_path):
     with pytest.raises(StudyError, match="not the weights"):
         denoising.load_reference(tmp_path / "none.safetensors")
+
+
+def test_weights_bring_the_options_they_were_trained_with(reference, monkeypatch):
+    assert reference[2] == {"boundary": "periodic"}
+    folder = denoising.Path(denoising.__file__).parents[3] / "results/reference/xray-fast/model"
+    monkeypatch.chdir(folder)
+    _, levels, solver = denoising.load_reference("last.safetensors")
+    assert levels == (0.1, 0.5) and solver["norm"] == "anisotropic" and solver["lipschitz"] == 3

@@ -107,6 +107,8 @@ def test_the_range_of_other_numbers_is_said_or_given(tmp_path):
     assert not picture.assumed
     np.testing.assert_allclose(picture.channels[0], (values + 1024) / 4095, rtol=1e-5)
     np.testing.assert_allclose(picture.values(picture.channels), values, atol=1e-3)
+    big_endian = pictures.read(save(tmp_path / "big.npy", GREY16.astype(">u2")))
+    np.testing.assert_allclose(big_endian.channels[0], GREY16 / 65535, atol=1e-6)
     integers = np.arange(-20, 43, dtype=np.int16).reshape(7, 9)
     picture = pictures.read(save(tmp_path / "i.npy", integers))
     np.testing.assert_array_equal(picture.values(picture.channels), integers)
@@ -143,10 +145,31 @@ def test_dicom_is_read_as_a_viewer_shows_it(tmp_path):
     np.testing.assert_allclose(inverse.channels, 1 - picture.channels, rtol=1e-4, atol=1e-5)
     exact = pictures.read(dicom(tmp_path / "c.dcm", values, VOILUTFunction="LINEAR_EXACT", **window))
     np.testing.assert_allclose(exact.channels[0], (2.0 * values - 10 + 160) / 400, rtol=1e-5, atol=1e-6)
+    for unused in ({"VOILUTFunction": ""}, {"VOILUTSequence": []}):
+        again = pictures.read(dicom(tmp_path / "unused.dcm", values, **window, **unused))
+        np.testing.assert_array_equal(again.channels, picture.channels)
+    eight = pictures.read(dicom(tmp_path / "eight.dcm", GREY8))
+    np.testing.assert_allclose(eight.channels[0], GREY8 / 255, atol=1e-6)
     bare = pictures.read(dicom(tmp_path / "d.dcm", values))
     assert bare.assumed and (bare.channels.min(), bare.channels.max()) == (0, 1)
     colour = pictures.read(dicom(tmp_path / "e.dcm", COLOUR8))
     np.testing.assert_allclose(np.moveaxis(colour.channels, 0, -1), COLOUR8 / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["SC_ybr_full_422_uncompressed.dcm", "SC_rgb_rle.dcm"])
+def test_colours_of_scans_that_others_made(name):
+    path = get_testdata_file(name)
+    expected = pydicom.dcmread(path).pixel_array  # pydicom makes RGB of YBR
+    assert expected.shape[-1] == 3
+    np.testing.assert_allclose(np.moveaxis(pictures.read(path).channels, 0, -1), expected / 255, atol=1e-6)
+
+
+def test_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 90 degrees clockwise
+    Image.fromarray(COLOUR8).save(tmp_path / "turned.png", exif=exif)
+    found = pictures.read(tmp_path / "turned.png")
+    np.testing.assert_allclose(np.moveaxis(found.channels, 0, -1), np.rot90(COLOUR8, -1) / 255, atol=1e-6)
 
 
 def test_a_scan_that_others_made():
@@ -169,8 +192,9 @@ def test_a_scan_that_others_made():
         ("a.npy", lambda path: np.save(path, np.zeros((2, 3, 4, 5))), "one image is needed"),
         ("a.npy", lambda path: np.save(path, np.zeros((9, 9, 7))), "one image is needed"),
         ("a.npy", lambda path: np.save(path, np.full((4, 4), np.nan)), "16 pixels are NaN or infinite"),
-        ("a.npy", lambda path: np.save(path, np.zeros((4, 4), complex)), "real numbers"),
+        ("a.npy", lambda path: np.save(path, np.zeros((4, 4), complex)), "floating point"),
         ("a.npy", lambda path: np.save(path, np.full((4, 4), 9.0)), "low < high"),
+        ("a.npy", lambda path: np.save(path, np.zeros((4, 4), np.int32)), "8 or 16 bits"),
         (
             "a.tif",
             lambda path: tifffile.imwrite(path, np.zeros((3, 8, 8), np.uint8), photometric="minisblack"),
@@ -207,20 +231,27 @@ def test_no_damaged_image_ends_in_a_traceback(tmp_path, suffix):
             assert np.isfinite(picture.channels).all()
 
 
-def test_maps_come_back_as_they_were(tmp_path):
-    maps = RANDOM.uniform(0, 1, (7, 9, 2)).astype(np.float32)
-    for values in (maps, maps[..., 0]):
-        pictures.write_values(tmp_path / "a.tif", values)
-        pictures.write_values(tmp_path / "a.npy", np.moveaxis(values, -1, 0) if values.ndim == 3 else values)
-        expected = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
-        np.testing.assert_array_equal(pictures.read_weight(tmp_path / "a.tif"), expected)
-        np.testing.assert_array_equal(pictures.read_weight(tmp_path / "a.npy"), expected)
-    for name, message in (("a.png", "from a .tif or .npy"), ("none.tif", "no such file")):
+@pytest.mark.parametrize("shape", [(1, 7, 9), (2, 7, 9), (6, 7, 9), (2, 1, 5), (2, 5, 1), (3, 1, 1)])
+def test_maps_come_back_as_they_were(tmp_path, shape):
+    maps = RANDOM.uniform(0, 1, shape).astype(np.float32)
+    pictures.write_maps(tmp_path / "a.tif", maps, "tgv")
+    np.save(tmp_path / "a.npy", maps)
+    for name, penalty in (("a.tif", "tgv"), ("a.npy", None)):
+        found, said = pictures.read_weight(tmp_path / name)
+        np.testing.assert_array_equal(found, maps)
+        assert said == penalty
+
+
+def test_what_is_no_map_is_said(tmp_path):
+    for name, values, message in (
+        ("a.png", None, "from a .tif or .npy"),
+        ("none.tif", None, "no such file"),
+        ("a.npy", np.zeros((2, 2, 2, 2)), "shape"),
+        ("a.npy", -np.ones((2, 2)), "≥ 0"),
+        ("a.npy", np.array([["x"]]), "cannot be read"),
+        ("a.npy", np.zeros((0, 3)), "shape"),
+    ):
+        if values is not None:
+            np.save(tmp_path / name, values)
         with pytest.raises(StudyError, match=message):
             pictures.read_weight(tmp_path / name)
-    np.save(tmp_path / "bad.npy", -maps)
-    with pytest.raises(StudyError, match="shape"):
-        pictures.read_weight(tmp_path / "bad.npy")
-    np.save(tmp_path / "bad.npy", -maps[..., 0])
-    with pytest.raises(StudyError, match="≥ 0"):
-        pictures.read_weight(tmp_path / "bad.npy")

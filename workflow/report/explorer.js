@@ -11,6 +11,7 @@ const number = (value, digits) => value.toFixed(digits).replace("-", "−");
 
 function picture(address) {
   if (!pictures.has(address)) {
+    if (pictures.size > 40) pictures.delete(pictures.keys().next().value); // the oldest: a phone has little memory
     const image = new Image(), entry = { image, pixels: null };
     pictures.set(address, entry);
     image.onload = () => {
@@ -124,7 +125,7 @@ function words(sides) {
 const BOX = { left: 52, right: 20, top: 26, bottom: 44, width: 420, height: 250 };
 const across = weight => BOX.left + Math.sqrt(weight / now().weights.at(-1)) * (BOX.width - BOX.left - BOX.right);
 function curve(svg, title, scores, ofMap, digits) {
-  const one = now(), low = Math.min(...scores), high = Math.max(...scores, ofMap), room = (high - low || 1) * 0.06;
+  const one = now(), low = Math.min(...scores, ofMap), high = Math.max(...scores, ofMap), room = (high - low || 1) * 0.06;
   const up = v => BOX.height - BOX.bottom - (v - low + room) / (high - low + 2 * room) * (BOX.height - BOX.top - BOX.bottom);
   const points = scores.map((v, k) => `${across(one.weights[k])},${up(v)}`).join(" ");
   const right = BOX.width - BOX.right, floor = BOX.height - BOX.bottom;

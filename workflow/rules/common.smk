@@ -138,6 +138,10 @@ def minutes(base, seconds, *splits, jobs=1):
     return base + round(seconds / 60 * _pixels(splits) / 256**2 / jobs)
 
 
+# MiB of the three example images of a protocol, denoised with every λ.
+SWEEP = 3 * config["grid"]["values"] * config["data"]["size"] ** 2 * 4 // 2**20
+
+
 def _pixels(splits):
     return max(config["data"]["images"][split] for split in splits) * config["data"]["size"] ** 2
 

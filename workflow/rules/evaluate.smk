@@ -280,7 +280,7 @@ rule sweep_examples:
     input:
         f"{RESULTS}/examples/{{protocol}}.npz",
     output:
-        temp(f"{RESULTS}/examples/sweep_{{protocol}}.npz"), # 0.2 MB for each λ of each image of 256²
+        temp(f"{RESULTS}/examples/sweep_{{protocol}}.npz"),  # 0.2 MB for each λ of each image of 256²
     log:
         f"{LOGS}/sweep_examples/{{protocol}}.log",
     benchmark:
@@ -289,7 +289,7 @@ rule sweep_examples:
         TORCH
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=2000 + 3 * SWEEP,
         runtime=30,
         gpu=GPUS,
     params:
@@ -322,7 +322,7 @@ rule build_explorer:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=2000 + 2 * SWEEP * len(PROTOCOLS),
         runtime=10,
     params:
         study=config["study"],

@@ -16,14 +16,10 @@ if TYPE_CHECKING:
 
 
 GRID = {"weights": "weight", "psnr": "psnr", "ssim": "ssim"}
-MOST = 18  # images
 
 
 def main(tables, example_paths, sweep_paths, template_path, output_path, study, protocols):
-    """`tables`: {per_image, grid, scalar_choice: file}; paths and `protocols`, the levels: {protocol: …}.
-
-    Where three images of each protocol would be more than MOST, it is the one of median gain.
-    """
+    """`tables`: {per_image, grid, scalar_choice: file}; paths and `protocols`, the levels: {protocol: …}."""
     columns = ["protocol", "draw", "id", "method", "noise_level", "psnr", "ssim"]
     per_image = _of_draw_0(tabular.read_table(tables["per_image"], columns)).set_index(["protocol", "id"]).sort_index()
     grid = _of_draw_0(tabular.read_table(tables["grid"], ["protocol", "draw", "id", "weight", "psnr", "ssim"]))
@@ -33,8 +29,7 @@ def main(tables, example_paths, sweep_paths, template_path, output_path, study, 
     cases = []
     for protocol, level in protocols.items():
         pixels, sweep = plotting.read_examples(example_paths[protocol]), stacks.load(sweep_paths[protocol])
-        n = len(pixels["ids"]) if len(pixels["ids"]) * len(protocols) <= MOST else 1
-        for at, image_id in enumerate(pixels["ids"][:n]):
+        for at, image_id in enumerate(pixels["ids"]):  # the first one is that of median gain
             scores = grid.loc[[(protocol, image_id)]].sort_values("weight")
             if sweep["ids"][at] != image_id or not np.allclose(sweep["weights"], scores["weight"], atol=1e-9):
                 raise StudyError(f"{sweep_paths[protocol]}: not the images and λ of the grid; delete it and run again")

@@ -1,7 +1,7 @@
 """The command `tvmap`: denoise images with the trained network, or by plain TV."""
 
 import argparse
-import contextlib
+import functools
 import logging
 import sys
 from pathlib import Path
@@ -44,21 +44,23 @@ def parser():
     plain.add_argument("--weight", required=True, help="a number λ, or a file with a map, .tif or .npy")
     plain.add_argument("--norm", choices=["anisotropic", "isotropic"], default="anisotropic")
     plain.add_argument(
-        "--penalty", choices=["tv", "tgv"], default="tv", help="tgv: with two weights, λ₁,λ₀, or two maps in the file"
+        "--penalty", choices=["tv", "tgv"], help="tv, or what the file says; tgv takes two weights, λ₁,λ₀"
     )
     for command in (denoise, plain):
         command.add_argument("input", nargs="+", type=Path, help="image files, or folders of them")
         command.add_argument(
             "-o", "--output", type=Path, required=True, help="an image file for one input, or a folder"
         )
-        command.add_argument("--boundary", choices=["periodic", "neumann"], default="periodic")
+        command.add_argument("--boundary", choices=["periodic", "neumann"], help="periodic, or what the network had")
         precision = command.add_mutually_exclusive_group()
         precision.add_argument("--iterations", type=int, default=256, help="steps of PDHG; default: 256")
         precision.add_argument("--gap", type=float, help="iterate to this relative primal-dual gap, such as 1e-4")
         command.add_argument(
             "--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="values that count as 0 and 1"
         )
-        command.add_argument("--float", action="store_true", help="write TIFF in floating point, whatever was read")
+        command.add_argument(
+            "--float", action="store_true", help="write TIFF in floating point: 0 to 1 for 8 or 16 bits"
+        )
         command.add_argument("--save-map", action="store_true", help="write Λ or λ too, as NAME_map.tif")
         command.add_argument("--sheet", action="store_true", help="draw a page on each image too, as NAME_sheet.png")
         command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -68,13 +70,13 @@ def parser():
 def main(arguments=None):
     """Run the command; returns the exit status: 0, or 1 if an image failed, which one line on stderr says."""
     options = parser().parse_args(arguments)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = AroundTheBar(sys.stderr)
     handler.setFormatter(OneLine("tvmap: %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
         return denoise_all(options)
-    except StudyError as error:
+    except (StudyError, OSError) as error:
         log.error("%s", error)
         return 1
     except KeyboardInterrupt:
@@ -84,23 +86,32 @@ def main(arguments=None):
         log.removeHandler(handler)
 
 
+class AroundTheBar(logging.StreamHandler):
+    """Lines of the log above the progress bar, which is drawn again below them."""
+
+    def emit(self, record):  # noqa: D102 (of logging)
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=sys.stderr):
+            super().emit(record)
+
+
 def denoise_all(options):
-    """Denoise images: min over x of ½‖x − z‖² + ‖Λ∘∇x‖₁."""
+    """Denoise images: by TV, min over x of ½‖x − z‖² + ‖Λ∘∇x‖₁, or by second-order TGV, as the weights are made for."""
     from tqdm import tqdm
 
     if options.iterations < 1:
         raise StudyError(f"--iterations {options.iterations}: at least 1 is needed")
     pairs = destinations(options.input, options.output, options.float)
-    method = chosen_method(options)
+    method, levels = chosen_method(options)
     failed = 0
     with tqdm(pairs, unit="image", disable=len(pairs) == 1 or not sys.stderr.isatty(), file=sys.stderr) as progress:
         for source, destination in progress:
             try:
-                denoise_one(source, destination, method, options)
-            except StudyError as error:
+                denoise_one(source, destination, method, levels, options)
+            except (StudyError, OSError) as error:
                 failed += 1
-                with tqdm.external_write_mode(file=sys.stderr):
-                    log.error("%s", error)
+                log.error("%s", error)
     if len(pairs) > 1:
         log.info("%d of %d images denoised", len(pairs) - failed, len(pairs))
     return 1 if failed else 0
@@ -112,6 +123,7 @@ def destinations(inputs, output, as_float=False):
     for path in inputs:
         if path.is_dir():
             images = sorted(p for p in path.rglob("*") if p.suffix.lower() in pictures.SUFFIXES and p.is_file())
+            images = [p for p in images if not p.resolve().is_relative_to(output.resolve())]
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
             found += [(image, image.relative_to(path)) for image in images]
@@ -124,6 +136,8 @@ def destinations(inputs, output, as_float=False):
             raise StudyError(f"-o {output}: written are .png, .tif and .npy, without loss; choose one of them")
         pairs = [(found[0][0], output)]
     else:
+        if output.suffix and not output.exists() and len(found) == 1 and not inputs[0].is_dir():
+            raise StudyError(f"-o {output}: written are .png, .tif and .npy; choose one of them, or a folder")
         if output.exists() and not output.is_dir():
             raise StudyError(
                 f"-o {output}: is a file that is no image; give a folder, or a name with .png, .tif or .npy"
@@ -134,77 +148,109 @@ def destinations(inputs, output, as_float=False):
             pairs.append((image, output / name.with_suffix(suffix)))
     sources, targets = {image.resolve() for image, _ in pairs}, {}
     for image, target in pairs:
-        if target.resolve() in sources:
-            raise StudyError(f"{target}: is an input; results must not replace it, give another -o")
-        if target.resolve() in targets:
-            raise StudyError(f"{target}: would be written for {targets[target.resolve()]} and {image}; give them apart")
-        targets[target.resolve()] = image
+        for file in (target, beside(target, "map"), beside(target, "sheet")):
+            if file.resolve() in sources:
+                raise StudyError(f"{file}: is an input; results must not replace it, give another -o")
+            if file.resolve() in targets:
+                raise StudyError(f"{file}: would be written for {targets[file.resolve()]} and {image}; give them apart")
+            targets[file.resolve()] = image
     return pairs
 
 
+def beside(target, kind):
+    """The name of what is written beside an image: its map or its sheet."""
+    return target.with_name(f"{target.stem}_{kind}.{'tif' if kind == 'map' else 'png'}")
+
+
 def chosen_method(options):
-    """A function of channels (C, H, W) that gives `Denoised`, as the arguments ask for it; weights are read once."""
+    """A function of channels (C, H, W) that gives `Denoised`, as the arguments ask for it, and the levels it is for.
+
+    The levels are (low, high), or None where there is no such range. Weights are read once.
+    """
     from . import denoising, devices
 
     device = devices.pick(options.device)
-    fixed = {"iterations": options.iterations, "gap": options.gap, "boundary": options.boundary, "device": device}
-    if options.command == "denoise" and options.model and options.weight != "map":
-        raise StudyError("--model: belongs to --weight map")
-    if options.command == "denoise" and options.weight == "sure":
-        return lambda channels: denoising.by_sure(channels, **fixed)
-    if options.command == "denoise" and options.weight == "map":
-        trained, levels, path = denoising.load_reference(options.model)
-
-        def by_map(channels):
-            found = denoising.by_network(channels, trained, **fixed)
-            warning = levels and denoising.outside_training(found.level, levels)
-            if warning:
-                log.warning("%s", warning)
-            return found
-
-        return by_map
-    if options.command == "tv":
-        fixed |= {"penalty": options.penalty} | ({"norm": options.norm} if options.penalty == "tv" else {})
-        if options.penalty == "tgv" and options.norm != "anisotropic":
-            raise StudyError("--norm isotropic: belongs to --penalty tv")
-    with contextlib.suppress(ValueError):
-        numbers = [float(part) for part in options.weight.split(",")]
-        n_weights = 2 if getattr(options, "penalty", "tv") == "tgv" else 1
-        if len(numbers) != n_weights or not all(0 <= number < float("inf") for number in numbers):
-            raise StudyError(f"--weight {options.weight}: {n_weights} number(s) ≥ 0 are needed")
-        shape = (1, 2, 1, 1) if n_weights == 2 else (1,)
-        return lambda channels: denoising.by_weight(channels, np.reshape(numbers, shape), **fixed)
+    fixed = {"iterations": options.iterations, "gap": options.gap, "device": device}
+    fixed |= {"boundary": options.boundary or "periodic"}
     if options.command == "denoise":
+        if options.model and options.weight != "map":
+            raise StudyError("--model: belongs to --weight map")
+        if options.weight == "sure":
+            return (lambda channels: denoising.by_sure(channels, **fixed)), None
+        if options.weight == "map":
+            trained, levels, solver = denoising.load_reference(options.model)
+            own = {**fixed, **solver} | ({"boundary": options.boundary} if options.boundary else {})
+            return (lambda channels: denoising.by_network(channels, trained, **own)), levels
+        maps, penalty, norm = None, "tv", "anisotropic"
+    else:
+        maps, said = (None, None) if _numbers(options.weight) else pictures.read_weight(options.weight)
+        penalty, norm = options.penalty or said or "tv", options.norm
+        if said and penalty != said:
+            raise StudyError(f"--penalty {penalty}: {options.weight} holds maps of {said}")
+        if penalty == "tgv" and norm != "anisotropic":
+            raise StudyError("--norm isotropic: belongs to --penalty tv")
+    fixed |= {"penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
+    if maps is not None:
+        arranged = functools.partial(arrange, maps, penalty, norm, options.weight)
+        return (lambda channels: denoising.by_weight(channels, arranged(len(channels)), **fixed)), None
+    numbers = _numbers(options.weight)
+    if not numbers:
         raise StudyError(f"--weight {options.weight}: map, sure or a number λ ≥ 0; a map from a file is for tvmap tv")
-    weight = pictures.read_weight(options.weight)
-    return lambda channels: denoising.by_weight(channels, weight, **fixed)
+    n_weights = 2 if penalty == "tgv" else 1
+    if len(numbers) != n_weights or not all(0 <= number < float("inf") for number in numbers):
+        raise StudyError(f"--weight {options.weight}: {n_weights} number(s) ≥ 0 are needed")
+    weight = np.reshape(numbers, (1, 2, 1, 1) if n_weights == 2 else (1,))
+    return (lambda channels: denoising.by_weight(channels, weight, **fixed)), None
 
 
-def denoise_one(source, destination, method, options):
+def _numbers(text):
+    """[numbers] of a text such as 0.1 or 0.1,0.2, [] if it is another text."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+
+
+def arrange(maps, penalty, norm, name, n_channels):
+    """Maps (n, H, W) of a file as (1 or C, maps, H, W) for an image of C channels."""
+    n = len(maps)
+    each = [2] if penalty == "tgv" else [1] if norm == "isotropic" else [1, 2]
+    for n_maps in each:
+        if n in (n_maps, n_maps * n_channels):
+            return maps.reshape(-1, n_maps, *maps.shape[-2:])
+    wanted = sorted({m * c for m in each for c in (1, n_channels)})
+    raise StudyError(f"{name}: {n} maps; {penalty.upper()} of this image takes {' or '.join(map(str, wanted))}")
+
+
+def denoise_one(source, destination, method, levels, options):
     """Read, denoise and write one image, with its map and sheet if asked for."""
+    from . import denoising
+
     picture = pictures.read(source, options.range and tuple(options.range))
     if picture.assumed:
         low, high = picture.low, picture.high
         log.info("%s: its values, %g to %g, count as 0 to 1; --range says otherwise", source, low, high)
-    found = method(picture.channels)
+    try:
+        found = method(picture.channels)
+    except StudyError as error:
+        raise StudyError(str(error) if str(source) in str(error) else f"{source}: {error}") from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise StudyError(f"{source}: not enough memory; the network needs about 0.9 GB a megapixel") from None
+    warning = levels and denoising.outside_training(found.level, levels)
+    if warning:
+        log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)
     if options.float:
-        values = found.x[0] if len(found.x) == 1 else found.x.transpose(1, 2, 0)
-        pictures.write_values(destination, values)
-    else:
-        pictures.write(destination, picture, found.x)
+        picture = picture.as_float()
+    pictures.write(destination, picture, found.x)
     if options.save_map:
-        pictures.write_values(destination.with_name(f"{destination.stem}_map.tif"), as_pages(found.weight))
+        maps = found.weight.reshape(-1, *(found.weight.shape[-2:] if found.weight.ndim == 4 else (1, 1)))
+        pictures.write_maps(beside(destination, "map"), maps, found.penalty)
     if options.sheet:
         from . import sheet
 
-        solver = {"boundary": options.boundary} | ({"norm": options.norm} if getattr(options, "norm", None) else {})
-        sheet.save(destination.with_name(f"{destination.stem}_sheet.png"), source.name, picture, found, solver)
+        sheet.save(beside(destination, "sheet"), source.name, picture, found)
     gap = found.gap.max()
     log.info("%s: %d steps, relative gap %.1e → %s", source, found.iterations, gap, destination)
-
-
-def as_pages(weight):
-    """A weight (C,) or (C, maps, H, W) as pages of a TIFF, (H, W) or (H, W, pages), or 1 × 1 for a number."""
-    maps = weight.reshape(-1, *weight.shape[-2:]) if weight.ndim == 4 else weight.reshape(-1, 1, 1)
-    return maps[0] if len(maps) == 1 else maps.transpose(1, 2, 0)

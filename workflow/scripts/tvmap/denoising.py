@@ -17,7 +17,7 @@ from .explain import powers_of_two
 from .features import noise_std
 from .model_card import REFERENCE
 from .pdhg import as_weight
-from .solver import solve, solve_certified
+from .solver import check_finite, solve, solve_certified
 from .tgv import as_weights
 
 MOST_ITERATIONS = 2**17
@@ -41,8 +41,8 @@ def denoise_tv(image, weight, *, iterations=256, gap=None, boundary="periodic", 
         penalty: tv, or tgv: second-order total generalised variation with (Λ₁, Λ₀), a pair of numbers or two maps.
 
     Returns:
-        x_T, of the image's kind, shape, and device. Where image or weight is a tensor that needs a gradient, it is
-        differentiable in both, exactly for these T steps.
+        x_T, of the image's kind, shape, and device. Where image or weight is a tensor that needs a gradient, it is a
+        tensor, differentiable in both, exactly for these T steps.
 
     Raises:
         StudyError: shapes that do not fit, values that are NaN, infinite or negative where they must not be, or a gap
@@ -52,30 +52,36 @@ def denoise_tv(image, weight, *, iterations=256, gap=None, boundary="periodic", 
     """
     if penalty == "tgv" and norm != "anisotropic":
         raise StudyError(f"norm: {norm!r} belongs to TV; TGV has the anisotropic one")
+    if iterations < 1:
+        raise StudyError(f"iterations: {iterations}; at least 1 is needed")
     as_numpy = not isinstance(image, torch.Tensor)
-    z = torch.as_tensor(np.ascontiguousarray(image)) if as_numpy else image
+    z = _tensor(image, "image")
     if z.ndim < 2 or not z.numel() or z.is_complex():
         raise StudyError(f"image: {z.dtype} of shape {tuple(z.shape)}; it must be (..., H, W) and hold real numbers")
     shape, z = z.shape, z.reshape(-1, 1, *z.shape[-2:])
     z = z if z.dtype == torch.float64 else z.float()
     weight = _weight_of(weight, shape, z, penalty)
+    check_finite(z, "image")
+    check_finite(weight, "weight")
+    if (weight < 0).any():
+        raise StudyError("weight: negative values; λ and Λ must be ≥ 0")
     options = {"boundary": boundary, "penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
-    if gap is None and (z.requires_grad or weight.requires_grad):
+    if norm == "isotropic" and weight.ndim == 4 and weight.shape[1] == 2:
+        raise StudyError("weight: two maps, one for each direction; the isotropic norm takes one")
+    if gap is None:
         x = solve(z, weight, iterations=iterations, **options)[0]
     else:
-        tensors = z.detach(), weight.detach()
-        steps = options | {"iterations": iterations}
-        found = _to_gap(*tensors, gap, options)[0] if gap is not None else solve_certified(*tensors, **steps)
-        x = found.x.to(z.dtype, copy=True)  # an ordinary tensor again, out of inference mode
+        # A copy, out of inference mode: an ordinary tensor again.
+        x = _to_gap(z.detach(), weight.detach(), gap, options)[0].x.to(z.dtype, copy=True)
     x = x.reshape(shape)
-    return x.numpy() if as_numpy else x
+    return x.numpy() if as_numpy and not x.requires_grad else x
 
 
 class Denoised(NamedTuple):
     """What became of an image, channel by channel: x (C, H, W), its weight (C,) or (C, maps, H, W), the certificate.
 
     `gap`: relative primal-dual gap of each channel; `level`: the estimated noise level, standard deviation of the noise
-    over that of the image without it.
+    over that of the image without it; `options`: of the solver, and its device.
     """
 
     x: np.ndarray
@@ -84,6 +90,7 @@ class Denoised(NamedTuple):
     gap: np.ndarray
     iterations: int
     level: float
+    options: dict
 
 
 def by_weight(channels, weight, *, iterations=256, gap=None, device=None, penalty="tv", **options):
@@ -104,14 +111,14 @@ def by_weight(channels, weight, *, iterations=256, gap=None, device=None, penalt
     else:
         solution, iterations = _to_gap(z, weight, gap, options)
     x, weight, relative = (t.cpu().numpy() for t in (solution.x[:, 0], weight, solution.relative_gap))
-    return Denoised(x, weight, penalty, relative, iterations, level(channels))
+    return Denoised(x, weight, penalty, relative, iterations, level(channels), {**options, "device": device})
 
 
 def by_network(channels, trained, *, device=None, **options):
     """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
     z = torch.from_numpy(np.ascontiguousarray(channels))[:, None].to(device or "cpu")
     maps = network.predict_maps(trained.to(z.device), z).cpu().numpy()
-    own = {"log_ratio": float(trained.log_ratio)} if trained.penalty == "tv" else {}
+    own = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
     return by_weight(channels, maps, device=device, penalty=trained.penalty, **own, **options)
 
 
@@ -121,7 +128,7 @@ def by_sure(channels, *, boundary="periodic", **options):
 
     weights = []
     for z in channels:
-        std = noise_std(z)
+        std = noise_std(z) if min(z.shape) > 1 else 0.0
         if not std > 0:
             raise StudyError("no noise was found in the image; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
@@ -129,11 +136,10 @@ def by_sure(channels, *, boundary="periodic", **options):
     return by_weight(channels, np.array(weights), boundary=boundary, **options)
 
 
-def course(channels, weight, found, options):
+def course(channels, weight, found):
     """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
     counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
-    options = {**options, "penalty": found.penalty}
-    return counts, [by_weight(channels, weight, iterations=count, **options).gap.item() for count in counts]
+    return counts, [by_weight(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
 
 
 def level(channels):
@@ -159,7 +165,10 @@ def outside_training(noise_level, trained_on):
 
 
 def load_reference(path=None):
-    """(network, noise levels of its training or None, path) of a file of weights, or of the reference weights."""
+    """(network, noise levels of its training or None, options of the solver) of a file of weights, or of the reference.
+
+    Levels and options are those of the study whose provenance.json lies in the folder above the file's.
+    """
     if path is None:
         path = Path(__file__).parents[3] / "results/reference" / REFERENCE / "model/last.safetensors"
         if not path.is_file():
@@ -169,25 +178,51 @@ def load_reference(path=None):
         raise StudyError(f"{path}: weights of a network that predicts the image itself, not a map")
     trained.in_bfloat16 = False  # a precision for speed; the map of an image should not depend on it
     try:
-        config = json.loads((Path(path).parents[1] / "provenance.json").read_text(encoding="utf-8"))["config"]
+        config = json.loads((Path(path).resolve().parents[1] / "provenance.json").read_text(encoding="utf-8"))["config"]
+        solver = {name: config["solver"][name] for name in ("boundary", "norm", "dual_start", "lipschitz")}
+        solver = solver if trained.penalty == "tv" else {"boundary": solver["boundary"]}
         train_level = config["noise"]["train_level"] if config["noise"]["kind"] == "relative" else None
     except (OSError, ValueError, KeyError, TypeError, IndexError):
-        train_level = None
+        train_level, solver = None, {}
     levels = tuple(train_level) if isinstance(train_level, list) else (train_level, train_level)
-    return trained, None if levels[0] is None else levels, Path(path)
+    return trained, None if levels[0] is None else levels, solver
+
+
+def _tensor(values, name):
+    """A tensor as it is; of anything else a copy as a tensor, float64 where it is, or is given as Python numbers."""
+    if isinstance(values, torch.Tensor):
+        return values
+    try:
+        array = np.asarray(values)
+        kind = np.float64 if array.dtype.itemsize > 4 or array.dtype.kind in "iub" else np.float32
+        if array.dtype.kind not in "iubf":
+            raise TypeError(f"{array.dtype} values")
+        if array.dtype.kind in "iub" and isinstance(values, np.ndarray):
+            kind = np.float32
+        return torch.from_numpy(np.array(array, dtype=kind))
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"{name}: {error}; real numbers are needed") from None
 
 
 def _weight_of(weight, shape, z, penalty):
     """λ or Λ of `denoise_tv` as the solver takes it: a number, (B, 1, H, W) or (B, 2, H, W)."""
-    weight = torch.as_tensor(weight if isinstance(weight, torch.Tensor) else np.asarray(weight))
-    weight = weight.to(z.device, z.dtype)
+    weight = _tensor(weight, "weight").to(z.device, z.dtype)
     n, _, height, width = z.shape
+    message = f"weight: shape {tuple(weight.shape)} for an image of shape {tuple(shape)}"
     if weight.ndim >= 2 and weight.shape[-2:] != shape[-2:]:
-        raise StudyError(f"weight: shape {tuple(weight.shape)} for an image of shape {tuple(shape)}; (H, W) must agree")
-    if weight.ndim > len(shape):
-        weight = weight.expand(*shape[:-2], *weight.shape[-3:]).reshape(n, -1, height, width)
-    elif weight.ndim >= 2:
-        weight = weight.expand(*shape).reshape(n, 1, height, width)
+        raise StudyError(f"{message}; (H, W) must agree")
+    # (..., 1, H, W) with (..., 2, H, W) is what a network predicts: two maps for the one channel.
+    of_channel = weight.ndim == len(shape) > 2 and shape[-3] == 1 and weight.shape[-3] == 2
+    try:
+        if weight.ndim > len(shape) or of_channel:
+            leading = shape[:-3] if of_channel else shape[:-2]
+            weight = weight.expand(*leading, *weight.shape[-3:]).reshape(n, -1, height, width)
+        elif weight.ndim >= 2:
+            weight = weight.expand(*shape).reshape(n, 1, height, width)
+    except RuntimeError:
+        raise StudyError(f"{message}; its leading axes must be those of the image, or none") from None
+    if weight.ndim == 4 and weight.shape[1] not in (1, 2):
+        raise StudyError(f"{message}; one map or two are needed")
     if weight.ndim == 1 and not (penalty == "tgv" and weight.shape == (2,)):
         raise StudyError(f"weight: shape {tuple(weight.shape)}; a number, a map (H, W), or for TGV a pair of either")
     return as_weights(weight, z) if penalty == "tgv" else as_weight(weight, z)
@@ -205,4 +240,4 @@ def _to_gap(z, weight, gap, options):
             return solution, iterations
         iterations *= 2
     reached = solution.relative_gap.max().item()
-    raise StudyError(f"gap: {gap:g} is not reached by {MOST_ITERATIONS} steps but {reached:.1e}; allow more")
+    raise StudyError(f"gap: {gap:g} is not reached by {MOST_ITERATIONS:,} steps but {reached:.1e}; give a wider one")

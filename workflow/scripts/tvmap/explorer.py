@@ -51,7 +51,7 @@ def coded_map(name, weight):
 
 
 def render(study, cases, folder):
-    """The page as text, below LIMIT bytes.
+    """The page as text, at most LIMIT bytes: with all images, else one of each protocol, else these made smaller.
 
     Args:
         study: its name.
@@ -59,25 +59,51 @@ def render(study, cases, folder):
             noisy_psnr (numbers), chosen ([{key, name, weight}]), clean, noisy, map (H, W), maps ({name: (H, W)}) and
             scalar (k, H, W), the image by each λ.
         folder: where explorer.html.j2, .css and .js are.
-
-    Raises:
-        StudyError: no quality of the images leaves the page small enough.
     """
     folder = Path(folder)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
     template = environment.from_string((folder / "explorer.html.j2").read_text(encoding="utf-8"))
-    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("explorer.css", "explorer.js"))
-    size = int(cases[0]["clean"].shape[0])
-    for quality in QUALITIES:
-        coded = {"size": size, "colours": COLOURS, "cases": [_coded(case, quality) for case in cases]}
+    style, script = (Markup((folder / name).read_text(encoding="utf-8")) for name in ("explorer.css", "explorer.js"))
+    for chosen, quality, note in _attempts(cases):
+        coded = {
+            "size": len(chosen[0]["clean"]),
+            "colours": COLOURS,
+            "cases": [_coded(case, quality) for case in chosen],
+        }
         data = json.dumps(coded, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-        page = template.render(study=study, style=Markup(style), script=Markup(script), data=Markup(data))
+        page = template.render(study=study, style=style, script=script, data=Markup(data), note=note)
         if len(page.encode()) <= LIMIT:
             return page
     raise StudyError(
-        f"explorer: {len(page.encode()):,} bytes with {len(cases)} images of {size}², more than {LIMIT:,}; "
-        "take fewer noise protocols or values of λ"
+        f"explorer: {len(cases)} images with {len(cases[0]['weights'])} λ each do not fit into {LIMIT} bytes"
     )
+
+
+def _attempts(cases):
+    """(cases, quality of their images, what the reader is told): from the best to the smallest page."""
+    for quality in QUALITIES:
+        yield cases, quality, ""
+    first = list({case["protocol"]: case for case in reversed(cases)}.values())[::-1]
+    note = "To keep this page small, one image of each noise protocol is shown"
+    for quality in QUALITIES:
+        yield first, quality, f"{note}."
+    factor = 2
+    while len(first[0]["clean"]) >= 16 * factor:
+        smaller = [{**case, **_reduced(case, factor)} for case in first]
+        yield smaller, QUALITIES[-1], f"{note}, with a pixel for {factor} × {factor}."
+        factor *= 2
+
+
+def _reduced(case, factor):
+    """The images of a case, each pixel the mean of factor × factor."""
+
+    def mean(images):
+        side = images.shape[-1] // factor
+        blocks = images[..., : side * factor, : side * factor].reshape(*images.shape[:-2], side, factor, side, factor)
+        return blocks.mean(axis=(-3, -1))
+
+    images = {name: mean(case[name]) for name in ("clean", "noisy", "map", "scalar")}
+    return images | {"maps": {name: mean(weight) for name, weight in case["maps"].items()}}
 
 
 def _coded(case, quality):

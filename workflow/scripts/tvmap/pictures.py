@@ -3,14 +3,17 @@
 The study has its own reader, `images`, which makes everything alike; here nothing is cropped, resized or made grey.
 """
 
+import contextlib
 import io
+import json
 import logging
+import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import StudyError
 from .files import write_atomically
@@ -47,9 +50,17 @@ class Picture:
     alpha: np.ndarray | None = None
     assumed: bool = False
 
+    def as_float(self):
+        """The same for values in float32: where they were integers, from 0 to 1."""
+        if self.dtype.kind == "f":
+            return replace(self, dtype=np.dtype(np.float32))
+        top = np.iinfo(self.dtype).max
+        alpha = None if self.alpha is None else (self.alpha / top).astype(np.float32)
+        return replace(self, dtype=np.dtype(np.float32), low=0.0, high=1.0, alpha=alpha)
+
     def values(self, channels):
         """`channels` (C, H, W) in the units, the depth and the shape of the file: (H, W) or (H, W, C)."""
-        values = channels * (self.high - self.low) + self.low
+        values = np.asarray(channels, np.float64) * (self.high - self.low) + self.low
         if np.issubdtype(self.dtype, np.integer):
             info = np.iinfo(self.dtype)
             values = np.rint(values.clip(info.min, info.max))
@@ -104,11 +115,20 @@ def write(path, picture, channels):
     write_values(path, picture.values(channels))
 
 
-def write_values(path, values):
-    """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically.
+def write_maps(path, maps, penalty):
+    """Write maps (n, H, W) to a TIFF, a page each, atomically, with the penalty they are for in its description."""
+    import tifffile
 
-    Two channels go into a TIFF as two pages.
-    """
+    content = io.BytesIO()
+    with tifffile.TiffWriter(content) as file:
+        for number, page in enumerate(maps):
+            description = json.dumps({"tvmap": {"penalty": penalty}}) if number == 0 else None
+            file.write(np.ascontiguousarray(page), photometric="minisblack", description=description, metadata=None)
+    write_atomically(path, content.getvalue())
+
+
+def write_values(path, values):
+    """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically."""
     path, content = Path(path), io.BytesIO()
     suffix = path.suffix.lower()
     if suffix in NUMPY:
@@ -116,10 +136,11 @@ def write_values(path, values):
     elif suffix in TIFF:
         import tifffile
 
-        planes = values.ndim == 3 and values.shape[-1] not in (3, 4)
-        kind = "rgb" if values.ndim == 3 and not planes else "minisblack"
-        values = np.ascontiguousarray(np.moveaxis(values, -1, 0) if planes else values)
-        tifffile.imwrite(content, values, photometric=kind, metadata=None)
+        options: dict = {"photometric": "minisblack"}
+        if values.ndim == 3:
+            options |= {"photometric": "rgb" if values.shape[-1] > 2 else "minisblack", "planarconfig": "contig"}
+            options |= {"extrasamples": ["unassalpha"]} if values.shape[-1] in (2, 4) else {}
+        tifffile.imwrite(content, values, metadata=None, **options)
     elif suffix == ".png" and (values.dtype == np.uint8 or (values.dtype == np.uint16 and values.ndim == 2)):
         Image.fromarray(values).save(content, "PNG")
     else:
@@ -129,32 +150,38 @@ def write_values(path, values):
 
 
 def read_weight(path):
-    """A regularisation weight (1 or 2, H, W) from a .tif or .npy file: as it is, in units of the image's range."""
+    """Maps (n, H, W), as they are, in units of the image's range, and the penalty they are for, None if not said.
+
+    From a .tif file, a page a map, or a .npy file, (H, W) or (n, H, W).
+    """
     path = Path(path)
     if path.suffix.lower() not in TIFF | NUMPY:
         raise StudyError(f"{path}: a map is read from a .tif or .npy file")
     try:
-        values = _read_numpy(path) if path.suffix.lower() in NUMPY else _pages(path)
+        if path.stat().st_size > MOST_BYTES:
+            raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB")
+        values, penalty = (_read_numpy(path), None) if path.suffix.lower() in NUMPY else _pages(path)
+        values = (values if values.ndim == 3 else values[None]).astype(np.float32)
     except StudyError:
         raise
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
     except Exception as error:
         raise StudyError(f"{path}: cannot be read as a map ({' '.join(str(error).split())[:200]})") from None
-    values = values if values.ndim == 3 else values[None]
-    if values.ndim != 3 or len(values) not in (1, 2):
-        raise StudyError(f"{path}: shape {values.shape}; a map is (H, W), two maps are (2, H, W)")
+    if values.ndim != 3 or not values.size:
+        raise StudyError(f"{path}: shape {values.shape}; a map is (H, W), several are (n, H, W)")
     if not np.isfinite(values).all() or values.min() < 0:
         raise StudyError(f"{path}: a regularisation weight is a number ≥ 0 in every pixel")
-    return values.astype(np.float32)
+    return values, penalty
 
 
 def _picture(path, values, limits, suffix):
     (values, alpha), own = _split_alpha(path, np.asarray(values)), None
     if values.dtype == bool:
         values = values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind not in "uif" or not values.size:
-        raise StudyError(f"{path}: {values.dtype} values of shape {values.shape}; an image has real numbers")
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.dtype.kind not in "uif" or not values.size or (values.dtype.kind in "ui" and values.dtype.itemsize > 2):
+        raise StudyError(f"{path}: {values.dtype} values of shape {values.shape}; give 8 or 16 bits, or floating point")
     if not np.isfinite(values).all():
         raise StudyError(f"{path}: {(~np.isfinite(values)).sum()} pixels are NaN or infinite")
     dtype, assumed, ends = values.dtype, False, (float(values.min()), float(values.max()))
@@ -165,7 +192,7 @@ def _picture(path, values, limits, suffix):
     if limits is None and own is None:
         assumed = True
     low, high = map(float, limits or own or ends)
-    if not low < high:
+    if not (low < high and math.isfinite(high - low)):
         raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits low < high")
     if suffix == ".tif" and path.suffix.lower() in DICOM:
         dtype, values = np.dtype(np.float32), (values - low) / (high - low)
@@ -197,7 +224,8 @@ def _read_pillow(path):
             raise StudyError(f"{path}: has {n_images} images; save the one that is meant")
         if picture.format == "PNG" and _png_depth(path) == 16 and not picture.mode.startswith("I"):
             raise StudyError(f"{path}: colour of 16 bits, of which this reader would lose 8; save it as TIFF")
-        return _plain(picture)
+        # A viewer turns what a camera has tagged; what is written has no tag.
+        return _plain(ImageOps.exif_transpose(picture) or picture)
 
 
 def _png_depth(path):
@@ -212,6 +240,8 @@ def _plain(picture):
         if values.min() < 0 or values.max() > 65535:
             raise StudyError("pixels outside 0 to 65535")
         return values.astype(np.uint16)
+    if picture.mode in ("L", "RGB") and "transparency" in picture.info:
+        picture = picture.convert(f"{picture.mode}A")
     if picture.mode in ("P", "PA"):
         picture = picture.convert("RGBA" if "transparency" in picture.info or picture.mode == "PA" else "RGB")
     keep = {"1": "L", "La": "LA", "RGBa": "RGBA"}
@@ -228,6 +258,8 @@ def _read_tiff(path):
             raise StudyError(f"{path}: has {len(file.pages)} images; save the one that is meant")
         page = file.pages.first
         _within(path, page.imagelength, page.imagewidth)
+        if page.samplesperpixel > 4:
+            raise StudyError(f"{path}: has {page.samplesperpixel} numbers a pixel; grey or colour is needed")
         depths = set(np.atleast_1d(page.bitspersample).tolist())
         if depths == {1} or int(page.photometric) not in (WHITE_IS_0, BLACK_IS_0, RGB):
             return _tiff_by_pillow(path, depths)
@@ -248,12 +280,15 @@ def _tiff_by_pillow(path, depths):
 
 
 def _pages(path):
-    """All pages of a TIFF as one array."""
+    """All pages of a TIFF (n, H, W), and the penalty that its description names."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
         _within(path, file.pages.first.imagelength, file.pages.first.imagewidth)
-        return np.squeeze(np.stack([page.asarray() for page in file.pages[:3]]))
+        penalty = None
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            penalty = json.loads(file.pages.first.description)["tvmap"]["penalty"]
+        return np.stack([page.asarray() for page in file.pages]), penalty
 
 
 def _read_numpy(path):
@@ -268,7 +303,7 @@ def _read_numpy(path):
 def _read_dicom(path):
     """(values, limits of the window) as a viewer shows them, nothing clipped."""
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut, convert_color_space
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
     data = pydicom.dcmread(path)
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
@@ -286,18 +321,22 @@ def _read_dicom(path):
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         if kind == "PALETTE COLOR":
             raise StudyError(f"{path}: colours by a palette; save it as PNG")
-        return (convert_color_space(values, kind, "RGB") if kind.startswith("YBR") else values), None
+        return values, None  # pydicom has made YBR to RGB
+    stored = None
+    if not int(data.get("PixelRepresentation") or 0) and not {"RescaleSlope", "ModalityLUTSequence"} & {*data.dir()}:
+        stored = 0.0, 2.0 ** int(data.BitsStored) - 1
     values = np.asarray(apply_modality_lut(values, data), np.float64)
+    function = data.get("VOILUTFunction") or "LINEAR"
     window, ends = True, lambda: (float(values.min()), float(values.max()))
-    if "VOILUTSequence" in data or data.get("VOILUTFunction", "LINEAR") not in ("LINEAR", "LINEAR_EXACT"):
+    if data.get("VOILUTSequence") or function not in ("LINEAR", "LINEAR_EXACT"):
         values = np.asarray(apply_voi_lut(values, data), np.float64)
         low, high = ends()
     elif data.get("WindowWidth") is not None and data.get("WindowCenter") is not None:
         centre, width = (float(np.atleast_1d(data[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
-        inset = 0 if data.get("VOILUTFunction") == "LINEAR_EXACT" else 0.5  # DICOM PS3.3, C.11.2.1.2
+        inset = 0 if function == "LINEAR_EXACT" else 0.5  # DICOM PS3.3, C.11.2.1.2
         low, high = centre - width / 2, centre + width / 2 - 2 * inset
     else:
-        window, (low, high) = False, ends()
+        window, (low, high) = stored is not None, stored or ends()
     if kind == "MONOCHROME1":  # low values are bright
         values = low + high - values
     return values, ((low, high) if window and low < high else None)

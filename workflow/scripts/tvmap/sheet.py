@@ -11,17 +11,17 @@ from .files import write_atomically
 FREQUENCIES = 24  # rings of the spectrum
 
 
-def save(path, name, picture, found, options=None):
+def save(path, name, picture, found):
     """Draw the sheet of a `pictures.Picture` and its `denoising.Denoised` as a PNG at `path`.
 
-    options: of `denoising.by_weight`, boundary and norm. The course is that of the channel whose gap is the largest.
+    The course is that of the channel whose gap is the largest.
     """
     content = io.BytesIO()
-    draw(name, picture.channels, found, options or {}).savefig(content, dpi=150, metadata={"Software": None})
+    draw(name, picture.channels, found).savefig(content, dpi=150, metadata={"Software": None})
     write_atomically(path, content.getvalue())
 
 
-def draw(name, channels, found, options):
+def draw(name, channels, found):
     """The sheet as a figure: input, result, residual; Λ, its logarithm (each map); spectrum, gap against iteration."""
     maps = {} if found.weight.ndim == 1 or found.weight.shape[-1] == 1 else shown_maps(found)
     aspect = min(max(channels.shape[-2] / channels.shape[-1], 0.5), 2)
@@ -46,9 +46,10 @@ def draw(name, channels, found, options):
         row[2].hist(logarithm.ravel(), bins=60, histtype="stepfilled", color=plotting.COLOURS["map"])
         row[2].set(xlabel=f"log₁₀ {label}", ylabel="pixels")
     spectrum(last[0], residual)
-    course(last[1], channels, found, options)
+    course(last[1], channels, found)
     facts(last[2], channels, found)
-    figure.suptitle(name, fontsize=plotting.TEXT, fontweight="bold")
+    name = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in name)
+    figure.suptitle(name, fontsize=plotting.TEXT, fontweight="bold", parse_math=False)
     return figure
 
 
@@ -102,19 +103,20 @@ def spectrum(axes, residual):
     axes.set(
         xlabel="frequency (cycles a pixel)",
         ylabel="power (grey value²)",
-        yscale="log",
+        yscale="log" if (power > 0).any() else "linear",
         title="spectrum of the residual",
     )
     axes.set_xlim(0, 0.5)
     axes.legend()
 
 
-def course(axes, channels, found, options):
+def course(axes, channels, found):
     """The relative gap after 1, 2, 4, … up to the iterations that were made."""
     at = int(np.argmax(found.gap))
-    counts, gaps = denoising.course(channels[at : at + 1], found.weight[at : at + 1], found, options)
+    counts, gaps = denoising.course(channels[at : at + 1], found.weight[at : at + 1], found)
     axes.plot(counts, gaps, marker="o", markersize=2.5, color=plotting.COLOURS["map"])
-    axes.set(xscale="log", yscale="log", xlabel="iterations", ylabel="relative gap", title="the solver's course")
+    logarithmic = "log" if max(gaps) > 0 else "linear"
+    axes.set(xscale="log", yscale=logarithmic, xlabel="iterations", ylabel="relative gap", title="the solver's course")
 
 
 def facts(axes, channels, found):
