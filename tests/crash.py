@@ -195,7 +195,7 @@ class Run:
                 with contextlib.suppress(ProcessLookupError):
                     (os.killpg if whom == "all" else os.kill)(job if whom == "job" else process.pid, number)
                 self.lines.append(f"{rule}: {way} after {after:.2f} of {times[rule]:.2f} s{alive}")
-                process.wait(timeout=600)
+                self._await()
                 self.follow()
                 return rule
             late.add(job)
@@ -214,6 +214,17 @@ class Run:
                 return True
             time.sleep(0.005)
         return False
+
+    def _await(self, seconds=180):
+        """Wait for the end; Snakemake that does not come to it is killed, as its user would do.
+
+        Its handler of SIGTERM takes a lock that the same thread holds while it selects jobs: then it waits for ever.
+        """
+        try:
+            self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.lines[-1] += "; it did not end, so it was killed"
+            self.end()
 
     def follow(self):
         """Do what the message of the run that has just ended tells its user to do."""
