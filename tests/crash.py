@@ -190,7 +190,7 @@ class Run:
             found = ((job, rule) for job, rule in running(self.folder).items() if rule in rules and job not in late)
             job, rule = next(found, (None, None))
             after = share * times.get(rule, 0)
-            if job and not self._ends_within(job, after) or job and whom != "job":
+            if job and (not self._ends_within(job, after) or whom != "job"):
                 alive = "" if job in running(self.folder) else ", when the job had just ended"
                 with contextlib.suppress(ProcessLookupError):
                     (os.killpg if whom == "all" else os.kill)(job if whom == "job" else process.pid, number)

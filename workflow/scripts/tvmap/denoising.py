@@ -3,7 +3,6 @@
 `denoise_tv` is the plain solver for NumPy arrays and torch tensors; the others are what the command `tvmap` calls.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from . import network
+from . import network, provenance
 from .errors import StudyError
 from .explain import powers_of_two
 from .features import noise_std
 from .model_card import REFERENCE
 from .pdhg import as_weight
-from .solver import check_finite, solve, solve_certified
+from .solver import check_problem, solve, solve_certified
 from .tgv import as_weights
 
 MOST_ITERATIONS = 2**17
@@ -61,10 +60,7 @@ def denoise_tv(image, weight, *, iterations=256, gap=None, boundary="periodic", 
     shape, z = z.shape, z.reshape(-1, 1, *z.shape[-2:])
     z = z if z.dtype == torch.float64 else z.float()
     weight = _weight_of(weight, shape, z, penalty)
-    check_finite(z, "image")
-    check_finite(weight, "weight")
-    if (weight < 0).any():
-        raise StudyError("weight: negative values; λ and Λ must be ≥ 0")
+    check_problem(z, weight)
     options = {"boundary": boundary, "penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
     if norm == "isotropic" and weight.ndim == 4 and weight.shape[1] == 2:
         raise StudyError("weight: two maps, one for each direction; the isotropic norm takes one")
@@ -178,11 +174,11 @@ def load_reference(path=None):
         raise StudyError(f"{path}: weights of a network that predicts the image itself, not a map")
     trained.in_bfloat16 = False  # a precision for speed; the map of an image should not depend on it
     try:
-        config = json.loads((Path(path).resolve().parents[1] / "provenance.json").read_text(encoding="utf-8"))["config"]
+        config = provenance.read(Path(path).resolve().parents[1] / "provenance.json")["config"]
         solver = {name: config["solver"][name] for name in ("boundary", "norm", "dual_start", "lipschitz")}
         solver = solver if trained.penalty == "tv" else {"boundary": solver["boundary"]}
         train_level = config["noise"]["train_level"] if config["noise"]["kind"] == "relative" else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (StudyError, KeyError, TypeError, IndexError):
         train_level, solver = None, {}
     levels = tuple(train_level) if isinstance(train_level, list) else (train_level, train_level)
     return trained, None if levels[0] is None else levels, solver
@@ -194,12 +190,10 @@ def _tensor(values, name):
         return values
     try:
         array = np.asarray(values)
-        kind = np.float64 if array.dtype.itemsize > 4 or array.dtype.kind in "iub" else np.float32
         if array.dtype.kind not in "iubf":
             raise TypeError(f"{array.dtype} values")
-        if array.dtype.kind in "iub" and isinstance(values, np.ndarray):
-            kind = np.float32
-        return torch.from_numpy(np.array(array, dtype=kind))
+        double = array.dtype.kind == "f" and array.dtype.itemsize > 4 or not isinstance(values, np.ndarray)
+        return torch.from_numpy(np.array(array, dtype=np.float64 if double else np.float32))
     except (TypeError, ValueError) as error:
         raise StudyError(f"{name}: {error}; real numbers are needed") from None
 

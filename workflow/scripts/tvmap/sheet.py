@@ -23,7 +23,7 @@ def save(path, name, picture, found):
 
 def draw(name, channels, found):
     """The sheet as a figure: input, result, residual; Λ, its logarithm (each map); spectrum, gap against iteration."""
-    maps = {} if found.weight.ndim == 1 or found.weight.shape[-1] == 1 else shown_maps(found)
+    maps = {} if of_numbers(found) else shown_maps(found)
     aspect = min(max(channels.shape[-2] / channels.shape[-1], 0.5), 2)
     heights = [0.35 + 2.1 * aspect] * (1 + len(maps)) + [2.2]
     figure = Figure(figsize=(plotting.FULL, sum(heights) + 0.3), layout="constrained")
@@ -51,6 +51,11 @@ def draw(name, channels, found):
     name = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in name)
     figure.suptitle(name, fontsize=plotting.TEXT, fontweight="bold", parse_math=False)
     return figure
+
+
+def of_numbers(found):
+    """Whether the weight is numbers, not maps to be shown."""
+    return found.weight.ndim == 1 or found.weight.shape[-1] == 1
 
 
 def shown_maps(found):
@@ -131,6 +136,6 @@ def facts(axes, channels, found):
         f"iterations: {found.iterations}",
         f"relative gap: {found.gap.max():.1e}",
     ]
-    if found.weight.ndim == 1 or found.weight.shape[-1] == 1:
+    if of_numbers(found):
         lines.insert(3, "λ: " + ", ".join(f"{number:.3g}" for number in found.weight.ravel()))
     axes.text(0, 1, "\n".join(lines), va="top", linespacing=1.6, transform=axes.transAxes)

@@ -311,10 +311,7 @@ def solve_certified(z, weight, penalty="tv", **options):
     """`solve` without gradients, with the primal value and the primal-dual gap; bad values are a `StudyError`."""
     with torch.inference_mode():
         weight = as_weights(weight, z) if penalty == "tgv" else as_weight(weight, z)
-        check_finite(z, "noisy image")
-        check_finite(weight, "regularisation weight")
-        if (weight < 0).any():
-            raise StudyError("regularisation weight: negative values; λ and Λ must be ≥ 0")
+        check_problem(z, weight)
         if penalty == "tgv":
             x, w, q, r = _solve_tgv(z, weight, **options)
             fixed = {name: options[name] for name in ("boundary",) if name in options}
@@ -330,6 +327,14 @@ def _image_by_image(certify, *tensors, **options):
     """Numbers of all images: in float64, so not of all of them at once, and no image's number depends on another."""
     split = [tensor.expand(len(tensors[0]), *tensor.shape[1:]).split(1) for tensor in tensors]
     return torch.cat([certify(*one, **options) for one in zip(*split, strict=True)])
+
+
+def check_problem(z, weight):
+    """A `StudyError` if z or the weight has values that are not finite, or the weight one that is negative."""
+    check_finite(z, "noisy image")
+    check_finite(weight, "regularisation weight")
+    if (weight < 0).any():
+        raise StudyError("regularisation weight: negative values; λ and Λ must be ≥ 0")
 
 
 def check_finite(tensor, name):
