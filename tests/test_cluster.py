@@ -109,7 +109,7 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
     for job in ran.values():
         by_rule.setdefault(rule_of(job), set()).add(job["JobState"])
     computing = {"prepare_images", "add_noise", "search_grid", "refine_grid", "predict_maps", "denoise_images"}
-    computing |= {"measure_images", "explain_study"}
+    computing |= {"measure_images", "sweep_examples", "explain_study"}
     assert set(by_rule) == computing | {"train"}, by_rule
     assert all(by_rule[rule] == {"COMPLETED"} for rule in computing)
 
