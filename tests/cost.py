@@ -1,118 +1,149 @@
-"""What a large study would cost on a cluster: small ones are run here, their steps fitted, the large one computed.
+"""What a large study would cost on a cluster: small ones are run here, their steps fitted, the large one laid out.
 
     python tests/cost.py --archive path/to/archive.zip
 
-Each step takes a + b·n seconds for n images (a: its start); two studies that differ only in n give a and b. `LARGE` is
-then laid out on nodes with `CORES` cores like the ones here: a step of m jobs of t seconds on s cores takes
-max(t, m·t/s). The training is one job and has a node for itself, while the others do the scalars.
+A job on n images takes a + b·n seconds (a: its start). `FIT`, two studies that differ only in n, give a and b of each
+step; a third, `CHECK`, says how far this line is from a larger study. `LARGE` is then laid out on nodes with `CORES`
+cores like the ones here: the steps follow one another, their jobs go to the first free core, the longest first. Only
+the training, one job, has a node for itself, while the others do the scalars. Waiting in a queue is not counted.
 """
 
 import argparse
+import heapq
 import json
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 import smoke
+import yaml
 
 SIZE, CORES, NODES = 512, 2, (1, 8, 64)
-SMALL = ({"train": 4, "val": 2, "test": 2}, {"train": 12, "val": 10, "test": 10})
+FIT = ({"train": 4, "val": 2, "test": 2}, {"train": 12, "val": 8, "test": 10})
+CHECK = {"train": 20, "val": 8, "test": 30}
 LARGE = {"train": 5216, "val": 16, "test": 624}  # the 5,856 images, in the folders they are published in
-LEVELS, METHODS, SHARDS, EPOCHS, SMALL_EPOCHS = 10, 5, 8, 500, 2
+LEVELS, SHARDS = 10, 8
+SCALARS = 3  # λ of the validation images, the oracle by PSNR and the one by SSIM: the methods of config.yaml
 SCALAR = ["search_grid", "refine_grid", "denoise_images"]
 MAP, LAST = ["predict_maps", "denoise_map"], ["measure_images"]
+STEPS = ["prepare_images", "add_noise", *SCALAR, *MAP, *LAST]
 
 
-def settings(images, archive):
-    """The dissertation's solver and grid on `images` of 512², one noise level, a short training on whole images."""
+def recipes():
+    """{name: settings of the training}: the dissertation's and the quick one, each as its study has it."""
+    paper = yaml.safe_load((smoke.ROOT / "config.yaml").read_text(encoding="utf-8"))["training"]
+    quick = yaml.safe_load((smoke.ROOT / "workflow/studies/xray-quick.yaml").read_text(encoding="utf-8"))["training"]
+    return {"dissertation": paper, "xray-quick": {**paper, **quick}}
+
+
+def settings(images, archive, recipe, epochs):
+    """The dissertation's solver and grid on `images` of 512², one noise level, `epochs` of the recipe."""
     data = {"source": "archive", "archive": archive} if archive else {"source": "sample"}
+    training = {**recipe, "epochs": epochs, "validate_every": epochs, "threads": CORES}
     return {
         "data": {**data, "images": images, "size": SIZE},
         "noise": {"protocols": {"uniform": None}, "draws": 1},
         "solver": {"iterations": 256},
-        "training": {
-            **{"epochs": SMALL_EPOCHS, "iterations": 256, "crop": None, "batch_size": 1, "learning_rate": 0.0001},
-            **{"threads": CORES, "validation_protocol": "fixed0.5", "validate_every": SMALL_EPOCHS},
-        },
+        "training": {**training, "validation_protocol": "fixed0.5", "checkpoint_seconds": 600},
         "grid": {"maximum": 0.4, "values": 81, "refine": 10, "shards": 1},
     }
 
 
-def seconds_of(folder):
-    """{step: [(images, seconds) of each job]} of a finished study; the training by the steps that it took."""
-    found, results = {}, folder / smoke.RESULTS
-    for path in sorted((results / "benchmarks").rglob("*.tsv")):
+def seconds_of(folder, images):
+    """[(step, n, seconds)] of the jobs of a finished study on `images`, by its benchmarks."""
+    rows = []
+    for path in sorted((folder / smoke.RESULTS / "benchmarks").rglob("*.tsv")):
         step = path.stem if path.parent.name == "benchmarks" else path.parent.name
         step = "denoise_map" if step == "denoise_images" and path.stem.endswith("_map") else step
-        found.setdefault(step, []).append((path.stem, pd.read_csv(path, sep="\t")["s"].iloc[-1]))
-    found["train"] = [("train", json.loads((results / "model/training.json").read_text())["seconds"])]
-    return found
+        if step in STEPS:
+            split = next((split for split in images if path.stem.startswith(split)), "test")
+            rows.append((step, images[split], pd.read_csv(path, sep="\t")["s"].iloc[-1]))
+    return rows
 
 
-def fitted(studies):
-    """{step: (a, b)} in seconds and seconds an image; of the training b is the time of one step."""
-    lines = {}
-    for step in ["prepare_images", "add_noise", *SCALAR, *MAP, *LAST, "train"]:
-        points = []
-        for images, found in studies:
-            for name, seconds in found[step]:
-                split = next((split for split in images if name.startswith(split)), "test")
-                n = images[split] * (SMALL_EPOCHS if step == "train" else 1)
-                points.append((n, seconds))
-        points = pd.DataFrame(points, columns=["n", "seconds"]).groupby("n")["seconds"].median()
-        slope = max((points.iloc[-1] - points.iloc[0]) / (points.index[-1] - points.index[0]), 0)
-        lines[step] = points.iloc[0] - slope * points.index[0], slope
-    return lines
+def line(rows):
+    """(a, b) of the line a + b·n through the medians of the smallest and of the largest n of [(n, seconds)]."""
+    points = pd.DataFrame(rows, columns=["n", "seconds"]).groupby("n")["seconds"].median()
+    slope = max((points.iloc[-1] - points.iloc[0]) / (points.index[-1] - points.index[0]), 0)
+    return points.iloc[0] - slope * points.index[0], slope
+
+
+def makespan(seconds, cores):
+    """Seconds until jobs of these lengths have ended on so many cores, the longest first to the first free core."""
+    free = [0.0] * cores
+    for job in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + job)
+    return max(free)
 
 
 def jobs_of_large():
-    """{step: (jobs, images a job)} of the large study."""
+    """{step: [images of each job]} of the large study, its training apart."""
+    both = [LARGE["val"], LARGE["test"]]
     return {
-        "prepare_images": (3, LARGE["train"]),
-        "add_noise": (2 * LEVELS, LARGE["test"]),
-        "search_grid": (2 * LEVELS * SHARDS, (LARGE["val"] + LARGE["test"]) / 2 / SHARDS),
-        "refine_grid": (LEVELS, LARGE["test"]),
-        "denoise_images": ((METHODS - 1) * LEVELS, LARGE["test"]),
-        "train": (1, EPOCHS * LARGE["train"]),
-        "predict_maps": (LEVELS, LARGE["test"]),
-        "denoise_map": (LEVELS, LARGE["test"]),
-        "measure_images": (LEVELS, LARGE["test"]),
+        "prepare_images": list(LARGE.values()),
+        "add_noise": LEVELS * both,
+        "search_grid": LEVELS * SHARDS * [n / SHARDS for n in both],
+        "refine_grid": LEVELS * [LARGE["test"]],
+        "denoise_images": SCALARS * LEVELS * [LARGE["test"]],
+        "predict_maps": LEVELS * [LARGE["test"]],
+        "denoise_map": LEVELS * [LARGE["test"]],
+        "measure_images": LEVELS * [LARGE["test"]],
     }
 
 
-def table(lines):
-    """One row a step, with its hours on each number of nodes, and the whole study's."""
+def table(lines, epochs):
+    """One row a step with its hours on each number of nodes, and the whole study by each recipe in `epochs`."""
     rows = []
-    for step, (jobs, n) in jobs_of_large().items():
+    for step, images in jobs_of_large().items():
         start, each = lines[step]
-        job = start + each * n
-        row = {"step": step, "jobs": jobs, "start_s": start, "each_s": each, "job_h": job / 3600}
-        cores = CORES if step == "train" else 1
-        row["core_h"] = jobs * job * cores / 3600
+        jobs = [start + each * n for n in images]
+        row = {"step": step, "jobs": len(jobs), "start_s": start, "image_s": each, "longest_job_h": max(jobs) / 3600}
+        row["core_h"] = sum(jobs) / 3600
         for nodes in NODES:
-            slots = nodes * CORES - (CORES if step in SCALAR and nodes > 1 else 0)
-            row[f"nodes_{nodes}"] = max(job, jobs * job / max(slots, 1)) / 3600 if step != "train" else job / 3600
+            beside = CORES if step in SCALAR and nodes > 1 else 0  # the training has a node for itself
+            row[f"nodes_{nodes}_h"] = makespan(jobs, nodes * CORES - beside) / 3600
         rows.append(row)
     costs = pd.DataFrame(rows).set_index("step")
-    whole = {"jobs": costs["jobs"].sum(), "core_h": costs["core_h"].sum()}
-    for nodes in NODES:
-        hours = costs[f"nodes_{nodes}"]
-        beside = (hours["train"], hours[SCALAR].sum())
-        together = sum(beside) if nodes == 1 else max(beside)
-        whole[f"nodes_{nodes}"] = hours[["prepare_images", "add_noise", *MAP, *LAST]].sum() + together
-    costs.loc["whole study"] = whole
+    for name, number in epochs.items():
+        start, each = lines[f"train, {name}"]
+        hours = (start + each * number * LARGE["train"]) / 3600
+        row = {"jobs": 1, "start_s": start, "image_s": each, "longest_job_h": hours, "core_h": CORES * hours}
+        whole = {"jobs": costs.loc[STEPS, "jobs"].sum() + 1, "core_h": costs.loc[STEPS, "core_h"].sum() + row["core_h"]}
+        for nodes in NODES:
+            column = f"nodes_{nodes}_h"
+            row[column] = hours
+            scalars, others = costs.loc[SCALAR, column].sum(), costs.loc[STEPS, column].sum()
+            whole[column] = others + hours if nodes == 1 else others - scalars + max(scalars, hours)
+        costs.loc[f"train, {name}"] = row
+        costs.loc[f"whole study, {name}"] = whole
     return costs
 
 
-def main(archive, output):
-    studies = []
-    for images in SMALL:
+def measured(images, archive):
+    """[(step, n, seconds)] of a study on `images`, and of its training by each recipe; n of these: images seen."""
+    rows = []
+    for number, (name, recipe) in enumerate(recipes().items()):
+        epochs = 2 if name == "dissertation" else 12
         with tempfile.TemporaryDirectory() as scratch:
             folder = smoke.fresh(Path(scratch))
-            run = smoke.snakemake(folder, change=settings(images, archive), cores=CORES)
+            target = [] if number == 0 else [f"{smoke.RESULTS}/model/training.json"]
+            run = smoke.snakemake(folder, *target, change=settings(images, archive, recipe, epochs), cores=CORES)
             assert run.returncode == 0, run.stdout[-3000:]
-            studies.append((images, seconds_of(folder)))
-    costs = table(fitted(studies))
+            training = json.loads((folder / smoke.RESULTS / "model/training.json").read_text())
+            rows.append((f"train, {name}", epochs * images["train"], training["seconds"]))
+            rows += seconds_of(folder, images) if number == 0 else []
+    return rows
+
+
+def main(archive, output):
+    rows = [row for images in FIT for row in measured(images, archive)]
+    steps = dict.fromkeys(step for step, _, _ in rows)
+    lines = {step: line([(n, seconds) for name, n, seconds in rows if name == step]) for step in steps}
+    costs = table(lines, {name: recipe["epochs"] for name, recipe in recipes().items()})
+    check = pd.DataFrame(measured(CHECK, archive), columns=["step", "n", "seconds"])
+    check["fitted"] = [lines[step][0] + lines[step][1] * n for step, n in zip(check["step"], check["n"], strict=True)]
+    sums = check.groupby("step")[["seconds", "fitted"]].sum()
+    costs["larger_measured_to_fitted"] = sums["seconds"] / sums["fitted"]
     output.mkdir(parents=True, exist_ok=True)
     costs.to_csv(output / "cost.csv", float_format="%.4g", lineterminator="\n")
     print(costs.to_string(float_format="%.3g"))

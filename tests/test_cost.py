@@ -1,0 +1,40 @@
+"""The arithmetic of tests/cost.py: what is extrapolated from small studies."""
+
+import cost
+import pytest
+
+
+def test_the_line_goes_through_the_medians_of_the_ends():
+    rows = [(2, 5.0), (2, 7.0), (2, 6.0), (4, 100.0), (10, 22.0)]  # what lies between does not count
+    assert cost.line(rows) == pytest.approx((2.0, 2.0))
+    assert cost.line([(2, 5.0), (10, 4.9)]) == (5.0, 0.0)  # noise of the clock, no job gets shorter by more images
+
+
+def test_jobs_go_to_the_first_free_core():
+    assert cost.makespan([4.0] * 3, 2) == 8.0  # the third waits, it cannot be divided
+    assert cost.makespan([3, 3, 2, 2, 2], 2) == 7.0
+    assert cost.makespan([5.0, 1.0], 64) == 5.0
+
+
+def test_a_job_of_the_grid_is_a_shard_of_the_larger_split():
+    jobs = cost.jobs_of_large()
+    assert max(jobs["search_grid"]) == 624 / 8 and len(jobs["search_grid"]) == 160
+    assert sum(jobs["search_grid"]) == 10 * (16 + 624)
+    assert jobs["prepare_images"] == [5216, 16, 624]
+
+
+def test_the_whole_is_no_shorter_than_its_training_and_no_longer_than_on_one_node():
+    lines = {step: (1.0, 0.5) for step in [*cost.STEPS, "train, a", "train, b"]}
+    costs = cost.table(lines, {"a": 500, "b": 1})
+    for name in "ab":
+        whole, train = costs.loc[f"whole study, {name}"], costs.loc[f"train, {name}"]
+        hours = [whole[f"nodes_{nodes}_h"] for nodes in cost.NODES]
+        assert hours == sorted(hours, reverse=True) and hours[-1] > train["longest_job_h"]
+        assert hours[0] * cost.CORES >= whole["core_h"]
+    # One node: nothing is beside anything, so the hours of the steps add up.
+    alone = costs.loc[cost.STEPS, "nodes_1_h"].sum() + costs.loc["train, a", "nodes_1_h"]
+    assert costs.loc["whole study, a", "nodes_1_h"] == pytest.approx(alone)
+    # On 64 nodes a long training hides the scalars.
+    columns = costs.loc[[step for step in cost.STEPS if step not in cost.SCALAR], "nodes_64_h"]
+    expected = columns.sum() + costs.loc["train, a", "nodes_64_h"]
+    assert costs.loc["whole study, a", "nodes_64_h"] == pytest.approx(expected)
