@@ -43,6 +43,44 @@ def read_image(data, folder):
         assert not pixels.size or (pixels.min() >= 0 and pixels.max() <= 1)
 
 
+def read_picture(data, folder):
+    """Read an image as the command `tvmap` does; its first byte says by which suffix, in `folder`, for it alone."""
+    import numpy as np
+
+    from tvmap import pictures
+    from tvmap.errors import StudyError
+
+    suffixes = sorted(pictures.SUFFIXES)
+    path = folder / f"x{suffixes[data[0] % len(suffixes)] if data else '.png'}"
+    path.write_bytes(data[1:])
+    try:
+        picture = pictures.read(path)
+    except StudyError as error:
+        assert str(path) in str(error) and "\n" not in str(error), error
+    else:
+        assert picture.channels.ndim == 3 and len(picture.channels) in (1, 3)
+        assert picture.channels.dtype == np.float32 and np.isfinite(picture.channels).all()
+        picture.values(picture.channels)
+    finally:
+        path.unlink()
+
+
+def seeds():
+    """{target: its first inputs}."""
+    import hostile
+
+    from tvmap import pictures
+
+    suffixes = sorted(pictures.SUFFIXES)
+    images = hostile.images()
+    named = [(Path(name).suffix, content) for name, (content, _) in images.items()] + hostile.scans()
+    return {
+        "images": [content for content, _ in images.values()],
+        "archives": [content for content, _ in hostile.archives().values()],
+        "pictures": [bytes([suffixes.index(end)]) + content for end, content in named if end in suffixes],
+    }
+
+
 def read_archive(data, folder):
     """Read an archive as the workflow does, its manifest there and back; `folder` is for these two files alone."""
     from tvmap import manifest, sources
@@ -64,14 +102,14 @@ def read_archive(data, folder):
     assert {*folder.iterdir()} <= {path, table}
 
 
-TARGETS = {"images": read_image, "archives": read_archive}
+TARGETS = {"images": read_image, "archives": read_archive, "pictures": read_picture}
 
 
 def fuzz(target, arguments):
     """Never returns: libFuzzer ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["PIL", "zipfile", "tvmap"]):
+    with atheris.instrument_imports(include=["PIL", "zipfile", "tifffile", "pydicom", "tvmap"]):
         import zipfile
 
         from PIL import (  # noqa: F401
@@ -88,10 +126,13 @@ def fuzz(target, arguments):
 
         import tvmap.images  # noqa: F401
         import tvmap.manifest  # noqa: F401
+        import tvmap.pictures
         import tvmap.sources  # noqa: F401
 
     logging.disable(logging.CRITICAL)
-    Image.MAX_IMAGE_PIXELS = 10**6  # many small images instead of a few large ones; test_hostile.py reads the largest
+    tvmap.pictures.MOST_PIXELS = Image.MAX_IMAGE_PIXELS = (
+        10**6
+    )  # many small images instead of a few large ones; test_hostile.py reads the largest
     # Behind a checksum hardly a change would be read.
     PngImagePlugin.ChunkStream.crc = PngImagePlugin.ChunkStream.crc_skip
     zipfile.ZipExtFile._update_crc = lambda self, data: None
@@ -123,13 +164,10 @@ def start(target, seconds, log):
 
 def main(seconds):
     """Fuzz all targets, each in a process that is started again where it dies; return the number of findings."""
-    import hostile
-
-    seeds = {"images": hostile.images(), "archives": hostile.archives()}
-    for target, cases in seeds.items():
+    for target, cases in seeds().items():
         for folder in ("corpus", "work"):
             (FOLDER / folder / target).mkdir(parents=True, exist_ok=True)
-        for content in {content for content, _ in cases.values() if len(content) <= LONGEST}:
+        for content in {content for content in cases if len(content) <= LONGEST}:
             (FOLDER / "corpus" / target / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
     (FOLDER / "findings").mkdir(exist_ok=True)
     before = {*(FOLDER / "findings").iterdir()}

@@ -402,6 +402,56 @@ def images():
 # --- archives
 
 
+def dicom(path, values, **tags):
+    """Write values (H, W) or (H, W, 3) to a DICOM file, with these tags beside its own; `path`: or a file."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    meta.TransferSyntaxUID = tags.pop("TransferSyntaxUID", ExplicitVRLittleEndian)
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.Rows, data.Columns, data.SamplesPerPixel = *values.shape[:2], 3 if values.ndim == 3 else 1
+    data.BitsAllocated = data.BitsStored = 8 * values.dtype.itemsize
+    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, int(values.dtype.kind == "i")
+    data.PhotometricInterpretation = "RGB" if values.ndim == 3 else "MONOCHROME2"
+    if values.ndim == 3:
+        data.PlanarConfiguration = 0
+    data.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def scans():
+    """[(suffix, content)] of DICOM, TIFF and NumPy files, sound ones and ones cut, filled or patched at every tenth."""
+    import tifffile
+
+    grey, scan, sound = noise(24, 20, kind=np.uint16), noise(24, 20, kind=np.int16), []
+
+    def keep(suffix, write):
+        content = io.BytesIO()
+        write(content)
+        sound.append((suffix, content.getvalue()))
+
+    window = {"RescaleSlope": 2, "RescaleIntercept": -10, "WindowCenter": 40, "WindowWidth": 400}
+    for syntax in ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"):
+        keep(".dcm", lambda file, syntax=syntax: dicom(file, scan, TransferSyntaxUID=syntax, **window))
+    keep(".dcm", lambda file: dicom(file, noise(24, 20, 3)))
+    for compression in (None, "zlib"):
+        keep(".tif", lambda file, kind=compression: tifffile.imwrite(file, grey, compression=kind, rowsperstrip=5))
+    keep(".tif", lambda file: tifffile.imwrite(file, noise(32, 32, 3), photometric="rgb", tile=(16, 16)))
+    keep(".npy", lambda file: np.save(file, grey))
+    damaged = []
+    for suffix, content in sound:
+        for at in (len(content) * tenth // 10 for tenth in range(10)):
+            damaged.append((suffix, content[:at]))
+            damaged.append((suffix, patched(content, at, b"\xff" * 8)))
+            damaged.append((suffix, patched(content, at, bytes(8))))
+    return sound + damaged
+
+
 def entry(name="x/test/NORMAL/h.png", data=None, method=0, packed=None, size=None, crc=None, **changes):
     """One member of `zipped`; `local` and `central` hold what differs in its two headers, by the name of the field."""
     data = whole()["PNG"] if data is None else data

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skimage
+import tifffile
 import torch
 from smoke import ROOT, fresh, snakemake
 from test_download import Handler
@@ -36,7 +37,7 @@ from tvmap.errors import StudyError
 SIZE, COUNTS = 8, {"train": 9, "val": 9, "test": 99}
 IMAGES, ARCHIVES = hostile.images(), hostile.archives()
 LINE = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2} (INFO|WARNING|ERROR) .*")
-PEAK = 1024  # MiB of a process, whatever it is given
+PEAK, OF_COMMAND = 1024, 2048  # MiB of a process of the study and of the command `tvmap`, whatever it is given
 
 each_image = pytest.mark.parametrize("name", IMAGES)
 each_archive = pytest.mark.parametrize("name", ARCHIVES)
@@ -187,9 +188,8 @@ def test_archives_given_and_downloaded(study, server, monkeypatch, capfd, name):
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)
 def test_the_targets_of_make_fuzz_find_nothing_in_a_few_changes(target, tmp_path):
-    cases = [content for content, _ in {"images": IMAGES, "archives": ARCHIVES}[target].values()]
     draw = random.Random(0)
-    for content in draw.sample([content for content in cases if 0 < len(content) < 8000], 60):
+    for content in draw.sample([content for content in fuzz.seeds()[target] if 0 < len(content) < 8000], 60):
         damaged = bytearray(content)
         for _ in range(3):
             damaged[draw.randrange(len(damaged))] = draw.choice((0, 1, 127, 128, 255))
@@ -367,13 +367,34 @@ side, n = 9459, {n}
 pack = zlib.compressobj(1)
 row = b"\\0" + bytes(range(256)) * (n * side // 256) + bytes(n * side % 256)
 content = b"".join(pack.compress(row * 50) for _ in range(0, side, 50)) + pack.flush()
-images.read_grey(hostile.png(header=(side, side, {header}), data=content), "x", 8)
+content = hostile.png(header=(side, side, {header}), data=content)
+"""
+BY_STUDY = """
+images.read_grey(content, "x", 8)
+"""
+BY_COMMAND = """
+from tvmap import pictures
+open({path!r}, "wb").write(content)
+print(pictures.read({path!r}).channels.shape)
 """
 
 
 @pytest.mark.parametrize(("n", "header"), [(4, "8, 6, 0, 0, 0"), (2, "16, 0, 0, 0, 0")], ids=["RGBA", "16 bit"])
-def test_the_largest_image_that_is_read_stays_below_the_bound(n, header):
-    assert measured(LARGEST.format(n=n, header=header))[1] < PEAK
+def test_the_largest_image_that_is_read_stays_below_the_bound(n, header, tmp_path):
+    largest, path = LARGEST.format(n=n, header=header), str(tmp_path / "a.png")
+    assert measured(largest + BY_STUDY)[1] < PEAK
+    output, peak = measured(largest + BY_COMMAND.format(path=path))
+    assert output == [f"({max(n - 1, 1)}, 9459, 9459)"] and peak < OF_COMMAND
+
+
+@pytest.mark.parametrize(("n", "dtype"), [(3, np.uint16), (1, np.float64)])
+def test_the_largest_tiff_that_is_read_stays_below_the_bound(n, dtype, tmp_path):
+    path, photometric = tmp_path / "a.tif", "rgb" if n == 3 else "minisblack"
+    values = np.broadcast_to(np.arange(9459, dtype=dtype)[:, None, None], (9459, 9459, n))
+    tifffile.imwrite(path, values, photometric=photometric, compression="zlib", rowsperstrip=300)
+    code = f"from tvmap import pictures\nprint(pictures.read({str(path)!r}).channels.shape)"
+    output, peak = measured(code)
+    assert output == [f"({n}, 9459, 9459)"] and peak < OF_COMMAND
 
 
 BOMBS = """
@@ -424,6 +445,43 @@ def test_bombs_are_refused_below_the_bound(tmp_path):
     output, peak = measured(BOMBS.format(folder=str(tmp_path)))
     expected = ["bzip2 or LZMA", "cannot be unpacked", "unpacks to 2147483648 bytes", "no readable zip archive"]
     assert len(output) == 4 and all(part in line for part, line in zip(expected, output, strict=True)), output
+    assert peak < PEAK
+
+
+OF_PICTURES = """
+import io, os, struct, zlib
+import hostile, numpy
+from tvmap import pictures
+from tvmap.errors import StudyError
+
+def refused(name, content):
+    open(name, "wb").write(content)
+    try:
+        pictures.read(name)
+        print("is read")
+    except StudyError as error:
+        print(error)
+
+def packed(bits):  # 2 GiB of nothing
+    pack = zlib.compressobj(9, zlib.DEFLATED, bits)
+    return (pack.compress(bytes(2**20)) + pack.flush(zlib.Z_FULL_FLUSH)) * 2048 + pack.flush()
+
+os.chdir({folder!r})
+bomb = packed(15)
+refused("bomb.tif", hostile.tiff({{259: (3, 1, 8), 279: (4, 1, len(bomb))}}, pixels=bomb))
+file = io.BytesIO()
+hostile.dicom(file, numpy.zeros((4, 4), numpy.uint8), TransferSyntaxUID="1.2.840.10008.1.2.1.99")
+length = struct.unpack("<I", file.getvalue()[140:144])[0]  # of the group that is never deflated
+refused("bomb.dcm", file.getvalue()[: 144 + length] + packed(-15))
+deep = {{258: (3, 1, 64), 339: (3, 1, 3), 277: (3, 1, 3)}}
+refused("deep.tif", hostile.tiff(deep, width=9000, height=9000, pixels=b"x"))
+"""
+
+
+def test_bombs_for_the_command_are_refused_below_the_bound(tmp_path):
+    output, peak = measured(OF_PICTURES.format(folder=str(tmp_path)))
+    expected = ["more than it declares", "more than 1024 MiB", "pixels of 24 bytes"]
+    assert len(output) == 3 and all(part in line for part, line in zip(expected, output, strict=True)), output
     assert peak < PEAK
 
 

@@ -5,10 +5,8 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 from pydicom.data import get_testdata_file
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from tvmap import pictures
 from tvmap.errors import StudyError
@@ -116,43 +114,27 @@ def test_the_range_of_other_numbers_is_said_or_given(tmp_path):
         pictures.read(tmp_path / "a.npy", limits=(1, 1))
 
 
-def dicom(path, values, **tags):
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.Rows, data.Columns, data.SamplesPerPixel = *values.shape[:2], 3 if values.ndim == 3 else 1
-    data.BitsAllocated = data.BitsStored = 8 * values.dtype.itemsize
-    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, int(values.dtype.kind == "i")
-    data.PhotometricInterpretation = "RGB" if values.ndim == 3 else "MONOCHROME2"
-    if values.ndim == 3:
-        data.PlanarConfiguration = 0
-    data.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
-    for name, value in tags.items():
-        setattr(data, name, value)
-    data.save_as(path, enforce_file_format=True)
-    return path
-
-
 def test_dicom_is_read_as_a_viewer_shows_it(tmp_path):
     values = RANDOM.integers(-1000, 1000, (6, 8), np.int16)
     window = {"RescaleSlope": 2, "RescaleIntercept": -10, "WindowCenter": 40, "WindowWidth": 400}
-    picture = pictures.read(dicom(tmp_path / "a.dcm", values, **window))
+    picture = pictures.read(hostile.dicom(tmp_path / "a.dcm", values, **window))
     low, high = 40 - 0.5 - 399 / 2, 40 - 0.5 + 399 / 2  # PS3.3, C.11.2.1.2.1
     np.testing.assert_allclose(picture.channels[0], (2.0 * values - 10 - low) / (high - low), rtol=1e-5)
     assert picture.suffix == ".tif" and picture.values(picture.channels).dtype == np.float32
-    inverse = pictures.read(dicom(tmp_path / "b.dcm", values, PhotometricInterpretation="MONOCHROME1", **window))
+    inverse = pictures.read(
+        hostile.dicom(tmp_path / "b.dcm", values, PhotometricInterpretation="MONOCHROME1", **window)
+    )
     np.testing.assert_allclose(inverse.channels, 1 - picture.channels, rtol=1e-4, atol=1e-5)
-    exact = pictures.read(dicom(tmp_path / "c.dcm", values, VOILUTFunction="LINEAR_EXACT", **window))
+    exact = pictures.read(hostile.dicom(tmp_path / "c.dcm", values, VOILUTFunction="LINEAR_EXACT", **window))
     np.testing.assert_allclose(exact.channels[0], (2.0 * values - 10 + 160) / 400, rtol=1e-5, atol=1e-6)
     for unused in ({"VOILUTFunction": ""}, {"VOILUTSequence": []}):
-        again = pictures.read(dicom(tmp_path / "unused.dcm", values, **window, **unused))
+        again = pictures.read(hostile.dicom(tmp_path / "unused.dcm", values, **window, **unused))
         np.testing.assert_array_equal(again.channels, picture.channels)
-    eight = pictures.read(dicom(tmp_path / "eight.dcm", GREY8))
+    eight = pictures.read(hostile.dicom(tmp_path / "eight.dcm", GREY8))
     np.testing.assert_allclose(eight.channels[0], GREY8 / 255, atol=1e-6)
-    bare = pictures.read(dicom(tmp_path / "d.dcm", values))
+    bare = pictures.read(hostile.dicom(tmp_path / "d.dcm", values))
     assert bare.assumed and (bare.channels.min(), bare.channels.max()) == (0, 1)
-    colour = pictures.read(dicom(tmp_path / "e.dcm", COLOUR8))
+    colour = pictures.read(hostile.dicom(tmp_path / "e.dcm", COLOUR8))
     np.testing.assert_allclose(np.moveaxis(colour.channels, 0, -1), COLOUR8 / 255, atol=1e-6)
 
 
@@ -170,6 +152,39 @@ def test_orientation_is_applied(tmp_path):
     Image.fromarray(COLOUR8).save(tmp_path / "turned.png", exif=exif)
     found = pictures.read(tmp_path / "turned.png")
     np.testing.assert_allclose(np.moveaxis(found.channels, 0, -1), np.rot90(COLOUR8, -1) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_tiff_is_what_pillow_makes_of_it(tmp_path, orientation):
+    """TIFF 6.0, tag 274, by tifffile (16 bits) and by Pillow (packed)."""
+    tifffile.imwrite(tmp_path / "a.tif", COLOUR16, photometric="rgb", extratags=[(274, 3, 1, orientation, True)])
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(COLOUR8).save(tmp_path / "b.tif", compression="tiff_lzw", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(tmp_path / "b.tif"))
+    numbered = Image.fromarray(np.arange(63, dtype=np.uint8).reshape(7, 9))
+    turned = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # of Image.Transpose, by EXIF
+    order = np.asarray(numbered if orientation == 1 else numbered.transpose(turned[orientation]))
+    for name, values in (("a", COLOUR16 / 65535), ("b", COLOUR8 / 255)):
+        found = np.moveaxis(pictures.read(tmp_path / f"{name}.tif").channels, 0, -1)
+        np.testing.assert_allclose(found, values.reshape(63, 3)[order], atol=1e-6)
+    np.testing.assert_allclose(
+        np.moveaxis(pictures.read(tmp_path / "b.tif").channels, 0, -1), np.asarray(upright) / 255
+    )
+
+
+def test_grey_with_transparency_comes_back_in_every_format(tmp_path):
+    values = np.stack([GREY8, 255 - GREY8], axis=-1)
+    Image.fromarray(values, "LA").save(tmp_path / "a.png")
+    picture = pictures.read(tmp_path / "a.png")
+    for name in ("b.png", "b.tif", "b.npy"):
+        pictures.write(tmp_path / name, picture, picture.channels)
+        again = pictures.read(tmp_path / name)
+        np.testing.assert_array_equal(again.values(again.channels), values)
+    floating = picture.as_float()
+    pictures.write(tmp_path / "c.tif", floating, floating.channels)
+    again = pictures.read(tmp_path / "c.tif")
+    np.testing.assert_allclose(again.values(again.channels), values / 255, atol=1e-6)
 
 
 def test_a_scan_that_others_made():
@@ -202,6 +217,13 @@ def test_a_scan_that_others_made():
         ),
         ("a.gif", lambda path: hostile_gif(path), "2 images"),
         ("a.png", lambda path: path.write_bytes(hostile.png(header=(4, 4, 16, 2, 0, 0, 0))), "would lose 8"),
+        ("a.ppm", lambda path: path.write_bytes(b"P6 2 1 65535\n" + bytes(12)), "would lose 8"),
+        ("a.ppm", lambda path: path.write_bytes(b"P3 1 1 1000\n1 2 999\n"), "would lose 8"),
+        (
+            "a.tif",
+            lambda path: tifffile.imwrite(path, ALPHA, photometric="rgb", extrasamples=["assocalpha"]),
+            "multiplied by its transparency",
+        ),
         ("a.png", lambda path: path.write_bytes(hostile.png(header=(60000, 60000, 8, 0, 0, 0, 0), data=b"x")), "a.png"),
     ],
 )
@@ -221,7 +243,9 @@ def hostile_gif(path):
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".dcm"])
 def test_no_damaged_image_ends_in_a_traceback(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
-    for content, _ in hostile.images().values():
+    contents = [content for content, _ in hostile.images().values()]
+    contents += [content for end, content in hostile.scans() if end == suffix]
+    for content in contents:
         path.write_bytes(content)
         try:
             picture = pictures.read(path)

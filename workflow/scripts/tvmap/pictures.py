@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import warnings
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from .errors import StudyError
 from .files import write_atomically
 
 MOST_PIXELS = 89_478_485  # as Pillow's own bound against files that declare absurd sizes
-MOST_BYTES = 2**30
+MOST_BYTES = 2**30  # of a file, and of the values in it
+BLOCK = 2**20  # values that are converted at a time
 PILLOW = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 TIFF, DICOM, NUMPY = {".tif", ".tiff"}, {".dcm", ".dicom"}, {".npy"}
+COLOUR_16 = "colour of 16 bits, of which this reader would lose 8; save it as TIFF"
 SUFFIXES = PILLOW | TIFF | DICOM | NUMPY
 # What is written for what is read: without loss, and with the depth that was read.
 WRITTEN = dict.fromkeys(PILLOW, ".png") | dict.fromkeys(TIFF | DICOM, ".tif") | dict.fromkeys(NUMPY, ".npy")
@@ -30,7 +33,18 @@ WRITTEN = dict.fromkeys(PILLOW, ".png") | dict.fromkeys(TIFF | DICOM, ".tif") | 
 for library in ("PIL", "tifffile", "pydicom"):  # they complain without the name of the file
     logging.getLogger(library).setLevel(logging.CRITICAL)
 
-WHITE_IS_0, BLACK_IS_0, RGB, SEPARATE = 0, 1, 2, 2  # of the TIFF tags 262 and 284
+WHITE_IS_0, BLACK_IS_0, RGB, SEPARATE, PREMULTIPLIED = 0, 1, 2, 2, 1  # of the TIFF tags 262, 284 and 338
+PLAIN, DEFLATE = 1, (8, 32946)  # of the tag 259: what tifffile unpacks without other libraries
+# Of the tag 274: how an image is turned or mirrored to stand upright.
+UPRIGHT = {
+    2: lambda values: values[:, ::-1],
+    3: lambda values: values[::-1, ::-1],
+    4: lambda values: values[::-1],
+    5: lambda values: values.swapaxes(0, 1),
+    6: lambda values: values[::-1].swapaxes(0, 1),
+    7: lambda values: values[::-1, ::-1].swapaxes(0, 1),
+    8: lambda values: values[:, ::-1].swapaxes(0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -182,7 +196,7 @@ def _picture(path, values, limits, suffix):
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.dtype.kind not in "uif" or not values.size or (values.dtype.kind in "ui" and values.dtype.itemsize > 2):
         raise StudyError(f"{path}: {values.dtype} values of shape {values.shape}; give 8 or 16 bits, or floating point")
-    if not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise StudyError(f"{path}: {(~np.isfinite(values)).sum()} pixels are NaN or infinite")
     dtype, assumed, ends = values.dtype, False, (float(values.min()), float(values.max()))
     if values.dtype in (np.uint8, np.uint16):
@@ -194,11 +208,14 @@ def _picture(path, values, limits, suffix):
     low, high = map(float, limits or own or ends)
     if not (low < high and math.isfinite(high - low)):
         raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits low < high")
-    if suffix == ".tif" and path.suffix.lower() in DICOM:
-        dtype, values = np.dtype(np.float32), (values - low) / (high - low)
-        low, high = 0.0, 1.0
-    channels = np.moveaxis((np.asarray(values, np.float64) - low) / (high - low), -1, 0).astype(np.float32)
-    return Picture(np.ascontiguousarray(channels), low, high, dtype, suffix, alpha, assumed)
+    channels = np.empty((values.shape[-1], *values.shape[:-1]), np.float32)
+    rows = max(BLOCK // (values.shape[1] * values.shape[2]), 1)
+    for top in range(0, len(values), rows):  # in float64, but never the whole of it
+        block = np.moveaxis(values[top : top + rows].astype(np.float64), -1, 0)
+        channels[:, top : top + rows] = (block - low) / (high - low)
+    if path.suffix.lower() in DICOM:  # written as what a viewer shows
+        dtype, low, high = np.dtype(np.float32), 0.0, 1.0
+    return Picture(channels, low, high, dtype, suffix, alpha, assumed)
 
 
 def _split_alpha(path, values):
@@ -211,9 +228,11 @@ def _split_alpha(path, values):
     return values, None
 
 
-def _within(path, height, width):
+def _within(path, height, width, bytes_a_pixel=1):
     if height * width > MOST_PIXELS:
         raise StudyError(f"{path}: declares {height} × {width} pixels, more than {MOST_PIXELS:,}; cut it into pieces")
+    if height * width * bytes_a_pixel > MOST_BYTES:
+        raise StudyError(f"{path}: declares {height} × {width} pixels of {bytes_a_pixel} bytes; cut it into pieces")
 
 
 def _read_pillow(path):
@@ -223,7 +242,9 @@ def _read_pillow(path):
         if n_images > 1:
             raise StudyError(f"{path}: has {n_images} images; save the one that is meant")
         if picture.format == "PNG" and _png_depth(path) == 16 and not picture.mode.startswith("I"):
-            raise StudyError(f"{path}: colour of 16 bits, of which this reader would lose 8; save it as TIFF")
+            raise StudyError(f"{path}: {COLOUR_16}")
+        if picture.format == "PPM" and picture.mode == "RGB" and _ppm_maximum(picture) > 255:
+            raise StudyError(f"{path}: {COLOUR_16}")
         # A viewer turns what a camera has tagged; what is written has no tag.
         return _plain(ImageOps.exif_transpose(picture) or picture)
 
@@ -231,6 +252,11 @@ def _read_pillow(path):
 def _png_depth(path):
     with open(path, "rb") as file:
         return file.read(25)[-1]
+
+
+def _ppm_maximum(picture):
+    arguments = picture.tile[0].args
+    return arguments[1] if isinstance(arguments, tuple) else 255
 
 
 def _plain(picture):
@@ -257,26 +283,42 @@ def _read_tiff(path):
         if len(file.pages) > 1:
             raise StudyError(f"{path}: has {len(file.pages)} images; save the one that is meant")
         page = file.pages.first
-        _within(path, page.imagelength, page.imagewidth)
         if page.samplesperpixel > 4:
             raise StudyError(f"{path}: has {page.samplesperpixel} numbers a pixel; grey or colour is needed")
         depths = set(np.atleast_1d(page.bitspersample).tolist())
-        if depths == {1} or int(page.photometric) not in (WHITE_IS_0, BLACK_IS_0, RGB):
+        _within(path, page.imagelength, page.imagewidth, page.samplesperpixel * -(-max(depths) // 8))
+        if PREMULTIPLIED in page.extrasamples:
+            raise StudyError(f"{path}: its colours are multiplied by its transparency; save it without that")
+        packing = int(page.compression)
+        kept = depths != {1} and int(page.photometric) in (WHITE_IS_0, BLACK_IS_0, RGB)
+        if not kept or (packing != PLAIN and packing not in DEFLATE):
             return _tiff_by_pillow(path, depths)
+        if packing in DEFLATE:
+            _check_inflated(path, file, page)
         try:
             values = page.asarray()
-        except (ValueError, ImportError):  # a compression that tifffile has no decoder for
+        except (ValueError, ImportError):  # values packed in a way that tifffile has no decoder for
             return _tiff_by_pillow(path, depths)
         if int(page.photometric) == WHITE_IS_0:
             values = np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
-        return np.moveaxis(values, 0, -1) if int(page.planarconfig) == SEPARATE and values.ndim == 3 else values
+        values = np.moveaxis(values, 0, -1) if int(page.planarconfig) == SEPARATE and values.ndim == 3 else values
+        orientation = page.tags.get(274)
+        return UPRIGHT.get(orientation and orientation.value, lambda values: values)(values)
+
+
+def _check_inflated(path, file, page):
+    """Strips and tiles that become more than they declare are refused before tifffile unpacks them whole."""
+    most = math.prod(page.chunks) * page.dtype.itemsize
+    for segment, _ in file.filehandle.read_segments(page.dataoffsets, page.databytecounts):
+        if segment is not None and len(zlib.decompressobj().decompress(segment, most + 1)) > most:
+            raise StudyError(f"{path}: unpacks to more than it declares; it is damaged")
 
 
 def _tiff_by_pillow(path, depths):
     with Image.open(path, formats=("TIFF",)) as picture:
         if max(depths) > 8 and not (picture.mode.startswith("I") or picture.mode == "F"):
             raise StudyError(f"{path}: packed in a way that this reader cannot undo without loss; save it unpacked")
-        return _plain(picture)
+        return _plain(ImageOps.exif_transpose(picture) or picture)
 
 
 def _pages(path):
@@ -305,10 +347,11 @@ def _read_dicom(path):
     import pydicom
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
+    _check_deflated(path)
     data = pydicom.dcmread(path)
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
         raise StudyError(f"{path}: a DICOM file without pixels")
-    _within(path, int(data.Rows), int(data.Columns))
+    _within(path, int(data.Rows), int(data.Columns), int(data.SamplesPerPixel) * -(-int(data.BitsAllocated) // 8))
     if int(data.get("NumberOfFrames") or 1) > 1:
         raise StudyError(f"{path}: has {data.NumberOfFrames} images; save the one that is meant")
     kind = data.PhotometricInterpretation
@@ -340,3 +383,22 @@ def _read_dicom(path):
     if kind == "MONOCHROME1":  # low values are bright
         values = low + high - values
     return values, ((low, high) if window and low < high else None)
+
+
+def _check_deflated(path):
+    """A file that is deflated as a whole and would become more than MOST_BYTES is refused before pydicom unpacks it."""
+    from pydicom.filereader import read_dataset, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    with open(path, "rb") as file:
+        read_preamble(file, force=False)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        unpacked, inflating = 0, zlib.decompressobj(-zlib.MAX_WBITS)
+        while block := file.read(2**16):  # which becomes at most 1,032 times as much
+            unpacked += len(inflating.decompress(block))
+            if unpacked > MOST_BYTES:
+                raise StudyError(
+                    f"{path}: unpacks to more than {MOST_BYTES >> 20} MiB; save it with its pixels unpacked"
+                )
