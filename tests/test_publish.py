@@ -11,7 +11,7 @@ from smoke import ENVIRONMENT, RESULTS, ROOT, copy, finished
 
 import publish_study
 from tvmap import looks as looks_module
-from tvmap import model_card
+from tvmap import model_card, network
 from tvmap.errors import StudyError
 
 pytestmark = pytest.mark.timeout(900)
@@ -247,3 +247,21 @@ def test_published_weights_have_a_model_card_with_the_published_numbers(folder):
     assert "Not for diagnosis" in card and "CC BY 4.0" in card or "scikit-image" in card
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", card):
         assert (folder / "model" / target).exists(), target
+
+
+def test_a_card_says_what_the_study_says(tmp_path):
+    """Absolute noise, one level, images of a folder, a network with a second input: 288 weights more."""
+    published = ROOT / "results/reference/quickstart"
+    shutil.copytree(published, tmp_path / "study")
+    path = tmp_path / "study/provenance.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["config"]["noise"] |= {"kind": "absolute", "train_level": 0.1}
+    content["config"]["data"]["source"] = "folder"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    told = network.build(noise_estimate="input")
+    weights = next((tmp_path / "study/model").glob("*.safetensors"))
+    network.save_weights(weights, told.weights(), {"noise_estimate": "input"})
+    card = model_card.render(tmp_path / "study")
+    assert "standard deviation 0.1 on the scale of grey values from 0 to 1 |" in card
+    assert "no image in two of these" in card and "The images of one folder: of other images" in card
+    assert f"A U-Net ({network.N_PARAMETERS + 288:,} parameters)" in card and "evidence" not in card

@@ -1,8 +1,10 @@
 """The model card of published weights, from the study's own tables and provenance: no number of it is typed."""
 
+import math
 from pathlib import Path
 
 import jinja2
+import safetensors
 
 from . import figures, provenance, tables, tabular
 from .methods import protocol_label
@@ -10,13 +12,20 @@ from .methods import protocol_label
 CARD = "model/README.md"
 TEMPLATE = Path(__file__).parents[2] / "report" / "model_card.md.j2"
 REFERENCE = "xray-tgv"  # whose weights the command `tvmap` takes if none are given
+# Of each source: the images; what is in one of training, validation and test alone; what else the network knows.
 DATA = {
-    "sample": "photographs that come with scikit-image; their terms stand beside their names in `tvmap/sources.py`",
-    "folder": "images of a folder, which this card does not know",
+    "sample": (
+        "photographs that come with scikit-image; their terms stand beside their names in `tvmap/sources.py`",
+        "photograph",
+        "Few photographs",
+    ),
+    "folder": ("images of a folder, of which this card knows no more", "image", "The images of one folder"),
 }
 X_RAYS = (
     "chest X-rays of children, {category}, of D. Kermany, K. Zhang, M. Goldbaum, "
-    "[doi:10.17632/rscbjbr9sj](https://doi.org/10.17632/rscbjbr9sj), CC BY 4.0; no pixel of them is published here"
+    "[doi:10.17632/rscbjbr9sj](https://doi.org/10.17632/rscbjbr9sj), CC BY 4.0; no pixel of them is published here",
+    "patient",
+    "One kind of image, one hospital's children",
 )
 
 
@@ -35,16 +44,24 @@ def render(folder):
     network = {"penalty": "tv", "maps": 1} | config["network"]  # an early provenance says nothing of these
     settings = {**network, "precision": config["training"]["precision"]}
     names = ("penalty", "maps", "noise_estimate", "start", "steps", "up_bound", "padding", "precision")
+    data, group, known = DATA.get(source, X_RAYS)
+    weights = folder / "model" / f"{figures.reported(config)}.safetensors"
+    with safetensors.safe_open(weights, "pt") as file:
+        n_parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
     return template.render(
         study=origin["study"],
         reference=origin["study"] == REFERENCE,
         network=network,
-        weights=f"results/reference/{origin['study']}/model/{figures.reported(config)}.safetensors",
-        data=DATA.get(source) or X_RAYS.format(category=config["data"]["category"].lower()),
-        patients=source not in DATA,
+        n_parameters=f"{n_parameters:,}",
+        weights=f"results/reference/{origin['study']}/model/{weights.name}",
+        data=data.format(category=config["data"]["category"].lower()),
+        group=group,
+        known=known,
+        x_rays=source not in DATA,
         n=origin["data"]["n"],
         size=config["data"]["size"],
-        levels=f"{low:g}" if low == high else f"{low:g} to {high:g} times",
+        levels=f"{low:g}" if low == high else f"{low:g} to {high:g}",
+        relative=config["noise"]["kind"] == "relative",
         epochs=training["epochs"],
         steps=f"{training['steps']:,}",
         duration=tables.duration(training["seconds"]),
