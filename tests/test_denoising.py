@@ -95,6 +95,17 @@ def test_a_gap_is_kept():
     assert result.gap.max() <= 1e-4 and result.iterations in (64, 128, 256, 512, 1024)
 
 
+def test_a_gap_that_float32_cannot_carry_is_reached_in_float64():
+    bright = (NOISY + 30_000).astype(np.float32)
+    x = denoising.denoise_tv(bright, 0.1, gap=2e-5)
+    assert x.dtype == np.float32
+    exact = denoising.denoise_tv(bright.astype(np.float64) - 30_000, 0.1, gap=1e-8)
+    primal = 0.5 * np.sum((exact - bright + 30_000) ** 2) + 0.1 * sum(
+        np.abs(exact - np.roll(exact, -1, axis)).sum() for axis in (0, 1)
+    )
+    assert 0.5 * np.sum((x.astype(np.float64) - 30_000 - exact) ** 2) <= 2e-5 * primal + 1e-5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

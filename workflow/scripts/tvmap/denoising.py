@@ -20,6 +20,7 @@ from .solver import check_problem, solve, solve_certified
 from .tgv import as_weights
 
 MOST_ITERATIONS = 2**17
+STALLED = 0.7  # twice the steps, and the gap is still more than this part of what it was
 SURE_RANGE = (0.05, 5)  # of λ, in units of the noise's standard deviation
 TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
 
@@ -33,8 +34,8 @@ def denoise_tv(image, weight, *, iterations=256, gap=None, boundary="periodic", 
         weight: λ, a number ≥ 0, or Λ of the same kind as the image: (H, W) or (..., H, W); with one axis more than the
             image, (..., 2, H, W), a map for each direction, vertical first. In units of the image.
         iterations: T.
-        gap: if given, T is doubled until each image's primal-dual gap is at most `gap` times its primal value, which
-            bounds the error: ½‖x − x̂‖² ≤ gap. Then there is no derivative.
+        gap: if given, T is doubled until each image's primal-dual gap is at most `gap` times its primal value P, which
+            bounds the error, ½‖x − x̂‖² ≤ gap · P for the minimiser x̂. Then there is no derivative.
         boundary: periodic | neumann.
         norm: anisotropic | isotropic (of the pair of differences of a pixel).
         penalty: tv, or tgv: second-order total generalised variation with (Λ₁, Λ₀), a pair of numbers or two maps.
@@ -226,12 +227,16 @@ def _to_gap(z, weight, gap, options):
     """(`Solution`, T) for the first T = 64, 128, … at which every image's relative gap is at most `gap`."""
     if not 0 < gap < math.inf:
         raise StudyError(f"gap: {gap}; it must be a number > 0, such as 1e-4")
-    iterations, double = 64, z.double()
+    iterations, previous, reached = 64, math.inf, math.inf
+    # float32 carries a gap of some 1e-6; below it, the steps are taken in float64.
+    z = z if gap >= 1e-5 else z.double()
     while iterations <= MOST_ITERATIONS:
-        # float32 carries a gap of some 1e-6; below it, the steps are taken in float64.
-        solution = solve_certified(z if gap >= 1e-5 else double, weight, iterations=iterations, **options)
-        if solution.relative_gap.max() <= gap:
+        solution = solve_certified(z, weight, iterations=iterations, **options)
+        reached = solution.relative_gap.max().item()
+        if reached <= gap:
             return solution, iterations
-        iterations *= 2
-    reached = solution.relative_gap.max().item()
+        if z.dtype != torch.float64 and reached > STALLED * previous:  # where an image is bright, float32 carries less
+            z, previous = z.double(), math.inf
+        else:
+            iterations, previous = 2 * iterations, reached
     raise StudyError(f"gap: {gap:g} is not reached by {MOST_ITERATIONS:,} steps but {reached:.1e}; give a wider one")

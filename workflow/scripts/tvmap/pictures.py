@@ -303,7 +303,7 @@ def _read_tiff(path):
             values = np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
         values = np.moveaxis(values, 0, -1) if int(page.planarconfig) == SEPARATE and values.ndim == 3 else values
         orientation = page.tags.get(274)
-        return UPRIGHT.get(orientation and orientation.value, lambda values: values)(values)
+        return UPRIGHT.get(orientation.value if orientation else 1, lambda values: values)(values)
 
 
 def _check_inflated(path, file, page):
