@@ -254,6 +254,17 @@ def test_it_fits_is_legible_and_accessible(browser, made_up, tmp_path_factory, w
     page.context.close()
 
 
+def test_neighbours_on_a_fine_grid_have_different_names(browser, tmp_path):
+    fine = CASES[2] | {"weights": WEIGHTS / 16}
+    (tmp_path / "fine.html").write_text(explorer.render("s", [fine], ROOT / "workflow/report"), encoding="utf-8")
+    page, names = opened(browser, tmp_path / "fine.html"), []
+    for k in range(len(WEIGHTS)):
+        slide(page, "#weight", k)
+        names.append(page.text_content("#numbers").split(":")[0])
+    assert len({*names}) == len(WEIGHTS)
+    assert [float(name.removeprefix("λ = ")) for name in names] == pytest.approx(WEIGHTS / 16, abs=1e-3)
+
+
 def test_the_page_stays_small_or_says_why_not():
     noise = [dict(CASES[0], scalar=RANDOM.uniform(0, 1, (81, SIZE, SIZE)))] * 12
     small = explorer.render("s", noise, ROOT / "workflow/report")

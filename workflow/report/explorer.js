@@ -8,6 +8,11 @@ const pictures = new Map(); // address -> {image, pixels}
 
 const now = () => data.cases[state.index];
 const number = (value, digits) => value.toFixed(digits).replace("-", "−");
+// λ with as many digits as tell it from its neighbour on the grid.
+const lambda = weight => {
+  const step = Math.min(...now().weights.slice(1).map((next, k) => next - now().weights[k]));
+  return number(weight, step < 1 ? Math.max(2, Math.ceil(-Math.log10(step) - 1e-6)) : 2);
+};
 
 function picture(address) {
   if (!pictures.has(address)) {
@@ -102,10 +107,10 @@ function draw() {
 }
 function words(sides) {
   const one = now(), k = state.weight, weight = one.weights[k], map = one.maps[state.shown];
-  const name = kind => KINDS[kind] + (kind === "scalar" ? " = " + number(weight, 2) : "");
+  const name = kind => KINDS[kind] + (kind === "scalar" ? " = " + lambda(weight) : "");
   $("captions").innerHTML = `<span>← ${name(state.left)}</span><span>${name(state.right)} →</span>`;
-  $("weight").setAttribute("aria-valuetext", "λ = " + number(weight, 2));
-  $("numbers").textContent = `λ = ${number(weight, 2)}: PSNR ${number(one.psnr[k], 2)} dB, SSIM ${number(one.ssim[k], 3)}. `
+  $("weight").setAttribute("aria-valuetext", "λ = " + lambda(weight));
+  $("numbers").textContent = `λ = ${lambda(weight)}: PSNR ${number(one.psnr[k], 2)} dB, SSIM ${number(one.ssim[k], 3)}. `
     + `Map: ${number(one.map_psnr, 2)} dB, ${number(one.map_ssim, 3)}. Map minus this λ: `
     + `${one.map_psnr >= one.psnr[k] ? "+" : ""}${number(one.map_psnr - one.psnr[k], 2)} dB. Noisy: ${number(one.noisy_psnr, 2)} dB.`;
   $("low").textContent = map.shown[0].toPrecision(2);
@@ -164,7 +169,7 @@ function setCase(index) {
   $("chosen").innerHTML = "";
   for (const c of one.chosen) {
     const button = document.createElement("button");
-    [button.className, button.value, button.textContent] = [c.key, nearest(c.weight), `${c.name}: ${number(c.weight, 2)}`];
+    [button.className, button.value, button.textContent] = [c.key, nearest(c.weight), `${c.name}: ${lambda(c.weight)}`];
     button.onclick = () => setWeight(Number(button.value));
     $("chosen").append(button);
   }
