@@ -56,8 +56,7 @@ def draw_image(panel, image, corner, side):
     """Show `image` in grey with its window framed, and the window twice as large in the corner farthest from it."""
     options = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "none"}
     panel.imshow(image, **options)
-    panel.set(xticks=[], yticks=[])
-    panel.spines[:].set_visible(False)
+    plotting.bare(panel)
     row, column = corner
     panel.add_patch(Rectangle((column - 0.5, row - 0.5), side, side, fill=False, edgecolor="#ffd92f", linewidth=0.8))
     left = column + side / 2 > image.shape[1] / 2

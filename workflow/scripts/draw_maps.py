@@ -41,16 +41,10 @@ def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
 def draw_row(figure, row, values, name, unit, scalar):
     """Draw `values` as an image with a colour bar and as a histogram with a line at `scalar` (None: no line).
 
-    Both show the range from the 0.5 to the 99.5 % quantile: few extreme pixels would leave one colour for all others.
-    What lies outside has the colour, and is in the bar, at the end.
+    Both show the same range; what lies outside is in the bar at the end.
     """
     label = f"{name} {unit}".strip()
-    low, high = np.quantile(values, [0.005, 0.995])
-    low, high = (low, high) if high > low else (values.min(), values.max())
-    picture = row[0].imshow(values, cmap="viridis", interpolation="none", vmin=low, vmax=high)
-    row[0].set(xticks=[], yticks=[])
-    row[0].spines[:].set_visible(False)
-    figure.colorbar(picture, ax=row[0], label=label, pad=0.03, extend="both").outline.set_visible(False)
+    low, high = plotting.draw_map(figure, row[0], values, label=label, pad=0.03)
     shares = np.full(values.size, 100 / values.size)
     row[1].hist(
         values.clip(low, high).ravel(),

@@ -95,7 +95,7 @@ def by_weight(channels, weight, *, iterations=256, gap=None, device=None, penalt
 
     TGV's two numbers are maps (1, 2, 1, 1).
     """
-    z = torch.from_numpy(np.ascontiguousarray(channels))[:, None].to(device or "cpu")
+    z = _batch(channels, device)
     weight = torch.as_tensor(np.asarray(weight, np.float32), device=z.device)
     weight = weight[None] if weight.ndim == 3 else weight
     weight = weight.expand(len(z), *weight.shape[1:])
@@ -113,7 +113,7 @@ def by_weight(channels, weight, *, iterations=256, gap=None, device=None, penalt
 
 def by_network(channels, trained, *, device=None, **options):
     """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
-    z = torch.from_numpy(np.ascontiguousarray(channels))[:, None].to(device or "cpu")
+    z = _batch(channels, device)
     maps = network.predict_maps(trained.to(z.device), z).cpu().numpy()
     own = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
     return by_weight(channels, maps, device=device, penalty=trained.penalty, **own, **options)
@@ -183,6 +183,11 @@ def load_reference(path=None):
         train_level, solver = None, {}
     levels = tuple(train_level) if isinstance(train_level, list) else (train_level, train_level)
     return trained, None if levels[0] is None else levels, solver
+
+
+def _batch(channels, device):
+    """Channels (C, H, W) as a batch of C images."""
+    return torch.from_numpy(np.ascontiguousarray(channels))[:, None].to(device or "cpu")
 
 
 def _tensor(values, name):

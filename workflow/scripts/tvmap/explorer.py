@@ -108,7 +108,8 @@ def _reduced(case, factor):
 
 def _coded(case, quality):
     coded = {name: case[name] for name in ("protocol", "level", "label", "chosen")}
-    coded |= {name: np.round(case[name], 6 if name == "weights" else 4).tolist() for name in ("weights", "psnr", "ssim")}
+    digits = {"weights": 6, "psnr": 4, "ssim": 4}
+    coded |= {name: np.round(case[name], count).tolist() for name, count in digits.items()}
     coded |= {name: round(float(case[name]), 4) for name in ("map_psnr", "map_ssim", "noisy_psnr")}
     coded |= {"clean": picture(case["clean"]), "map": picture(case["map"]), "noisy": picture(case["noisy"], 90)}
     coded["scalar"] = [picture(image, quality) for image in case["scalar"]]

@@ -1,19 +1,19 @@
 """Grey square images from image files: centre crop, resize, 8-bit grey, scaled to [0, 1]."""
 
 import io
-import logging
 import warnings
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .errors import StudyError
+from .logs import quiet
 
 SMALLEST_VIEW = 0.5  # side of a view over the short side of the picture
 # Only formats that Pillow decodes itself: no file may start another program (as EPS does).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
 
-logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it complains without the name of the file
+quiet("PIL")
 
 
 def read_grey(source, name, size):

@@ -15,6 +15,12 @@ OUT_OF_MEMORY = (
 )
 
 
+def quiet(*libraries):
+    """Keep what these libraries log to themselves: they complain without the name of the file."""
+    for library in libraries:
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
 class OneLine(logging.Formatter):
     """A name of a file can hold any character, but none may end the line of a message or steer the terminal."""
 

@@ -6,7 +6,6 @@ The study has its own reader, `images`, which makes everything alike; here nothi
 import contextlib
 import io
 import json
-import logging
 import math
 import warnings
 import zlib
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import StudyError
 from .files import write_atomically
+from .logs import quiet
 
 MOST_PIXELS = 89_478_485  # as Pillow's own bound against files that declare absurd sizes
 MOST_BYTES = 2**30  # of a file, and of the values in it
@@ -30,8 +30,7 @@ SUFFIXES = PILLOW | TIFF | DICOM | NUMPY
 # What is written for what is read: without loss, and with the depth that was read.
 WRITTEN = dict.fromkeys(PILLOW, ".png") | dict.fromkeys(TIFF | DICOM, ".tif") | dict.fromkeys(NUMPY, ".npy")
 
-for library in ("PIL", "tifffile", "pydicom"):  # they complain without the name of the file
-    logging.getLogger(library).setLevel(logging.CRITICAL)
+quiet("PIL", "tifffile", "pydicom")
 
 WHITE_IS_0, BLACK_IS_0, RGB, SEPARATE, PREMULTIPLIED = 0, 1, 2, 2, 1  # of the TIFF tags 262, 284 and 338
 PLAIN, DEFLATE = 1, (8, 32946)  # of the tag 259: what tifffile unpacks without other libraries

@@ -69,6 +69,28 @@ def panels(rows, columns, height, width=FULL, **options):
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def bare(axes, title=None):
+    """No ticks and no frame around an image."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    if title:
+        axes.set_title(title)
+
+
+def draw_map(figure, axes, values, **bar):
+    """Draw a map (H, W) with a colour bar; returns the range of the colours, the 0.5 to the 99.5 % quantile.
+
+    Few extreme pixels would leave one colour for all others; what lies outside has the colour of the end. `bar`: label,
+    fraction and pad of the colour bar.
+    """
+    low, high = np.quantile(values, [0.005, 0.995])
+    low, high = (low, high) if high > low else (values.min(), values.max())
+    picture = axes.imshow(values, cmap="viridis", interpolation="none", vmin=low, vmax=high)
+    bare(axes)
+    figure.colorbar(picture, ax=axes, extend="both", **bar).outline.set_visible(False)
+    return low, high
+
+
 def canvas(width, height, units):
     """Return a figure and one empty axes over all of it, `units` wide, with equal scales, for drawings.
 

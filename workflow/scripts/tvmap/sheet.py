@@ -39,10 +39,8 @@ def draw(name, channels, found):
     for row, (label, weight) in zip(others, maps.items(), strict=True):
         logarithm = np.log10(np.maximum(weight, weight[weight > 0].min() if (weight > 0).any() else 1))
         for cell, values, title in ((row[0], weight, f"{label} (grey value)"), (row[1], logarithm, f"log₁₀ {label}")):
-            low, high = np.quantile(values, [0.005, 0.995])
-            shown = cell.imshow(values, cmap="viridis", vmin=low, vmax=max(high, low + 1e-12), interpolation="none")
-            figure.colorbar(shown, ax=cell, extend="both", fraction=0.05, pad=0.02).outline.set_visible(False)
-            bare(cell, title)
+            plotting.draw_map(figure, cell, values, fraction=0.05, pad=0.02)
+            cell.set_title(title)
         row[2].hist(logarithm.ravel(), bins=60, histtype="stepfilled", color=plotting.COLOURS["map"])
         row[2].set(xlabel=f"log₁₀ {label}", ylabel="pixels")
     spectrum(last[0], residual)
@@ -68,21 +66,15 @@ def show(axes, channels, title):
     """An image of range 1, grey or in colour; what lies outside the range is shown as its end."""
     values = channels[0] if len(channels) == 1 else channels.transpose(1, 2, 0).clip(0, 1)
     axes.imshow(values, cmap="gray", vmin=0, vmax=1, interpolation="none")
-    bare(axes, title)
+    plotting.bare(axes, title)
 
 
 def show_signed(axes, values, title):
     """Values around 0: white is 0, the ends are the 99.5 % quantile of their size."""
     end = max(np.quantile(np.abs(values), 0.995), 1e-12)
     picture = axes.imshow(values, cmap="RdBu_r", vmin=-end, vmax=end, interpolation="none")
-    bare(axes, title)
+    plotting.bare(axes, title)
     return picture
-
-
-def bare(axes, title):
-    """No ticks and no frame around an image."""
-    axes.set(xticks=[], yticks=[], title=title)
-    axes.spines[:].set_visible(False)
 
 
 def rings(residual):
