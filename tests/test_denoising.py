@@ -6,7 +6,7 @@ import torch
 from skimage import data
 from skimage.restoration import denoise_tv_chambolle
 
-from tvmap import denoising, metrics
+from tvmap import denoising, machine, metrics
 from tvmap.errors import StudyError
 from tvmap.pdhg import objective, pdhg
 from tvmap.solver import solve_certified
@@ -176,6 +176,20 @@ def test_every_size_can_be_denoised(reference, shape):
     for found in (denoising.by_network(z, reference[0]), denoising.by_weight(z, [0.1])):
         assert found.x.shape == z.shape and np.isfinite(found.x).all() and np.isfinite(found.gap).all()
     assert found.gap.max() < 1e-3
+
+
+def test_too_little_memory_is_said_before_the_system_ends_it(reference, monkeypatch, caplog):
+    channels = NOISY[None].astype(np.float32)
+    monkeypatch.setattr(denoising.machine, "free_memory", lambda: 10**5)
+    denoising.by_network(channels, reference[0], iterations=2)
+    assert "the network needs about 0.0 GB for this image, 0.0 are free" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(denoising.machine, "free_memory", lambda: None)
+    denoising.by_network(channels, reference[0], iterations=2)
+    monkeypatch.undo()
+    assert machine.free_memory() > 10**8  # of Linux
+    denoising.by_network(channels, reference[0], iterations=2)
+    assert not caplog.text
 
 
 def test_levels_outside_the_training_are_said():

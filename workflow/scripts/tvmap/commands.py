@@ -237,7 +237,7 @@ def denoise_one(source, destination, method, levels, options):
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        raise StudyError(f"{source}: not enough memory; the network needs about 0.9 GB a megapixel") from None
+        raise StudyError(f"{source}: not enough memory; cut it into pieces, or take --weight sure") from None
     warning = levels and denoising.outside_training(found.level, levels)
     if warning:
         log.warning("%s: %s", source, warning)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from . import network, provenance
+from . import machine, network, provenance
 from .errors import StudyError
 from .explain import powers_of_two
 from .features import noise_std
+from .logs import log
 from .model_card import REFERENCE
 from .pdhg import as_weight
 from .solver import check_problem, solve, solve_certified
@@ -22,6 +23,7 @@ from .tgv import as_weights
 MOST_ITERATIONS = 2**17
 STALLED = 0.7  # twice the steps, and the gap is still more than this part of what it was
 SURE_RANGE = (0.05, 5)  # of λ, in units of the noise's standard deviation
+NETWORK_BYTES = 900  # a pixel: what the U-Net keeps in float32, measured
 TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
 
 
@@ -114,6 +116,9 @@ def by_weight(channels, weight, *, iterations=256, gap=None, device=None, penalt
 def by_network(channels, trained, *, device=None, **options):
     """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
     z = _batch(channels, device)
+    needed, free = NETWORK_BYTES * channels[0].size, machine.free_memory()
+    if z.device.type == "cpu" and free is not None and needed > free:  # the system may kill a process without a word
+        log.warning("the network needs about %.1f GB for this image, %.1f are free", needed / 1e9, free / 1e9)
     maps = network.predict_maps(trained.to(z.device), z).cpu().numpy()
     own = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
     return by_weight(channels, maps, device=device, penalty=trained.penalty, **own, **options)

@@ -21,6 +21,15 @@ def description():
     return {"cpu": _cpu(), "cores": _cores(), "platform": f"{platform.system()} {platform.machine()}"}
 
 
+def free_memory():
+    """Bytes that a process may still take without swapping, None where the system does not say (Linux does)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
 def _cpu():
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
