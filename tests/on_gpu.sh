@@ -6,7 +6,7 @@
 #     here      copy OUTPUT/trained into results/dissertation/, then  make study STUDY=dissertation ARCHIVE=PATH
 #
 # There: this repository, results/dissertation from here, Python with torch and Triton, a C compiler. No network is
-# needed; packages that are missing can come along: pip install --target results/packages safetensors pyyaml pytest hypothesis
+# needed; packages that are missing can come along: pip install --target results/packages safetensors pyyaml pytest pytest-timeout hypothesis
 # What a part leaves behind is in OUTPUT (results/gpu) as soon as it ends; a part that fails does not stop the others.
 set -uo pipefail
 cd "$(dirname "$0")/.."

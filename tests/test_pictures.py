@@ -217,6 +217,11 @@ def test_a_scan_that_others_made():
         ),
         ("a.gif", lambda path: hostile_gif(path), "2 images"),
         ("a.png", lambda path: path.write_bytes(hostile.png(header=(4, 4, 16, 2, 0, 0, 0))), "would lose 8"),
+        (
+            "a.tif",
+            lambda path: Image.fromarray(np.full((4, 4), 70000, np.int32)).save(path, compression="tiff_lzw"),
+            "outside 0 to 65535",
+        ),
         ("a.ppm", lambda path: path.write_bytes(b"P6 2 1 65535\n" + bytes(12)), "would lose 8"),
         ("a.ppm", lambda path: path.write_bytes(b"P3 1 1 1000\n1 2 999\n"), "would lose 8"),
         (

@@ -546,7 +546,7 @@ def test_brightness_agrees_with_the_solver():
         assert float(x.mean() / z.mean()) == pytest.approx(page.brightness(iterations), abs=1e-12)
 
 
-def test_rules_are_compared_with_the_oracle(tmp_path):
+def test_rules_are_compared_with_the_oracle():
     rows = [
         {"protocol": "a", "draw": 0, "id": f"i{k}", "method": m, "psnr": 30, "weight_mean": weight}
         for m, weights in (("scalar-sure-blind", (0.1, 0.3, 0.2)), ("scalar-oracle-psnr", (0.1, 0.2, 0.3)))

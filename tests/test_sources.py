@@ -168,7 +168,7 @@ def test_folder_without_splits_end_to_end_and_a_bad_file(tmp_path):
         prepare_images.main("folder", None, None, str(tmp_path), chosen, "test", 8, tmp_path / "test.npz")
 
 
-def test_sample_needs_no_network_and_keeps_scenes_apart(monkeypatch, tmp_path):
+def test_sample_needs_no_network_and_keeps_scenes_apart(monkeypatch):
     import socket
 
     monkeypatch.setattr(socket.socket, "connect", None)

@@ -237,7 +237,8 @@ rule write_provenance:
         runtime=10,
     params:
         config=config,
-        code=code_version("train"),
+        training_code=code_version("train"),
+        code=code_version("write_provenance"),
     message:
         "Write down configuration, code, versions and machine"
     script:

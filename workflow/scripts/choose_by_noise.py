@@ -24,7 +24,8 @@ def main(noisy_path, output_path, method, low, high, boundary):
     weights = np.array([choice.weight for choice in found])
     stacks.save(output_path, ids=noisy["ids"], weight=weights)
     if at_end := sum(choice.at_end for choice in found):
-        log.warning("%d of %d λ lie on an end of [%g, %g]; change the grid's ends", at_end, len(found), low, high)
+        ends = f"[{low:g}, {high:g}]; change grid.minimum, grid.maximum"
+        log.warning("%d of %d λ lie on an end of %s", at_end, len(found), ends)
     solves = sum(choice.solves for choice in found)
     log.info("%d images: λ %.4f ± %.4f, from %d solutions", len(found), weights.mean(), weights.std(), solves)
 

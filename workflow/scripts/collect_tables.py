@@ -12,10 +12,13 @@ from tvmap.logs import log, logged_to
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
-PER_IMAGE = ("protocol", "draw", "id", "patient", "noise_level", "method", "weight_mean", "psnr", "ssim")
-PER_IMAGE = (*PER_IMAGE, "gap", "relative_gap")
-CHOICE = ("id", "weight_fixed", *(f"{m}_edge" for m in ("psnr", "ssim")), "weight_psnr", "weight_ssim")
-CHOICE = (*CHOICE, "weight_psnr_fine", "psnr_gain_fine", "weight_ssim_fine", "ssim_gain_fine")
+PER_IMAGE = (
+    *("protocol", "draw", "id", "patient", "noise_level", "method", "weight_mean", "psnr", "ssim"),
+    *("gap", "relative_gap"),
+)
+CHOICE = ("id", "weight_fixed") + tuple(
+    name for m in ("psnr", "ssim") for name in (f"{m}_edge", f"weight_{m}", f"weight_{m}_fine", f"{m}_gain_fine")
+)
 HISTORY = ("epoch", "learning_rate", "train_loss", "val_loss", "val_psnr", "val_ssim")
 
 

@@ -7,23 +7,24 @@ from tvmap import plotting
 DATA, LEARNED, FIXED, BACK = "#f2f2f2", "#cfe9df", "#d5e5f2", "#c1272d"
 
 
-def main(png_path, pdf_path, noise_kind, iterations, training_iterations):
+def main(png_path, pdf_path, noise_kind, iterations, training_iterations, steps, gradient):
     """Draw x_true → noise → z → NET_Θ → Λ_Θ → PDHG (which also takes z) → x̂ → loss, and the gradient's way back.
 
     `noise_kind` is `relative` (level times the image's standard deviation) or `absolute`; the two numbers are the
-    iterations of the solver when images are denoised and during training.
+    iterations of the solver when images are denoised and during training. `steps`: of the solver, fixed or learned;
+    `gradient`: of its result, unrolled or closed_form.
     """
     figure, axes = plotting.canvas(plotting.FULL, 2.75, 140)
     middle, top = 26, 48
     places = {"x": 10, "z": 33, "network": 57, "map": 81, "solver": 106, "result": 130}
-    steps = f"T = {iterations} iterations"
+    count = f"T = {iterations} iterations"
     if training_iterations != iterations:
-        steps = f"T = {iterations} (training {training_iterations})"
+        count = f"T = {iterations} (training {training_iterations})"
     box(axes, places["x"], top, r"$x_{\mathrm{true}}$", "clean image", DATA)
     box(axes, places["z"], middle, "$z$", "noisy image", DATA)
     box(axes, places["network"], middle, r"$\mathrm{NET}_\Theta$", "U-Net", LEARNED)
     box(axes, places["map"], middle, r"$\Lambda_\Theta$", "map of weights", DATA)
-    box(axes, places["solver"], middle, "PDHG", steps, FIXED, width=22)
+    box(axes, places["solver"], middle, "PDHG", count, LEARNED if steps == "learned" else FIXED, width=22)
     box(axes, places["result"], middle, r"$\hat{x}$", "denoised image", DATA)
     box(axes, places["result"], top, "MSE", "loss", FIXED)
     axes.add_patch(Circle((places["x"], middle), 2.2, facecolor="white", edgecolor=plotting.DARK, linewidth=0.8))
@@ -42,11 +43,16 @@ def main(png_path, pdf_path, noise_kind, iterations, training_iterations):
         axes, (places["z"], middle - 5), (places["z"], 13), (places["solver"], 13), (places["solver"], middle - 5)
     )
     axes.text(69.5, 14, r"$z$ enters the data term $\frac{1}{2}\|x-z\|_2^2$", ha="center", va="bottom")
-    gradient = {"colour": BACK, "linestyle": (0, (3, 1.5))}
-    plotting.arrow(axes, (128.5, top - 5), (128.5, middle + 5), **gradient)
+    back = {"colour": BACK, "linestyle": (0, (3, 1.5))}
+    plotting.arrow(axes, (128.5, top - 5), (128.5, middle + 5), **back)
     for right, left in ((121.5, 117), (95, 89.5), (72.5, 65.5)):
-        plotting.arrow(axes, (right, middle + 1.8), (left, middle + 1.8), **gradient)
-    text = "gradient of the loss, back through every iteration of the solver to Θ"
+        plotting.arrow(axes, (right, middle + 1.8), (left, middle + 1.8), **back)
+    way = (
+        "through the solution, in closed form,"
+        if gradient == "closed_form"
+        else "through every iteration of the solver"
+    )
+    text = f"gradient of the loss, back {way} to Θ"
     axes.text(126.5, (middle + top) / 2, text, color=BACK, ha="right", va="center")
     for place, (name, colour) in zip(
         (42, 58, 77), (("data", DATA), ("trained", LEARNED), ("fixed", FIXED)), strict=True

@@ -53,4 +53,4 @@ def sha256(path):
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         sources = (snakemake.input.manifest, snakemake.input.training, snakemake.input.get("weights"))
-        main(*sources, snakemake.output[0], snakemake.params.config, snakemake.params.code)
+        main(*sources, snakemake.output[0], snakemake.params.config, snakemake.params.training_code)

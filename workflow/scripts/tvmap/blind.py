@@ -107,7 +107,7 @@ def sure(z, x, n_regions, noise_std):
 def choose_by_sure(z, noise_std, low, high, boundary="periodic", gap=1e-8):
     """The λ in [low, high] of the least `sure` for z (H, W) and σ = `noise_std`, as a `Choice`; 0 < low < high.
 
-    The least of at most 25 values: SCANNED λ from low to high with equal ratios, or up to the first WORSE in a row that
+    The least of at most 23 values: SCANNED λ from low to high with equal ratios, or up to the first WORSE in a row that
     are worse than the best before them, then up to REFINED steps of Brent's minimisation in log λ between the
     neighbours of the best, to 1 %. SURE jumps down by 2σ²/n wherever two regions merge, and may have several minima:
     what comes out is a minimum to within such jumps near the best λ of the scan, and never worse than it, but a narrow

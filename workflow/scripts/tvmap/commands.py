@@ -237,7 +237,8 @@ def denoise_one(source, destination, method, levels, options):
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        raise StudyError(f"{source}: not enough memory; cut it into pieces, or take --weight sure") from None
+        where = "memory" if options.device == "cpu" else "memory here (--device cpu: that of the computer)"
+        raise StudyError(f"{source}: not enough {where}; cut the image into pieces") from None
     warning = levels and denoising.outside_training(found.level, levels)
     if warning:
         log.warning("%s: %s", source, warning)

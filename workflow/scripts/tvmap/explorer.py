@@ -75,7 +75,8 @@ def render(study, cases, folder):
         if len(page.encode()) <= LIMIT:
             return page
     raise StudyError(
-        f"explorer: {len(cases)} images with {len(cases[0]['weights'])} λ each do not fit into {LIMIT} bytes"
+        f"explorer: {len(cases)} images with {len(cases[0]['weights'])} λ each do not fit into {LIMIT} bytes; "
+        "lower grid.values"
     )
 
 

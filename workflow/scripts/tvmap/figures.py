@@ -42,7 +42,11 @@ _GRID = {
 }
 _METRICS = {"metrics_path": "tables/per_image.csv"}
 _TEMPLATES = {  # name: (script, inputs, names of the settings it is given)
-    "figure1_architecture": ("draw_architecture", {}, ("noise_kind", "iterations", "training_iterations")),
+    "figure1_architecture": (
+        "draw_architecture",
+        {},
+        ("noise_kind", "iterations", "training_iterations", "steps", "gradient"),
+    ),
     "figure2_convolution": ("draw_convolution", {}, ()),
     "figure3_unet": ("draw_unet", {}, ("channels", "size", "parameters", "up_bound", "padding", "maps", "unit")),
     "figure4_examples_{protocol}": ("draw_examples", _EXAMPLES, ("protocol", "level")),
@@ -117,6 +121,8 @@ def figures(config):
         "noise_kind": config["noise"]["kind"],
         "iterations": config["solver"]["iterations"],
         "training_iterations": config["training"]["iterations"],
+        "steps": config["network"].get("steps", "fixed"),
+        "gradient": config["training"].get("gradient", "unrolled"),
         "channels": channels,
         "size": config["data"]["size"],
         "parameters": parameters,

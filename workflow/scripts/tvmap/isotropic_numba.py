@@ -69,7 +69,7 @@ def _dual(s, u, k, i, below, sigma, one):
 
 
 @compiled
-def _primal(s, i, above, left, tau, sigma, shrink, gain, two):
+def _primal(s, i, above, left, tau, shrink, gain, two):
     """p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + ∇ᵀq);  x̄ ← 2x − x_old  in row i; `left` as in `pdhg_numba._row`."""
     for j in range(0, s.shape[2] - PAD, LANES):
         q_h = load(s, i, QH, j)
@@ -97,7 +97,7 @@ def _forward(s, u, iterations, last, tau, sigma, shrink, two, periodic):
                 s[row, XBAR, last + 1] = s[row, XBAR, 0 if periodic else last]
                 _dual(s, u, k * rows + row, row, below, sigmas, ones)
             if i >= 0:
-                _primal(s, i, above, fill(s[i, QH, last]), taus, sigmas, shrinks, gains, twos)
+                _primal(s, i, above, fill(s[i, QH, last]), taus, shrinks, gains, twos)
 
 
 @compiled

@@ -189,7 +189,7 @@ def choose(typing, bits, a, b):
     return a(numba.uint16, a, b), generate
 
 
-# --- the projection and its transpose, with masks as bits
+# --- compilation
 
 
 def compiled(function):
@@ -210,6 +210,9 @@ def compiled(function):
         name = f"{cache._impl.filename_base}-{_CONTENT[:16]}"
         cache._cache_file = type(cache._cache_file)(cache.cache_path, name, cache._impl.locator.get_source_stamp())
     return dispatcher
+
+
+# --- the projection and its transpose, with masks as bits
 
 
 @compiled
@@ -233,6 +236,7 @@ def transposed_project(g, g_w, zero, codes, k, i, group, stopped):
 
 
 def n_groups(columns):
+    """How many groups hold so many numbers."""
     return -(-columns // LANES)
 
 

@@ -128,9 +128,10 @@ def picture(path):
     return Markup(f'src="{uri}" width="{width}" height="{height}"')
 
 
-def brightness(iterations, step=1 / 3):
+def brightness(iterations):
     """Mean brightness of x_T over that of z if p₀ = z: Algorithm 1 on the mean, which ∇ᵀq does not change."""
     x = x_bar = p = 1.0
+    step = 1 / 3  # for L = 3
     for _ in range(iterations):
         p = (p + step * (x_bar - 1)) / (1 + step)
         x_old, x = x, x - step * p

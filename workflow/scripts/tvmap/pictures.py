@@ -245,7 +245,7 @@ def _read_pillow(path):
         if picture.format == "PPM" and picture.mode == "RGB" and _ppm_maximum(picture) > 255:
             raise StudyError(f"{path}: {COLOUR_16}")
         # A viewer turns what a camera has tagged; what is written has no tag.
-        return _plain(ImageOps.exif_transpose(picture) or picture)
+        return _plain(path, ImageOps.exif_transpose(picture) or picture)
 
 
 def _png_depth(path):
@@ -258,12 +258,12 @@ def _ppm_maximum(picture):
     return arguments[1] if isinstance(arguments, tuple) else 255
 
 
-def _plain(picture):
+def _plain(path, picture):
     """The pixels of a Pillow image, grey, colour, or either with transparency."""
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
-            raise StudyError("pixels outside 0 to 65535")
+            raise StudyError(f"{path}: pixels outside 0 to 65535; save it with 8 or 16 bits, or as floating point")
         return values.astype(np.uint16)
     if picture.mode in ("L", "RGB") and "transparency" in picture.info:
         picture = picture.convert(f"{picture.mode}A")
@@ -317,7 +317,7 @@ def _tiff_by_pillow(path, depths):
     with Image.open(path, formats=("TIFF",)) as picture:
         if max(depths) > 8 and not (picture.mode.startswith("I") or picture.mode == "F"):
             raise StudyError(f"{path}: packed in a way that this reader cannot undo without loss; save it unpacked")
-        return _plain(ImageOps.exif_transpose(picture) or picture)
+        return _plain(path, ImageOps.exif_transpose(picture) or picture)
 
 
 def _pages(path):

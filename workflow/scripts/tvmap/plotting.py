@@ -15,7 +15,7 @@ from .errors import StudyError
 from .files import write_atomically
 from .methods import LABELS, METHODS
 
-FULL, COLUMN = 7.0, 3.5  # widths in inches of a page and of one of two columns
+FULL = 7.0  # width of a page in inches
 TEXT, SMALL = 8, 7  # font sizes in points
 DARK, GREY, LIGHT = "#262626", "#6e6e6e", "#d9d9d9"
 # The methods of every study have a colour each, told apart by readers with any common colour-vision deficiency; the
