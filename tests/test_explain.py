@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tvmap import explain, metrics, pdhg, tgv
+from tvmap import explain, metrics, pdhg, solver, tgv
 
 SOLVER = {"iterations": 4, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
 
 
 def test_powers_of_two():
-    assert explain.powers_of_two(1) == [1] and explain.powers_of_two(16) == [1, 2, 4, 8, 16]
-    assert explain.powers_of_two(20) == [1, 2, 4, 8, 16]
+    assert solver.powers_of_two(1) == [1] and solver.powers_of_two(16) == [1, 2, 4, 8, 16]
+    assert solver.powers_of_two(20) == [1, 2, 4, 8, 16]
 
 
 def test_course_is_that_of_separate_solves():

@@ -215,12 +215,14 @@ def test_the_noise_estimate_is_that_of_the_features():
         * torch.randn(3, 1, 40, 41, generator=torch.Generator().manual_seed(0))
         * torch.tensor([0.1, 1, 3])[:, None, None, None]
     )
-    expected = [features.noise_std(image) for image in z[:, 0].numpy()]
-    np.testing.assert_allclose(network.noise_std(z).flatten(), expected, rtol=2e-3)  # median of an even number
+    expected = [features.estimate_noise_std(image) for image in z[:, 0].numpy()]
+    np.testing.assert_allclose(network.estimate_noise_std(z).flatten(), expected, rtol=2e-3)  # median of an even number
     np.testing.assert_allclose(
-        network.noise_std(z[..., 1:]).flatten(), [features.noise_std(i) for i in z[:, 0, :, 1:].numpy()], rtol=2e-3
+        network.estimate_noise_std(z[..., 1:]).flatten(),
+        [features.estimate_noise_std(i) for i in z[:, 0, :, 1:].numpy()],
+        rtol=2e-3,
     )
-    assert (network.noise_std(torch.rand(2, 1, 1, 9)) == 0).all()
+    assert (network.estimate_noise_std(torch.rand(2, 1, 1, 9)) == 0).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"up_bound": 2.0}, {"padding": 4}, {"maps": 2, "penalty": "tgv"}])
@@ -239,7 +241,7 @@ def test_in_units_of_the_noise_the_map_follows_the_scale_whatever_the_brightness
 def test_units_of_the_noise_by_hand_and_without_noise():
     z = torch.rand(1, 1, 16, 16)
     model = network.build(noise_estimate="unit", seed=0)
-    unit = network.noise_std(z)
+    unit = network.estimate_noise_std(z)
     expected = unit * torch.nn.functional.softplus(model.unet((z - z.mean()) / unit)[:, :1])
     torch.testing.assert_close(model(z), expected)
     flat = torch.full((1, 1, 16, 16), 0.3)
@@ -275,7 +277,7 @@ def test_noise_as_an_input(tmp_path):
     weight = model(z)
     assert given[0].shape == (2, 2, 32, 24)
     for image, channel in zip(z, given[0][:, 1], strict=True):
-        assert (channel == network.NOISE_SCALE * network.noise_std(image[None])).all()
+        assert (channel == network.NOISE_SCALE * network.estimate_noise_std(image[None])).all()
     path = tmp_path / "w.safetensors"
     network.save_weights(path, model.unet.state_dict(), {"noise_estimate": "input", "padding": 4})
     torch.testing.assert_close(network.load_network(path)(z), weight)

@@ -338,7 +338,7 @@ def test_photographs_are_not_called_x_rays(tmp_path):
 
 def test_nearest_to_the_published_by_levels_and_by_gain():
     rows = [
-        (float("nan"), "fixed0.5", 30.3, 32.0, float("nan")),
+        ("", "fixed0.5", 30.3, 32.0, float("nan")),
         ("louder", "fixed0.5", 25.0, 26.31, "noise.kind: absolute"),
         ("quieter", "fixed0.5", 33.0, 35.0, "solver.iterations: 8"),
         ("quieter", "uniform", 33.3, 34.5, "solver.iterations: 8"),

@@ -182,7 +182,7 @@ def test_weights_of_other_images_are_refused(results, tmp_path):
 
 def explained(folder, paths, denoised):
     """Let explain_study write its tables into `folder`."""
-    outputs = {name: folder / f"{name}.csv" for name in ("course", "learned", "failures", "contrasts")}
+    outputs = {name: folder / f"{name}.csv" for name in ("convergence", "learned", "failures", "contrasts")}
     files = {
         "noisy": paths["noisy"],
         "weights": {"scalar-fixed": paths["scalar"], "map": paths["map"]},
@@ -228,7 +228,7 @@ def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
     of_slope = maps["weight"][:, 0].mean(axis=(1, 2), dtype=np.float64)
     np.testing.assert_allclose(pd.read_csv(tmp_path / "x.csv")["weight_mean"], of_slope, rtol=1e-6)
     explained(tmp_path, paths, paths["x"])
-    course = pd.read_csv(tmp_path / "course.csv")
+    course = pd.read_csv(tmp_path / "convergence.csv")
     assert course.groupby("method")["dual_start"].unique().map(list).to_dict() == {
         "map": ["zero"],
         "scalar-fixed": ["zero", "image"],
@@ -317,7 +317,7 @@ def test_the_ratio_of_the_steps_goes_with_the_maps(tmp_path):
         solved[name] = pdhg.pdhg(z, weight, **SOLVER, log_ratio=log_ratio)[0][:, 0].numpy()
         np.testing.assert_allclose(stacks.load(paths["denoised"])["images"], solved[name], atol=1e-5)
     explained(tmp_path, paths, paths["denoised"])
-    course = pd.read_csv(tmp_path / "course.csv").set_index(["method", "dual_start", "iterations"])["psnr"]
+    course = pd.read_csv(tmp_path / "convergence.csv").set_index(["method", "dual_start", "iterations"])["psnr"]
     for name, method in (("map", "map"), ("scalar", "scalar-fixed")):
         expected = -10 * np.log10(((solved[name] - clean) ** 2).mean((1, 2))).mean()
         assert course[(method, "zero", SOLVER["iterations"])] == pytest.approx(expected, abs=1e-3)

@@ -108,7 +108,7 @@ rule explain_study:
         by_oracle=expand(f"{RESULTS}/denoised/test_{{protocol}}_0_scalar-oracle-psnr.npz", protocol=PROTOCOLS),
         by_map=expand(f"{RESULTS}/denoised/test_{{protocol}}_0_map.npz", protocol=PROTOCOLS),
     output:
-        course=f"{RESULTS}/tables/convergence.csv",
+        convergence=f"{RESULTS}/tables/convergence.csv",
         learned=f"{RESULTS}/tables/learned.csv",
         failures=f"{RESULTS}/tables/failures.csv",
         contrasts=f"{RESULTS}/tables/contrasts.csv",
@@ -128,7 +128,7 @@ rule explain_study:
         solver=config["solver"],
         code=code_version("explain_study"),
     message:
-        "Measure the solver's course, what the maps depend on and where they fail"
+        "Measure the solver's convergence, what the maps depend on and where they fail"
     script:
         "../scripts/explain_study.py"
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvmap import blind, stacks
+from tvmap import parameter_choice, stacks
 from tvmap.features import noise_stds
 from tvmap.logs import log, logged_to
 from tvmap.methods import base
@@ -12,7 +12,7 @@ from tvmap.methods import base
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
-CHOICES = {"scalar-sure": blind.choose_by_sure, "scalar-discrepancy": blind.choose_by_discrepancy}
+CHOICES = {"scalar-sure": parameter_choice.choose_by_sure, "scalar-discrepancy": parameter_choice.choose_by_discrepancy}
 
 
 def main(noisy_path, output_path, method, low, high, boundary):

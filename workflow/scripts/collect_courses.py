@@ -1,10 +1,8 @@
 """Collect how good each training of a study and its variants was after how many minutes."""
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmap import courses, published, tabular
+from tvmap import courses, provenance, published, tabular
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
 
 def main(trainings, histories, grids, output_path):
     """`trainings`, `histories`, `grids` of the validation images: {variant: file}, the study under ""."""
-    minutes = {name: json.loads(Path(path).read_text())["seconds"] / 60 for name, path in trainings.items()}
+    minutes = {name: provenance.read_training(path)["seconds"] / 60 for name, path in trainings.items()}
     table = courses.courses(histories, minutes, grids)
     tabular.write_table(output_path, table)
     reached = courses.minutes_to(published.GAIN, table)

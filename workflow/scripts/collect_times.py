@@ -1,13 +1,12 @@
 """Collect time and memory of each step from Snakemake's benchmark files."""
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import tables, tabular
+from tvmap import provenance, tables, tabular
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def main(benchmark_paths, training_path, output_path):
         rows.append({"step": step, "jobs": 1, "seconds": seconds, "max_rss_mib": peak_memory(log_of(path))})
     times = pd.DataFrame(rows).groupby("step", sort=False).agg({"jobs": "sum", "seconds": "sum", "max_rss_mib": "max"})
     if "train" in times.index:  # not of a network that was trained before
-        training = json.loads(Path(training_path).read_text())
+        training = provenance.read_training(training_path)
         times.loc["train", ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
     tabular.write_table(output_path, times, index=True)
     rows = tables.times_table(times.reset_index())

@@ -1,12 +1,10 @@
 """Compare a study with its variants: what each changes, on which images, by how much, and how long it trained."""
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import courses, published, tables, tabular, variants
+from tvmap import courses, provenance, published, tables, tabular, variants
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ def main(metrics, trainings, courses_path, overlays, comparable, output_path, re
         for name, paths in metrics.items()
     }
     reached = courses.minutes_to(published.GAIN, courses.read(courses_path)) if courses_path else {}
-    minutes = {name: json.loads(Path(path).read_text())["seconds"] / 60 for name, path in trainings.items()}
+    minutes = {name: provenance.read_training(path)["seconds"] / 60 for name, path in trainings.items()}
     changes = {name: variants.described(overlay) for name, overlay in overlays.items()}
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
     found = variants.compare(images, comparable, options)

@@ -4,19 +4,19 @@ from tvmap import plotting, tabular
 from tvmap.methods import protocol_label
 
 COLUMNS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high", "training_minutes")
-EMPTY = ("variant", "gain_low", "gain_high", "training_minutes")
+EMPTY = ("gain_low", "gain_high", "training_minutes")
 APART = 0.16  # octaves between the points of two protocols, so that no interval hides another
 
 
-def main(variants_path, png_path, pdf_path, protocols, training_steps, test_steps):
+def main(variants_path, png_path, pdf_path, protocols, training_iterations_of, test_iterations_of):
     """Draw gain and minutes against T of the training, and gain against T of the test, as far as there are variants.
 
-    `training_steps`, `test_steps`: {variant: T}, the study, "", among them, whose points are hollow.
+    `training_iterations_of`, `test_iterations_of`: {variant: T}, the study, "", among them, whose points are hollow.
     """
-    table = tabular.read_table(variants_path, COLUMNS, EMPTY).fillna({"variant": ""})
+    table = tabular.read_table(variants_path, COLUMNS, EMPTY)
     table = table[table["metric"] == "psnr"]
-    drawn = [("gain", training_steps), ("minutes", training_steps)] if training_steps else []
-    drawn += [("gain", test_steps)] if test_steps else []
+    drawn = [("gain", training_iterations_of), ("minutes", training_iterations_of)] if training_iterations_of else []
+    drawn += [("gain", test_iterations_of)] if test_iterations_of else []
     figure, axes = plotting.panels(1, len(drawn), 2.9, plotting.FULL)
     for panel, (what, steps) in zip(axes[0], drawn, strict=True):
         part = table[table["variant"].isin(steps)].assign(steps=lambda rows, steps=steps: rows["variant"].map(steps))
@@ -26,7 +26,7 @@ def main(variants_path, png_path, pdf_path, protocols, training_steps, test_step
         values = sorted(set(steps.values()))
         panel.set_xticks(values, [str(value) for value in values], rotation=45 if len(values) > 5 else 0)
         panel.minorticks_off()
-        panel.set_xlabel(f"iterations T in the {'training' if steps is training_steps else 'test'}")
+        panel.set_xlabel(f"iterations T in the {'training' if steps is training_iterations_of else 'test'}")
         panel.grid(color=plotting.LIGHT, linewidth=0.5)
     handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=3)

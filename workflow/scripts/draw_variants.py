@@ -11,7 +11,7 @@ def main(variants_path, png_path, pdf_path, protocols):
 
     A protocol that only variants have is drawn by its name. `protocols`: name → noise level or range.
     """
-    table = tabular.read_table(variants_path, COLUMNS, ("variant", "gain_low", "gain_high")).fillna({"variant": ""})
+    table = tabular.read_table(variants_path, COLUMNS, ("gain_low", "gain_high"))
     drawn = list(dict.fromkeys(table["protocol"]))
     most = table.groupby("protocol")["variant"].nunique().max()
     figure, axes = plotting.panels(len(drawn), 2, 0.6 + (0.45 + 0.17 * most) * len(drawn), sharex="col", sharey="row")

@@ -1,4 +1,4 @@
-"""Measure what the report explains: the solver's course, Λ against detail and noise, where the map fails."""
+"""Measure what the report explains: the solver's convergence, Λ against detail and noise, where the map fails."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main(clean_path, paths, outputs, solver, device, threads):
-    """Write the tables `outputs`: {course, learned, failures, contrasts: file}.
+    """Write the tables `outputs`: {convergence, learned, failures, contrasts: file}.
 
     paths: {protocol: {"noisy": file, "weights": {method: file}, "denoised": {method: file}}} of noise draw 0, weights
     of the λ fixed on validation and of the map, denoised images of the λ best by PSNR and of the map.
@@ -28,9 +28,9 @@ def main(clean_path, paths, outputs, solver, device, threads):
         for method, stack in weights.items():
             tensors = explain.as_images(noisy), explain.as_images(clean), torch.from_numpy(stack["weight"]).float()
             options = {**solver, **stacks.solver_options(stack)}
-            course = explain.trace(*(tensor.to(device) for tensor in tensors), options)
-            found["course"].append(course.assign(protocol=protocol, method=method))
-            log.info("%s, %s: %.3f dB at the end", protocol, method, course["psnr"].iloc[-1])
+            convergence = explain.trace(*(tensor.to(device) for tensor in tensors), options)
+            found["convergence"].append(convergence.assign(protocol=protocol, method=method))
+            log.info("%s, %s: %.3f dB at the end", protocol, method, convergence["psnr"].iloc[-1])
         maps, images = stacks.maps(weights["map"]), (clean["images"], noisy["noise_std"])
         learned = pd.concat([explain.by_detail(weight, *images).assign(map=name) for name, weight in maps.items()])
         denoised = {method: stacks.load(path) for method, path in files["denoised"].items()}

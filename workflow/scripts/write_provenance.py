@@ -1,13 +1,12 @@
 """Write where the results come from: configuration, code, versions, machine, training and data."""
 
-import csv
 import hashlib
 import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmap import figures, machine
+from tvmap import figures, machine, manifest, provenance
 from tvmap.files import write_atomically
 from tvmap.logs import logged_to
 
@@ -23,15 +22,14 @@ def main(manifest_path, training_path, weights_path, output_path, config, code_v
     config = json.loads(json.dumps(config))
     for key in ("archive", "folder"):
         config["data"][key] = config["data"][key] and Path(config["data"][key]).name
-    training = json.loads(Path(training_path).read_text()) | {"reported": figures.reported(config)}
+    training = provenance.read_training(training_path) | {"reported": figures.reported(config)}
     if weights_path:
         training["weights_sha256"] = sha256(weights_path)
     for overlay in (config, *config["variants"].values()):
         given = (overlay.get("network") or {}).get("weights")
         if given:
             overlay["network"]["weights"] = Path(given).name
-    with open(manifest_path, newline="") as file:
-        splits = Counter(row["split"] for row in csv.DictReader(file))
+    splits = Counter(row["split"] for row in manifest.read(manifest_path))
     content = {
         "study": config["study"],
         "config": config,

@@ -32,7 +32,7 @@ def courses(histories, minutes, grids):
 
 def read(path):
     """The table of courses at `path`; the study's own variant is ""."""
-    return tabular.read_table(path, COLUMNS, ("variant",)).fillna({"variant": ""})
+    return tabular.read_table(path, COLUMNS)
 
 
 def minutes_to(gain, table):

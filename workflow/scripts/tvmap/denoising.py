@@ -12,12 +12,11 @@ import torch
 
 from . import machine, network, provenance
 from .errors import StudyError
-from .explain import powers_of_two
-from .features import noise_std
+from .features import estimate_noise_std
 from .logs import log
-from .model_card import REFERENCE
 from .pdhg import as_weight
-from .solver import check_problem, solve, solve_certified
+from .provenance import REFERENCE
+from .solver import check_problem, powers_of_two, solve, solve_certified
 from .tgv import as_weights
 
 MOST_ITERATIONS = 2**17
@@ -126,11 +125,11 @@ def by_network(channels, trained, *, device=None, **options):
 
 def by_sure(channels, *, boundary="periodic", **options):
     """`Denoised` of channels (C, H, W), each with the λ of the least SURE for the noise that is estimated from it."""
-    from .blind import choose_by_sure
+    from .parameter_choice import choose_by_sure
 
     weights = []
     for z in channels:
-        std = noise_std(z) if min(z.shape) > 1 else 0.0
+        std = estimate_noise_std(z)
         if not std > 0:
             raise StudyError("no noise was found in the image; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
@@ -138,7 +137,7 @@ def by_sure(channels, *, boundary="periodic", **options):
     return by_weight(channels, np.array(weights), boundary=boundary, **options)
 
 
-def course(channels, weight, found):
+def convergence(channels, weight, found):
     """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
     counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
     return counts, [by_weight(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
@@ -148,7 +147,7 @@ def level(channels):
     """The noise level of channels (C, H, W), estimated, the largest of them: std(noise)/std(image without noise)."""
     found = []
     for z in channels:
-        std = noise_std(z) if min(z.shape) > 1 else 0.0
+        std = estimate_noise_std(z)
         clean = math.sqrt(max(float(np.var(z, dtype=np.float64)) - std**2, 0))
         found.append(0.0 if std == 0 else std / clean if clean else math.inf)
     return max(found)

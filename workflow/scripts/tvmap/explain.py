@@ -1,4 +1,4 @@
-"""What goes on inside a study: the solver's course over its iterations, what the map depends on, where it fails."""
+"""What goes on inside a study: the solver's convergence, what the map depends on, where it fails."""
 
 import numpy as np
 import pandas as pd
@@ -6,16 +6,11 @@ import torch
 
 from .metrics import psnr
 from .pdhg import DUAL_STARTS
-from .solver import solve_certified
+from .solver import powers_of_two, solve_certified
 
 BLOCK = 8  # pixels, side of the blocks whose detail and mean weight are compared
 BINS = 12  # of equally many blocks
 NOISE_GROUPS = 3  # of equally many images, where the noise level differs between them
-
-
-def powers_of_two(most):
-    """1, 2, 4, … up to `most`."""
-    return [2**k for k in range(int(most).bit_length())]
 
 
 def trace(z, clean, weight, solver):

@@ -72,7 +72,7 @@ _OF_TUNED = {"tuning": ("draw_tuning", {"tuning_path": "tables/tuning.csv", **_M
 _VARIANTS = {"variants_path": "tables/variants.csv"}
 _OF_VARIANTS = {"variants": ("draw_variants", _VARIANTS, ("protocols",))}
 _OF_STEPS = {  # of variants that differ in the number of iterations alone
-    "unrolling": ("draw_unrolling", _VARIANTS, ("protocols", "training_steps", "test_steps"))
+    "unrolling": ("draw_unrolling", _VARIANTS, ("protocols", "training_iterations_of", "test_iterations_of"))
 }
 
 
@@ -115,7 +115,7 @@ def figures(config):
     A name with `{protocol}` stands for one figure per noise protocol of `config`, one with `{metric}` for two.
     """
     baselines, variants = (config.get(key) or {} for key in ("baselines", "variants"))  # not in earlier publications
-    training_steps, test_steps = steps(config)
+    training_iterations_of, test_iterations_of = steps(config)
     channels, parameters = shape(config)
     common = {
         "noise_kind": config["noise"]["kind"],
@@ -133,8 +133,8 @@ def figures(config):
         "protocols": config["noise"]["protocols"],
         "report": reported(config),
         "rivals": tuned(baselines),
-        "training_steps": training_steps,
-        "test_steps": test_steps,
+        "training_iterations_of": training_iterations_of,
+        "test_iterations_of": test_iterations_of,
     }
     protocols = [{"protocol": name, "level": level} for name, level in config["noise"]["protocols"].items()]
     n_levels = sum(not isinstance(entry["level"], (list, tuple)) for entry in protocols)
@@ -142,7 +142,7 @@ def figures(config):
     templates |= _OF_TRAININGS if any(trains(config, overlay) for overlay in ({}, *variants.values())) else {}
     templates |= _OF_TUNED if tuned(baselines) else {}
     templates |= _OF_VARIANTS if variants else {}
-    templates |= _OF_STEPS if training_steps or test_steps else {}
+    templates |= _OF_STEPS if training_iterations_of or test_iterations_of else {}
     found = {}
     for template, (script, inputs, names) in templates.items():
         many = protocols if "{protocol}" in template else [{}]

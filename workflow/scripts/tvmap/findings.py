@@ -96,7 +96,7 @@ def nearest(variants):
 
     Distance: √((Δ oracle)² + (Δ map)²), of means, without regard to their intervals.
     """
-    rows = variants[(variants["metric"] == "psnr") & (variants["variant"] != REPEATS)].fillna({"variant": ""})
+    rows = variants[(variants["metric"] == "psnr") & (variants["variant"] != REPEATS)]
     by_level = ((rows["oracle"] - published.ORACLE) ** 2 + (rows["mean"] - published.MAP) ** 2).idxmin()
     by_gain = (rows["gain"] - published.GAIN).abs().idxmin()
 
@@ -114,14 +114,14 @@ def nearest(variants):
     ]
 
 
-def unrolling(variants, training_steps, test_steps, protocols):
+def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
     """For each protocol a sentence on T of the training, with its cost, and one on T of the test.
 
-    training_steps, test_steps: {variant: T}, as `figures.steps` finds them.
+    training_iterations_of, test_iterations_of: {variant: T}, as `figures.steps` finds them.
     """
     sentences = []
-    table = variants[variants["metric"] == "psnr"].fillna({"variant": ""})
-    for where, steps in (("training", training_steps), ("test", test_steps)):
+    table = variants[variants["metric"] == "psnr"]
+    for where, steps in (("training", training_iterations_of), ("test", test_iterations_of)):
         part = table[table["variant"].isin(steps)].assign(steps=lambda rows, steps=steps: rows["variant"].map(steps))
         for protocol, level in protocols.items() if steps else ():
             rows = part[part["protocol"] == protocol].sort_values("steps")

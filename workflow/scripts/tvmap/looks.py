@@ -2,10 +2,9 @@
 
 import csv
 import datetime
-import json
 from pathlib import Path
 
-from . import config
+from . import config, provenance
 
 LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"
 LOGGED_SOURCES = ("mendeley", "archive")  # of `data.source`: the X-rays
@@ -29,7 +28,7 @@ def log_looks(folder, name, origin):
     with open(LOOKS, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for study, path, variant in _trainings(folder, name, settings):
-            training = json.loads(path.read_text(encoding="utf-8")) if path else origin["training"]
+            training = provenance.read_training(path) if path else origin["training"]
             if not variant["data"]["fold"] and (study, training["fingerprint"]) not in known:
                 schedule = variant["training"]["schedule"].replace("_", "-")
                 what = f"{training['epochs']} epochs, {schedule} rate"

@@ -38,7 +38,7 @@ LABELS = {  # in the order of tables and figures
 }
 BASELINES = tuple(name for name in LABELS if name not in METHODS)
 
-TUNED = {  # how each rival works, for the report, whose references have these numbers
+DESCRIPTIONS = {  # how each rival works, for the report, whose references have these numbers
     "scalar-train": "Scalar, fixed on training: the λ of the highest mean PSNR over all training images.",
     "scalar-features": "Scalar from features: 15 numbers of the noisy image (its noise, gradients and their quantiles) "
     "predict log λ; ridge regression, forest and boosting compete in cross-validation grouped by patient on the "
@@ -64,7 +64,7 @@ def rivals(baselines):
     """[(name, how it works and was tuned)] of the methods among `baselines`, with and without the noise level."""
     names = dict.fromkeys(base(name) for name in chosen(baselines) if name in BASELINES)
     factor = " The factor was chosen by the mean PSNR of the validation images."
-    return [(name, TUNED[name] + (factor if name in CLASSICAL else "")) for name in names]
+    return [(name, DESCRIPTIONS[name] + (factor if name in CLASSICAL else "")) for name in names]
 
 
 def chosen(baselines):

@@ -11,7 +11,6 @@ from .methods import protocol_label
 
 CARD = "model/README.md"
 TEMPLATE = Path(__file__).parents[2] / "report" / "model_card.md.j2"
-REFERENCE = "xray-tgv"  # whose weights the command `tvmap` takes if none are given
 # Of each source: the images; what is in one of training, validation and test alone; what else the network knows.
 DATA = {
     "sample": (
@@ -48,7 +47,7 @@ def render(folder):
     weights = folder / "model" / f"{figures.reported(config)}.safetensors"
     return template.render(
         study=origin["study"],
-        reference=origin["study"] == REFERENCE,
+        reference=origin["study"] == provenance.REFERENCE,
         network=network,
         n_parameters=f"{n_numbers(weights):,}",
         weights=f"results/reference/{origin['study']}/model/{weights.name}",

@@ -71,8 +71,8 @@ class UNet(nn.Module):
         return self.last(y)
 
 
-def noise_std(z):
-    """`features.noise_std`, the standard deviation of the noise, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
+def estimate_noise_std(z):
+    """`features.estimate_noise_std`, the standard deviation of the noise, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
     if min(z.shape[-2:]) < 2:
         return z.new_zeros(len(z), 1, 1, 1)
     details = z.diff(dim=-2).diff(dim=-1) / 2
@@ -135,14 +135,14 @@ class MapNetwork(nn.Module):
         """z (B, 1, H, W) → Λ (B, maps, H, W), ≥ 0, or x̂ (B, 1, H, W)."""
         d, unit, y = self.padding, 1, z
         if self.noise_estimate == "unit":
-            unit = noise_std(z).clamp_min(NOISE_FLOOR)
+            unit = estimate_noise_std(z).clamp_min(NOISE_FLOOR)
             y = (z - z.mean((-2, -1), keepdim=True)) / unit
         y = F.pad(y, (d, d, d, d), mode="reflect") if d else y
         if self.in_bfloat16 and not has_bfloat16(z.device):
             self.in_bfloat16 = False
             log.warning("no fast bfloat16 on this %s: the U-Net computes in float32", z.device.type)
         if self.noise_estimate == "input":
-            y = torch.cat([y, (NOISE_SCALE * noise_std(z)).expand_as(y)], dim=1)
+            y = torch.cat([y, (NOISE_SCALE * estimate_noise_std(z)).expand_as(y)], dim=1)
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             y = self.unet(y.to(memory_format=torch.channels_last))
         n_used = self.maps if self.predicts == "map" else 1

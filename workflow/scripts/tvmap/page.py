@@ -266,7 +266,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
     environment.filters.update(number=number, scientific=scientific, duration=duration)
     names, levels = list(summary.protocol.unique()), config["noise"]["protocols"]
     channels, parameters = shape(config)
-    training_steps, test_steps = steps(config)
+    training_iterations_of, test_iterations_of = steps(config)
     rules, x_rays = findings.rule_choices(per_image), provenance["data"]["source"] in X_RAYS
     missing = [name for name in names if name not in levels]
     if missing:
@@ -330,9 +330,9 @@ def render(tables, figures_folder, provenance, template_path, looks):
             *findings.block_failures(tables["failures"], levels),
             *findings.image_failures(findings.image_gains(per_image, tables["contrasts"]), levels),
         ],
-        speed=findings.speed(tables["courses"].fillna({"variant": ""})) if "courses" in tables else "",
-        unrolled={"training": training_steps, "test": test_steps},
-        unrolling=findings.unrolling(tables["variants"], training_steps, test_steps, levels)
+        speed=findings.speed(tables["courses"]) if "courses" in tables else "",
+        unrolled={"training": training_iterations_of, "test": test_iterations_of},
+        unrolling=findings.unrolling(tables["variants"], training_iterations_of, test_iterations_of, levels)
         if "variants" in tables
         else [],
         nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],

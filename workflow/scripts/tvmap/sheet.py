@@ -44,7 +44,7 @@ def draw(name, channels, found):
         row[2].hist(logarithm.ravel(), bins=60, histtype="stepfilled", color=plotting.COLOURS["map"])
         row[2].set(xlabel=f"log₁₀ {label}", ylabel="pixels")
     spectrum(last[0], residual)
-    course(last[1], channels, found)
+    convergence(last[1], channels, found)
     facts(last[2], channels, found)
     name = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in name)
     figure.suptitle(name, fontsize=plotting.TEXT, fontweight="bold", parse_math=False)
@@ -107,10 +107,10 @@ def spectrum(axes, residual):
     axes.legend()
 
 
-def course(axes, channels, found):
+def convergence(axes, channels, found):
     """The relative gap after 1, 2, 4, … up to the iterations that were made."""
     at = int(np.argmax(found.gap))
-    counts, gaps = denoising.course(channels[at : at + 1], found.weight[at : at + 1], found)
+    counts, gaps = denoising.convergence(channels[at : at + 1], found.weight[at : at + 1], found)
     axes.plot(counts, gaps, marker="o", markersize=2.5, color=plotting.COLOURS["map"])
     logarithmic = "log" if max(gaps) > 0 else "linear"
     axes.set(xscale="log", yscale=logarithmic, xlabel="iterations", ylabel="relative gap", title="the solver's course")

@@ -342,3 +342,8 @@ def check_finite(tensor, name):
     bad = (~torch.isfinite(tensor)).sum().item()
     if bad:
         raise StudyError(f"{name}: {bad} values are NaN or infinite; check the image and the noise settings")
+
+
+def powers_of_two(most):
+    """1, 2, 4, … up to `most`: after how many iterations a convergence is looked at."""
+    return [2**k for k in range(int(most).bit_length())]

@@ -171,7 +171,7 @@ def gains_table(gains):
 def variants_table(variants):
     """A study and its variants: one row a variant, protocol and metric."""
     rows = []
-    for row in variants.fillna({"variant": "", "changes": ""}).itertuples():
+    for row in variants.fillna({"changes": ""}).itertuples():
         name, digits, unit = METRICS[row.metric]
         minutes, reached = row.training_minutes, row.minutes_to_published_gain
         std = getattr(row, "gain_std_between", float("nan"))

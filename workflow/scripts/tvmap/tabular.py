@@ -59,6 +59,8 @@ def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=Fa
         raise StudyError(f"{path}: column {', '.join(missing)} is missing; delete the file and run the study again")
     columns = [*columns, *(column for column in optional if column in table.columns)]
     table = table[columns]
+    if "variant" in columns:  # "" is the study itself
+        table = table.fillna({"variant": ""})
     if table.empty and not may_have_no_row:
         raise StudyError(f"{path}: the table has no row; delete the file and run the study again")
     for column in columns:
