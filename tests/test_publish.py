@@ -207,7 +207,8 @@ def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):
     path.write_text(json.dumps(provenance))
     for name in ("smoke/model_direct", "smoke.seed-2/model", "smoke.fold/model"):
         (study.parent / name).mkdir(parents=True)
-        (study.parent / name / "training.json").write_text(json.dumps({"fingerprint": name, "epochs": 7}))
+        record = {"fingerprint": name, "epochs": 7, "seconds": 1.5}
+        (study.parent / name / "training.json").write_text(json.dumps(record))
     looks_module.log_looks(study, "smoke", provenance | {"data": provenance["data"] | {"source": "archive"}})
     looks_module.log_looks(study, "smoke", provenance)
     lines = looks.read_text().removeprefix(before).splitlines()
