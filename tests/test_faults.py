@@ -41,6 +41,7 @@ def test_a_full_disk_is_said_and_once_there_is_room_all_is_well(tmp_path, result
     with small_disk(folder / "results", size) as remount:
         run = snakemake(folder, *TARGETS)
         lines = [line for line in run.stdout.splitlines() if "No space left" in line]
+        lines = [line for line in lines if not line.startswith("OSError: ")]  # Snakemake's, of a benchmark beside it
         assert run.returncode == 1 and "Traceback" not in run.stdout and "Logging error" not in run.stdout, run.stdout
         assert lines and all(f"ERROR {RESULTS}/{file}" in line and "make room" in line for line in lines), run.stdout
         assert not list((folder / RESULTS).rglob("*.partial"))
