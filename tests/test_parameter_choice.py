@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
+from matrices import gradient_matrix
 
 from tvmap import parameter_choice
 from tvmap.errors import StudyError
@@ -26,21 +27,11 @@ def noisy(clean, seed=0, sigma=SIGMA):
     return clean + sigma * np.random.default_rng(seed).standard_normal(clean.shape)
 
 
-def difference_matrix(height, width, boundary):
-    def difference(n):
-        d = np.roll(np.eye(n), 1, axis=1) - np.eye(n)
-        if boundary == "neumann":
-            d[-1] = 0
-        return d
-
-    return np.vstack([np.kron(difference(height), np.eye(width)), np.kron(np.eye(height), difference(width))])
-
-
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("size", [(6, 5), (5, 8), (1, 7), (7, 1), (2, 2)])
 def test_converge_agrees_with_a_general_solver_of_the_dual(boundary, size):
     """L-BFGS-B on min_{|q| ≤ λ} ½‖z − ∇ᵀq‖², with ∇ as a matrix."""
-    z, d, weight = noisy(piecewise(*size), sigma=0.3), difference_matrix(*size, boundary), 0.12
+    z, d, weight = noisy(piecewise(*size), sigma=0.3), gradient_matrix(*size, boundary), 0.12
     result = scipy.optimize.minimize(
         lambda q: (0.5 * np.sum((z.ravel() - d.T @ q) ** 2), -d @ (z.ravel() - d.T @ q)),
         np.zeros(len(d)),

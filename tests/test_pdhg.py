@@ -8,6 +8,7 @@ import pytest
 import scipy.optimize
 import skimage.restoration
 import torch
+from matrices import gradient_matrix
 
 from tvmap.operators import BOUNDARIES, NORMS, gradient
 from tvmap.pdhg import (
@@ -110,17 +111,11 @@ def test_gap_bounds_the_distance_to_the_minimiser():
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_anisotropic_agrees_with_a_general_solver_of_the_dual(boundary):
-    """L-BFGS-B on the dual min_{|q| ≤ Λ} ½‖z − ∇ᵀq‖², with ∇ built here from the two difference matrices."""
+    """L-BFGS-B on the dual min_{|q| ≤ Λ} ½‖z − ∇ᵀq‖², with ∇ as a matrix."""
     height, width = 6, 5
     z, weight = noisy(1, 1, height, width), 0.3 * noisy(1, 1, height, width, seed=1)
 
-    def difference(n):
-        d = np.roll(np.eye(n), 1, axis=1) - np.eye(n)
-        if boundary == "neumann":
-            d[-1] = 0
-        return d
-
-    d = np.vstack([np.kron(difference(height), np.eye(width)), np.kron(np.eye(height), difference(width))])
+    d = gradient_matrix(height, width, boundary)
     b, bound = z.numpy().ravel(), np.tile(weight.numpy().ravel(), 2)
     result = scipy.optimize.minimize(
         lambda q: (0.5 * np.sum((b - d.T @ q) ** 2), -d @ (b - d.T @ q)),

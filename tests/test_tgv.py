@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse
 import torch
 from derivatives import assert_central_differences
+from matrices import forward_difference, gradient_matrix
 
 from tvmap import pdhg, solver, tgv_numba
 from tvmap.errors import StudyError
@@ -47,12 +48,6 @@ def as_matrix(operator, shape_in):
 def matrices(height, width, boundary):
     """∇ (2 n × n) and E (3 n × 2 n) from the rows that the docstrings print, by Kronecker products."""
 
-    def forward(n):
-        d = np.roll(np.eye(n), 1, axis=1) - np.eye(n)
-        if boundary == "neumann":
-            d[-1] = 0
-        return d
-
     def backward(n):
         d = np.eye(n) - np.roll(np.eye(n), -1, axis=1)
         if boundary == "neumann":
@@ -63,10 +58,11 @@ def matrices(height, width, boundary):
         return np.diag([1.0] * (n - 1) + [boundary == "periodic"])
 
     rows, columns = np.eye(height), np.eye(width)
-    nabla = np.vstack([np.kron(forward(height), columns), np.kron(rows, forward(width))])
     vv, hh = np.kron(backward(height), columns), np.kron(rows, backward(width))
-    mixed = np.hstack([np.kron(kept(height), forward(width)), np.kron(forward(height), kept(width))])
-    return nabla, np.vstack([np.hstack([vv, 0 * hh]), np.hstack([0 * vv, hh]), mixed])
+    down, right = forward_difference(height, boundary), forward_difference(width, boundary)
+    mixed = np.hstack([np.kron(kept(height), right), np.kron(down, kept(width))])
+    symmetrised = np.vstack([np.hstack([vv, 0 * hh]), np.hstack([0 * vv, hh]), mixed])
+    return gradient_matrix(height, width, boundary), symmetrised
 
 
 # --- operators
