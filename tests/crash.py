@@ -36,7 +36,7 @@ SETTINGS = {
     "training": {"validation_protocol": "fixed0.5"},
     "noise": {"protocols": {"uniform": None}},
     "baselines": ["scalar-features", "scalar-sure", "wavelet", "unet-direct", "map-oracle"],
-    "variants": {"other-seed": {"training": {"seed": 7}}},
+    "variants": {"shorter": {"training": {"iterations": 4}}},
 }
 
 
@@ -106,7 +106,7 @@ def contents(folder):
     for path in sorted(folder.glob(f"results/{STUDY}*/**/*")):
         parts = set(path.relative_to(folder).parts[2:])
         varies = parts & {"logs", "benchmarks", "trained"} or path.name in VARYING or path.suffix == ".partial"
-        if path.is_dir() or varies or path.stem in ("times", "courses"):
+        if path.is_dir() or varies or path.stem in ("times", "courses", "steps", "unrolling"):
             continue
         content = path.read_bytes()
         if path.suffix == ".csv" and b"minutes" in content.splitlines()[0]:

@@ -23,7 +23,7 @@ import draw_training
 import draw_tuning
 import draw_unrolling
 import redraw_figures
-from tvmap import figures, plotting, published, stacks, tabular
+from tvmap import architecture, figures, plotting, published, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import LABELS, METHODS, protocol_label
 
@@ -273,14 +273,14 @@ def test_figure_2_states_the_number_it_shows(paths):
 
 def test_figure_3_counts_of_channels_give_the_parameters():
     """The number printed in the drawing follows from the channels and operations that the drawing shows."""
-    half = len(figures.CHANNELS) // 2
+    half = len(architecture.CHANNELS) // 2
     n = lambda n_in, n_out, side: n_out * (n_in * side**2 + 1)  # noqa: E731
-    total, last = 0, figures.CHANNELS[0]
-    for here in figures.CHANNELS[1 : half + 1]:
+    total, last = 0, architecture.CHANNELS[0]
+    for here in architecture.CHANNELS[1 : half + 1]:
         total, last = total + n(last, here, 3) + n(here, here, 3), here
-    for here in figures.CHANNELS[half + 1 : -1]:
+    for here in architecture.CHANNELS[half + 1 : -1]:
         total, last = total + n(last, here, 1) + n(2 * here, here, 3) + n(here, here, 3), here
-    assert total + n(last, figures.CHANNELS[-1], 1) == figures.PARAMETERS
+    assert total + n(last, architecture.CHANNELS[-1], 1) == architecture.N_PARAMETERS
 
 
 def test_figure_4_shows_the_table_and_a_fixed_grey_range(study, paths):
@@ -524,11 +524,12 @@ def test_each_map_of_tgv_has_its_panels_and_an_earlier_table_has_one(tmp_path, p
 def test_unrolling_is_drawn_over_the_number_of_iterations(tmp_path, paths):
     rows = [
         {"variant": v, "protocol": p, "metric": m, "gain": g, "gain_low": g - 0.1, "gain_high": g + 0.1}
-        | {"training_minutes": minutes}
         for p in ("fixed0.5", "uniform")
-        for v, g, minutes in (("", 1.5, 8), ("train-8", 1.0, 2), ("T-16", 0.5, np.nan), ("other", 9, 9))
+        for v, g in (("", 1.5), ("train-8", 1.0), ("T-16", 0.5), ("other", 9))
         for m in ("psnr", "ssim")
     ]
+    times = pd.DataFrame({"iterations": [8, 64], "milliseconds": [50, 80], "low": [45, 78], "high": [60, 90]})
+    times.assign(size=4, threads=1, device="a machine").to_csv(tmp_path / "steps.csv", index=False)
     pd.DataFrame(rows).to_csv(tmp_path / "variants.csv", index=False)
     variants = {
         "train-8": {"training": {"iterations": 8}},
@@ -537,12 +538,17 @@ def test_unrolling_is_drawn_over_the_number_of_iterations(tmp_path, paths):
     }
     config = CONFIG | {"variants": variants}
     wanted = figures.figures(config)["unrolling"]
-    figure = draw_unrolling.main(tmp_path / "variants.csv", **paths, **wanted.settings)
-    gain, minutes, test = figure.axes
+    assert wanted.inputs == {"variants_path": "tables/variants.csv", "steps_path": "tables/steps.csv"}
+    inputs = {name: tmp_path / Path(path).name for name, path in wanted.inputs.items()}
+    figure = draw_unrolling.main(**inputs, **paths, **wanted.settings)
+    gain, time, test = figure.axes
     first, second = gain.lines[1::2]  # the one before is the line at 0, those between are the hollow points
     np.testing.assert_allclose(np.sqrt(first.get_xdata() * second.get_xdata()), [8, 64])  # drawn side by side
     assert first.get_ydata().tolist() == [1.0, 1.5] and first.get_xdata()[0] < 8
-    assert minutes.lines[0].get_xydata().tolist() == [[8, 2], [64, 8]]
+    assert time.lines[0].get_xydata().tolist() == [[8, 50], [64, 80]]
+    assert time.lines[-1].get_xydata().tolist() == [[64, 80]]  # hollow: the study
+    bars = [segment[:, 1].tolist() for segment in time.collections[0].get_segments()]
+    assert bars == [[45, 60], [78, 90]] and time.get_ylim()[0] == 0
     assert test.lines[1].get_ydata().tolist() == [0.5, 1.5]
     assert [text.get_text() for text in test.get_xticklabels()] == ["16", "256"]
     only = figures.figures(CONFIG | {"variants": {"other": variants["other"]}})

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from derivatives import assert_central_differences
 
 from tvmap import isotropic_numba, solver
 from tvmap.operators import BOUNDARIES
@@ -77,19 +78,9 @@ def test_weight_and_differences_of_zero(boundary):
 
 
 def test_gradient_agrees_with_central_differences():
-    z, weight = problem(1, (6, 5))
-    *_, grad_z, grad_weight = results(solver.solve, z, weight, 60, norm="isotropic")
-    step = 1e-6
-    with torch.no_grad():
-        for position, gradient in enumerate((grad_z, grad_weight)):
-            for index in range(gradient.numel()):
-                losses = []
-                for sign in (1, -1):
-                    arguments = [z.clone(), weight.clone()]
-                    arguments[position].view(-1)[index] += sign * step
-                    losses.append((solver.solve(*arguments, 60, norm="isotropic")[0] * slopes((6, 5))).sum())
-                difference = (losses[0] - losses[1]) / (2 * step)
-                torch.testing.assert_close(gradient.view(-1)[index], difference, rtol=1e-5, atol=1e-7)
+    assert_central_differences(
+        lambda z, weight: (solver.solve(z, weight, 60, norm="isotropic")[0] * slopes((6, 5))).sum(), *problem(1, (6, 5))
+    )
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (1, 1, 6, 7), (3, 1, 6, 1)])

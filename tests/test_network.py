@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tvmap import features, figures, network
+from tvmap import architecture, features, network
 from tvmap.errors import StudyError
 from tvmap.solver import solve
 from tvmap.tgv import tgv
@@ -43,14 +43,13 @@ def test_tgv_takes_two_maps_and_is_solved_with_them(tmp_path):
 
 def test_the_published_number_of_parameters():
     model = network.build()
-    assert sum(p.numel() for p in model.parameters()) == 1_796_034 == network.N_PARAMETERS == figures.PARAMETERS
-    assert figures.CHANNELS[1:5] == network.CHANNELS
+    assert sum(p.numel() for p in model.parameters()) == 1_796_034 == architecture.N_PARAMETERS
 
 
 def test_learned_steps_are_one_number_beside_the_unet():
     model = network.build(steps="learned", seed=0)
-    assert sum(p.numel() for p in model.unet.parameters()) == network.N_PARAMETERS
-    assert sum(p.numel() for p in model.parameters()) == network.N_PARAMETERS + 1
+    assert sum(p.numel() for p in model.unet.parameters()) == architecture.N_PARAMETERS
+    assert sum(p.numel() for p in model.parameters()) == architecture.N_PARAMETERS + 1
     assert model.log_ratio.item() == 0 and model.weights()["log_ratio"].item() == 0
     fixed = network.build(seed=0)
     assert set(model.weights()) == {*fixed.weights(), "log_ratio"} and set(fixed.weights()) == set(
@@ -269,8 +268,9 @@ def test_a_start_that_keeps_the_size_of_activations():
 
 def test_noise_as_an_input(tmp_path):
     model = network.build(noise_estimate="input", padding=4, seed=0)
-    _, parameters = figures.shape({"network": {"noise_estimate": "input"}})
-    assert sum(p.numel() for p in model.parameters()) == network.N_PARAMETERS + 9 * network.CHANNELS[0] == parameters
+    _, parameters = architecture.shape({"network": {"noise_estimate": "input"}})
+    n_weights = architecture.N_PARAMETERS + 9 * architecture.CHANNELS[1]
+    assert sum(p.numel() for p in model.parameters()) == n_weights == parameters
     z = torch.rand(2, 1, 24, 16)
     given = []
     model.unet.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))

@@ -10,8 +10,8 @@ import pytest
 from smoke import ENVIRONMENT, RESULTS, ROOT, copy, finished
 
 import publish_study
+from tvmap import architecture, figures, model_card, network
 from tvmap import looks as looks_module
-from tvmap import model_card, network
 from tvmap.errors import StudyError
 
 pytestmark = pytest.mark.timeout(900)
@@ -172,8 +172,10 @@ def test_tables_are_published_by_what_the_study_has(study):
     provenance = json.loads(path.read_text())
     provenance["config"]["baselines"] = ["nlm"]
     provenance["config"]["variants"] = {"T-8": {"network": {"weights": "study"}, "solver": {"iterations": 8}}}
+    assert "tables/steps.csv" not in str(figures.figures(provenance["config"])["unrolling"])
+    provenance["config"]["variants"]["train-T-4"] = {"training": {"iterations": 4}}
     path.write_text(json.dumps(provenance))
-    wanted = ("tables/tuning.csv", "tables/variants.csv", "tables/variants.md")
+    wanted = ("tables/tuning.csv", "tables/variants.csv", "tables/variants.md", "tables/steps.csv")
     drawn = ("tuning", "variants", "unrolling")
     wanted += tuple(f"figures/{name}.{ending}" for name in drawn for ending in ("png", "pdf"))
     with pytest.raises(StudyError, match="tables/tuning.csv"):
@@ -266,5 +268,5 @@ def test_a_card_says_what_the_study_says(tmp_path):
     card = model_card.render(tmp_path / "study")
     assert "standard deviation 0.1 on the scale of grey values from 0 to 1 |" in card
     assert "no image in two of these" in card and "The images of one folder: of other images" in card
-    assert f"A U-Net ({network.N_PARAMETERS + 288:,} parameters)" in card and "evidence" not in card
+    assert f"A U-Net ({architecture.N_PARAMETERS + 288:,} parameters)" in card and "evidence" not in card
     assert "`tvmap` warns" not in card  # it warns of relative levels

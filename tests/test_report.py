@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 import build_report
-from tvmap import findings, page
+from tvmap import comparison, findings, page
 from tvmap import tables as page_tables
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
@@ -121,7 +121,7 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
         table = pandas.DataFrame(table)
         if name == "per_image":
             table["relative_gap"] = table.gap / 900
-            page_tables.gaps(table, 256**2).to_csv(folder / "tables/gaps.csv", index=False)
+            comparison.gaps(table, 256**2).to_csv(folder / "tables/gaps.csv", index=False)
         table.to_csv(folder / f"tables/{name}.csv", index=False)
     for name in (*FIGURES, *(f"{f}_{p}" for f in PROTOCOL_FIGURES for p in protocols)):
         Image.new("RGB", (7, 5), (200, len(name), 30)).save(folder / f"figures/{name}.png")

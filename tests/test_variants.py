@@ -174,6 +174,10 @@ def test_variants_are_run_and_compared(results):
     page = (results / "report.html").read_text(encoding="utf-8")
     assert ">nan<" not in page and "4.11 Variants" in page and "fold 1 of 3" in page
     assert "solver.iterations: 4" in page and "in the training; the largest, " in page
+    steps = pd.read_csv(results / "tables/steps.csv")
+    assert steps["iterations"].tolist() == [4, 8] and (steps["low"] <= steps["milliseconds"]).all()
+    assert (0 < steps["low"]).all() and (steps["milliseconds"] <= steps["high"]).all()
+    assert f"ms with T = 4 and {steps['milliseconds'].iloc[1]:.0f} ms with T = 8" in page
     course = pd.read_csv(results / "tables/courses.csv", keep_default_na=False)
     assert course["variant"].tolist() == [name for name in ("", "seed-2", "short") for _ in range(3)]
     grid = pd.read_csv(results / "grid/val_fixed0.5_0.csv")

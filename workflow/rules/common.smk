@@ -51,8 +51,8 @@ TUNED = [method for method in tvmap.figures.tuned(METHODS) if tvmap.methods.base
 SCALARS = [method for method in tvmap.methods.METHODS if method != "map"]
 FIGURES_OF_STUDY = tvmap.figures.figures(config)
 TEMPLATE = "workflow/report/report.html.j2"
-STYLE = "workflow/report/report.css"
-EXPLORER = [f"workflow/report/explorer.{kind}" for kind in ("html.j2", "css", "js")]
+STYLE = [f"workflow/report/{name}.css" for name in ("palette", "report")]
+EXPLORER = [f"workflow/report/explorer.{kind}" for kind in ("html.j2", "css", "js")] + STYLE[:1]
 LOOKS = "workflow/report/looks.csv"
 CHECKLISTS = "workflow/report/checklists.html.j2"
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_STUDY, format=["png", "pdf"])
@@ -75,6 +75,8 @@ VARIANTS = tvmap.config.variants(config)
 MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}
 STUDIES = {"": config, **VARIANTS}
 TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if tvmap.figures.trains(settings)}
+# T of its training and of those that differ from it by T alone, if there are any.
+TRAINED_ITERATIONS = sorted(set(tvmap.figures.steps(config)[0].values()))
 # How images are measured, in the grid too.
 MEASURE = {"clamp": config["report"]["clamp"], "window": config["report"]["ssim_window"]}
 GPUS = 0 if config["device"] == "cpu" else 1

@@ -387,6 +387,7 @@ rule build_report:
             rules.explain_study.output.contrasts,
             *([f"{RESULTS}/tables/courses.csv"] if TRAINED else []),
             *([f"{RESULTS}/tables/variants.csv"] if config["variants"] else []),
+            *([f"{RESULTS}/tables/steps.csv"] if TRAINED_ITERATIONS else []),
             rules.check_study.output[0],
         ],
         figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES_OF_STUDY),

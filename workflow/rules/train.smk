@@ -51,6 +51,33 @@ use rule train as train_direct with:
         "Train the U-Net that predicts the image"
 
 
+# What unrolling costs. A whole training says it less well: what else the machine did meanwhile is in its time.
+rule time_steps:
+    input:
+        rules.train.input.clean_train,
+    output:
+        f"{RESULTS}/tables/steps.csv",
+    log:
+        f"{LOGS}/time_steps.log",
+    benchmark:
+        f"{BENCHMARKS}/time_steps.tsv"
+    conda:
+        TORCH
+    threads: config["training"]["threads"]
+    resources:
+        mem_mb=memory(8000, 3 * config["training"]["views"], "train"),
+        runtime=60,
+        gpu=GPUS,
+    params:
+        settings=TRAINING,
+        iterations=TRAINED_ITERATIONS,
+        code=code_version("time_steps"),
+    message:
+        "Time a step of the training with T = {params.iterations}"
+    script:
+        "../scripts/time_steps.py"
+
+
 # For a machine with a GPU and no Snakemake: tests/on_gpu.sh.
 rule describe_training:
     input:

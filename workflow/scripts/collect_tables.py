@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import tables, tabular
-from tvmap.comparison import paired_gains, summarise
+from tvmap import comparison, provenance, tables, tabular
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ PER_IMAGE = (
 CHOICE = ("id", "weight_fixed") + tuple(
     name for m in ("psnr", "ssim") for name in (f"{m}_edge", f"weight_{m}", f"weight_{m}_fine", f"{m}_gain_fine")
 )
-HISTORY = ("epoch", "learning_rate", "train_loss", "val_loss", "val_psnr", "val_ssim")
 
 
 def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols, draws, report, seed, source, size):
@@ -33,12 +31,12 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
     found = {
         "per_image": per_image,
-        "summary": summarise(per_image, options),
-        "gains": paired_gains(per_image, options),
-        "grid": grids[["protocol", "draw", "id", "weight", "psnr", "ssim"]],
+        "summary": comparison.summarise(per_image, options),
+        "gains": comparison.paired_gains(per_image, options),
+        "grid": grids[[*tabular.GRID]],
         "scalar_choice": choices[["protocol", "draw", *choices.columns.drop(["protocol", "draw"])]],
-        "gaps": tables.gaps(per_image, size**2),
-        "training_history": tabular.read_table(history_path, HISTORY, may_be_empty=HISTORY[3:]),
+        "gaps": comparison.gaps(per_image, size**2),
+        "training_history": tabular.read_table(history_path, provenance.HISTORY, may_be_empty=provenance.SCORES),
     }
     for name, table in found.items():
         tabular.write_table(Path(folder) / f"{name}.csv", table)

@@ -1,13 +1,12 @@
 """Collect time and memory of each step from Snakemake's benchmark files."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from tvmap import provenance, tables, tabular
-from tvmap.logs import logged_to
+from tvmap.logs import logged_peak_memory, logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -23,7 +22,9 @@ def main(benchmark_paths, training_path, output_path):
     for path in map(Path, benchmark_paths):
         seconds = tabular.read_table(path, ["s"], separator="\t")["s"].iloc[-1]
         step = path.stem if path.parent.name == "benchmarks" else path.parent.name
-        rows.append({"step": step, "jobs": 1, "seconds": seconds, "max_rss_mib": peak_memory(log_of(path))})
+        log = log_of(path)
+        memory = logged_peak_memory(log.read_text()) if log.is_file() else None
+        rows.append({"step": step, "jobs": 1, "seconds": seconds, "max_rss_mib": memory})
     times = pd.DataFrame(rows).groupby("step", sort=False).agg({"jobs": "sum", "seconds": "sum", "max_rss_mib": "max"})
     if "train" in times.index:  # not of a network that was trained before
         training = provenance.read_training(training_path)
@@ -37,12 +38,6 @@ def log_of(benchmark_path):
     """The log of the job with this benchmark file: the two folders have the same structure."""
     parts = ["logs" if part == "benchmarks" else part for part in benchmark_path.parts]
     return Path(*parts).with_suffix(".log")
-
-
-def peak_memory(log_path):
-    """The peak memory in MiB that a job wrote at the end of its log, None if there is none."""
-    found = re.findall(r"peak memory: (\d+) MiB", log_path.read_text()) if log_path.is_file() else []
-    return int(found[-1]) if found else None
 
 
 if "snakemake" in globals():

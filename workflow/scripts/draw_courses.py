@@ -3,8 +3,6 @@
 from tvmap import courses, plotting, published
 from tvmap.tables import number
 
-STYLES = ("-", "--", ":", "-.")
-
 
 def main(courses_path, png_path, pdf_path):
     """Draw a curve for each training, its end marked; the dotted line is the gain that the dissertation reports."""
@@ -14,7 +12,7 @@ def main(courses_path, png_path, pdf_path):
     palette = list(dict.fromkeys(plotting.COLOURS.values()))
     for k, (name, course) in enumerate(table.groupby("variant", sort=False)):
         colour = palette[k % len(palette)] if name else plotting.DARK
-        style = STYLES[k // len(palette) % len(STYLES)]
+        style = plotting.DASHES[k // len(palette) % len(plotting.DASHES)]
         panel.plot(course["minutes"], course["val_gain"], color=colour, linestyle=style, label=name or "the study")
         panel.plot(course["minutes"].iloc[-1:], course["val_gain"].iloc[-1:], "o", color=colour, markersize=3.5)
     panel.axhline(published.GAIN, color=plotting.GREY, linewidth=1, linestyle=":")

@@ -7,14 +7,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from tvmap import findings, plotting, tables, tabular
 from tvmap.methods import LABELS, ORACLES, protocol_label
 
-BLOCKS = ("protocol", "method", "bin", "detail", "mse")
 # Where the numbers of the images of smallest gain stand beside their points: apart, as points may be near each other.
 MARKS = {1: (0, -5, "center", "top"), 2: (4, 2, "left", "bottom"), 3: (-4, 2, "right", "bottom")}
 
 
 def main(failures_path, contrasts_path, metrics_path, png_path, pdf_path, protocols):
     """Draw a row of panels for each protocol: blocks left, images right, with the ids of the smallest gains."""
-    blocks = tabular.read_table(failures_path, BLOCKS)
+    blocks = tabular.read_table(failures_path, tabular.FAILURES)
     contrasts = tabular.read_table(contrasts_path, findings.CONTRASTS)
     images = findings.image_gains(tabular.read_table(metrics_path, findings.PER_IMAGE, ("weight_mean",)), contrasts)
     figure, axes = plotting.panels(len(protocols), 2, 0.4 + 2.4 * len(protocols), sharex="col")

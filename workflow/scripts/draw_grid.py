@@ -14,9 +14,9 @@ def main(grid_path, examples_path, choice_path, metrics_path, png_path, pdf_path
     Solid lines are means over the test images with a band from the 10 to the 90 % quantile, dashed lines the image of
     median gain. Markers are that image's oracle λ and the λ fixed on validation; horizontal lines are the map.
     """
-    grid = tabular.read_table(grid_path, ["protocol", "draw", "id", "weight", "psnr", "ssim"])
+    grid = tabular.read_table(grid_path, tabular.GRID)
     choice = tabular.read_table(choice_path, ["protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim"])
-    metrics = tabular.read_table(metrics_path, ["protocol", "draw", "id", "method", "psnr", "ssim"])
+    metrics = tabular.read_table(metrics_path, tabular.SCORES)
     examples = tabular.read_table(examples_path, ["protocol", "kind", "id"])
     example = tabular.example_row(examples, protocol, examples_path)["id"]
     grid, choice, metrics = (

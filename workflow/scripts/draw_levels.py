@@ -6,8 +6,6 @@ from tvmap import plotting, tabular
 from tvmap.methods import LABELS
 from tvmap.tables import METRICS
 
-STYLES = ("-", "--", ":", "-.")
-
 
 def main(summary_path, gains_path, png_path, pdf_path, protocols, metric):
     """Draw the means (left) and the paired gains of the map (right) with their intervals, for protocols of one level.
@@ -43,7 +41,11 @@ def main(summary_path, gains_path, png_path, pdf_path, protocols, metric):
 def style(method):
     """Colour and dashes of a method; those of one family have one colour and differ in their dashes."""
     family = [name for name in LABELS if plotting.COLOURS[name] == plotting.COLOURS[method]]
-    return {"color": plotting.COLOURS[method], "linestyle": STYLES[family.index(method) % len(STYLES)], "marker": "."}
+    return {
+        "color": plotting.COLOURS[method],
+        "linestyle": plotting.DASHES[family.index(method) % len(plotting.DASHES)],
+        "marker": ".",
+    }
 
 
 def draw_line(panel, part, method):

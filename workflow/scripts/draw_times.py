@@ -5,7 +5,7 @@ from tvmap import plotting, tabular
 
 def main(times_path, png_path, pdf_path):
     """Draw the steps in the table's order: time summed over a step's jobs, peak memory of its largest job."""
-    table = tabular.read_table(times_path, ["step", "jobs", "seconds", "max_rss_mib"], may_be_empty=["max_rss_mib"])
+    table = tabular.read_table(times_path, tabular.TIMES, may_be_empty=["max_rss_mib"])
     names = [
         f"{row.step.replace('_', ' ')}" + (f" ({row.jobs} jobs)" if row.jobs > 1 else "") for row in table.itertuples()
     ]

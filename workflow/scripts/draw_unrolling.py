@@ -1,27 +1,29 @@
-"""What unrolling gives and costs: gain and time of training against the number of iterations T."""
+"""What unrolling gives and costs: gain and time of a training step against the number of iterations T."""
 
 from tvmap import plotting, tabular
 from tvmap.methods import protocol_label
 
-COLUMNS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high", "training_minutes")
-EMPTY = ("gain_low", "gain_high", "training_minutes")
 APART = 0.16  # octaves between the points of two protocols, so that no interval hides another
 
 
-def main(variants_path, png_path, pdf_path, protocols, training_iterations_of, test_iterations_of):
-    """Draw gain and minutes against T of the training, and gain against T of the test, as far as there are variants.
+def main(variants_path, png_path, pdf_path, protocols, training_iterations_of, test_iterations_of, steps_path=None):
+    """Draw gain and time of a step against T of the training, and gain against T of the test, where there are variants.
 
     `training_iterations_of`, `test_iterations_of`: {variant: T}, the study, "", among them, whose points are hollow.
     """
-    table = tabular.read_table(variants_path, COLUMNS, EMPTY)
+    table = tabular.read_table(variants_path, tabular.VARIANTS, tabular.NO_INTERVAL)
     table = table[table["metric"] == "psnr"]
-    drawn = [("gain", training_iterations_of), ("minutes", training_iterations_of)] if training_iterations_of else []
+    drawn = [("gain", training_iterations_of), ("time", training_iterations_of)] if training_iterations_of else []
     drawn += [("gain", test_iterations_of)] if test_iterations_of else []
     figure, axes = plotting.panels(1, len(drawn), 2.9, plotting.FULL)
     for panel, (what, steps) in zip(axes[0], drawn, strict=True):
-        part = table[table["variant"].isin(steps)].assign(steps=lambda rows, steps=steps: rows["variant"].map(steps))
-        draw = draw_minutes if what == "minutes" else draw_gain
-        draw(panel, part.sort_values("steps"), plotting.protocol_styles(protocols), protocols)
+        if what == "time":
+            draw_time(panel, tabular.read_table(steps_path, tabular.STEPS), steps[""])
+        else:
+            part = table[table["variant"].isin(steps)].assign(
+                steps=lambda rows, steps=steps: rows["variant"].map(steps)
+            )
+            draw_gain(panel, part.sort_values("steps"), plotting.protocol_styles(protocols), protocols)
         panel.set_xscale("log", base=2)
         values = sorted(set(steps.values()))
         panel.set_xticks(values, [str(value) for value in values], rotation=45 if len(values) > 5 else 0)
@@ -47,11 +49,11 @@ def draw_gain(panel, part, styles, protocols):
     panel.set_ylabel("map minus oracle λ, PSNR (dB)")
 
 
-def draw_minutes(panel, part, styles, protocols):
-    """Draw the time of training over T, which all protocols share."""
-    rows = part.drop_duplicates("variant")
-    panel.plot(rows["steps"], rows["training_minutes"], "o-", color=plotting.DARK, markersize=3.5)
-    study = rows[rows["variant"] == ""]
-    hollow = {"color": plotting.DARK, "markersize": 3.5, "markerfacecolor": "white"}
-    panel.plot(study["steps"], study["training_minutes"], "o", **hollow)
-    panel.set(ylabel="time of training (minutes)", ylim=(0, None))
+def draw_time(panel, table, of_study):
+    """Draw median and middle half of the time of a training step over T, from 0; that of the study is hollow."""
+    errors = (table["milliseconds"] - table["low"], table["high"] - table["milliseconds"])
+    panel.errorbar(table["iterations"], table["milliseconds"], errors, fmt="o-", color=plotting.DARK, markersize=3.5)
+    study = table[table["iterations"] == of_study]
+    hollow = {"color": plotting.DARK, "markersize": 3.5, "markerfacecolor": "white", "zorder": 3}
+    panel.plot(study["iterations"], study["milliseconds"], "o", **hollow)
+    panel.set(ylabel=f"time of a step, batch of {table['size'].iloc[0]} (ms)", ylim=(0, 1.1 * table["high"].max()))

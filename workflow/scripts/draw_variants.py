@@ -3,15 +3,13 @@
 from tvmap import plotting, tabular
 from tvmap.methods import protocol_label
 
-COLUMNS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high")
-
 
 def main(variants_path, png_path, pdf_path, protocols):
     """Draw a row of panels for each protocol, PSNR left, SSIM right; lines mark 0 and the study.
 
     A protocol that only variants have is drawn by its name. `protocols`: name → noise level or range.
     """
-    table = tabular.read_table(variants_path, COLUMNS, ("gain_low", "gain_high"))
+    table = tabular.read_table(variants_path, tabular.VARIANTS, tabular.NO_INTERVAL)
     drawn = list(dict.fromkeys(table["protocol"]))
     most = table.groupby("protocol")["variant"].nunique().max()
     figure, axes = plotting.panels(len(drawn), 2, 0.6 + (0.45 + 0.17 * most) * len(drawn), sharex="col", sharey="row")

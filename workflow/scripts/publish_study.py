@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tvmap import figures, model_card, provenance
+from tvmap import figures, model_card, origins, provenance
 from tvmap.errors import StudyError
 from tvmap.looks import log_looks
 
@@ -24,12 +24,12 @@ ALLOWED = (
     ),
 )
 OF_TRAINING = ("model/history.csv", "model/training.json")  # in the study itself, not of given weights
-OF_FIGURES = {  # beside those of every study, by the figures that a study has
-    "courses": ("tables/courses.csv",),
-    "tuning": ("tables/tuning.csv",),
-    "variants": ("tables/variants.csv", "tables/variants.md"),
-}
-FREE_SOURCES = ("sample",)  # whose pixels may be published
+OF_FIGURES = (  # beside those of every study, where a figure of the study is drawn from the first of them
+    ("tables/courses.csv",),
+    ("tables/tuning.csv",),
+    ("tables/variants.csv", "tables/variants.md"),
+    ("tables/steps.csv",),
+)
 
 
 def main(folder, target):
@@ -40,7 +40,7 @@ def main(folder, target):
     if target.exists() and not (target / "provenance.json").is_file() or folder.resolve() == target.resolve():
         raise StudyError(f"{target}: not an earlier publication, so it is not replaced; give another folder")
     origin = provenance.read(folder / "provenance.json")
-    pixels = origin["data"]["source"] in FREE_SOURCES
+    pixels = origins.origin(origin["data"]["source"]).free
     found = figures.figures(origin["config"])
     names = [name for name, figure in found.items() if pixels or not figure.has_pixels]
     chosen = [*ALLOWED]
@@ -48,7 +48,8 @@ def main(folder, target):
         chosen += OF_TRAINING
         if not origin["config"]["data"].get("fold"):  # of a recipe on trial nobody needs the weights
             chosen += [f"model/{origin['training']['reported']}.safetensors"]
-    chosen += [path for name, paths in OF_FIGURES.items() if name in found for path in paths]
+    drawn_from = {path for figure in found.values() for path in figure.inputs.values()}
+    chosen += [path for paths in OF_FIGURES if paths[0] in drawn_from for path in paths]
     chosen += [f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")]
     missing = [name for name in chosen if not (folder / name).is_file()]
     if missing:

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from tvmap import devices, logs, machine, stacks, training
@@ -44,7 +43,7 @@ def main(inputs, settings, store, code_version, how, folder):
             log.info("training %s was finished before: taken from %s", fingerprint, kept)
         else:
             torch.set_num_threads(how["threads"])
-            images, device = _with_views(stacks.load(inputs[0])), devices.pick(how["device"])
+            images, device = stacks.training_images(inputs[0]), devices.pick(how["device"])
             validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in inputs[1:]]
             log.info("training %s on %s with %d threads", fingerprint, device, torch.get_num_threads())
             work = kept.with_name(f"{kept.name}.unfinished")
@@ -63,11 +62,6 @@ def main(inputs, settings, store, code_version, how, folder):
                 (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
     for name in FILES if folder else ():
         copy_atomically(kept / name, Path(folder) / name)
-
-
-def _with_views(stack):
-    """The images (n, H, W), or with their other views (n, v, H, W)."""
-    return np.concatenate([stack["images"][:, None], stack["views"]], 1) if "views" in stack else stack["images"]
 
 
 if "snakemake" in globals():

@@ -1,10 +1,12 @@
 """Methods compared over the test images: means, paired differences, tests, the share of the way to the oracle map."""
 
+import math
+
 import pandas as pd
 
 from . import significance
 from .intervals import bootstrap_interval, bootstrap_ratio
-from .methods import LABELS
+from .methods import LABELS, solves
 
 
 def summarise(per_image, options):
@@ -54,3 +56,25 @@ def paired_gains(per_image, options):
     gains = pd.DataFrame(rows)
     gains["p_holm"] = gains.groupby(["baseline", "metric"])["p_value"].transform(significance.holm)
     return gains
+
+
+def rms_bound(gap, pixels):
+    """How far a result with this primal-dual gap can be from the minimiser, root mean square: √(2 gap / pixels)."""
+    return math.sqrt(2 * max(gap, 0) / pixels)
+
+
+def gaps(per_image, pixels):
+    """Primal-dual gaps by protocol and method: median and largest relative one, and the bound of the distance."""
+    solved = per_image[(per_image.method != "noisy") & per_image.method.map(solves)]  # λ = 0 is no problem to solve
+    rows = [
+        {
+            "protocol": protocol,
+            "method": method,
+            "n": len(part),
+            "relative_gap_median": part.relative_gap.median(),
+            "relative_gap_max": part.relative_gap.max(),
+            "rms_bound": rms_bound(part.gap.max(), pixels),
+        }
+        for (protocol, method), part in solved.groupby(["protocol", "method"], sort=False)
+    ]
+    return pd.DataFrame(rows)

@@ -58,12 +58,13 @@ def render(study, cases, folder):
         cases: dicts of protocol, level and label (texts), weights, psnr, ssim (k,) of the grid, map_psnr, map_ssim and
             noisy_psnr (numbers), chosen ([{key, name, weight}]), clean, noisy, map (H, W), maps ({name: (H, W)}) and
             scalar (k, H, W), the image by each λ.
-        folder: where explorer.html.j2, .css and .js are.
+        folder: where explorer.html.j2, .css, .js and palette.css are.
     """
     folder = Path(folder)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
     template = environment.from_string((folder / "explorer.html.j2").read_text(encoding="utf-8"))
-    style, script = (Markup((folder / name).read_text(encoding="utf-8")) for name in ("explorer.css", "explorer.js"))
+    names = ("palette.css", "explorer.css", "explorer.js")
+    palette, style, script = (Markup((folder / name).read_text(encoding="utf-8")) for name in names)
     for chosen, quality, note in _attempts(cases):
         coded = {
             "size": len(chosen[0]["clean"]),
@@ -71,7 +72,7 @@ def render(study, cases, folder):
             "cases": [_coded(case, quality) for case in chosen],
         }
         data = json.dumps(coded, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-        page = template.render(study=study, style=style, script=script, data=Markup(data), note=note)
+        page = template.render(study=study, style=palette + style, script=script, data=Markup(data), note=note)
         if len(page.encode()) <= LIMIT:
             return page
     raise StudyError(

@@ -6,17 +6,8 @@ The workflow and `redraw_figures.py` both read this list, so names and inputs ar
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from .architecture import shape
 from .methods import BY_NOISE, CLASSICAL, LEARNED, base
-
-CHANNELS = (1, 32, 64, 128, 256, 128, 64, 32, 2)  # NET_Θ, input to output
-PARAMETERS = 1_796_034
-
-
-def shape(config):
-    """Channels of NET_Θ, input to output, and number of its parameters; the noise as a second input has weights too."""
-    if config["network"].get("noise_estimate") == "input":
-        return (2, *CHANNELS[1:]), PARAMETERS + 9 * CHANNELS[1]
-    return CHANNELS, PARAMETERS
 
 
 @dataclass(frozen=True)
@@ -71,9 +62,7 @@ _OF_TRAININGS = {"courses": ("draw_courses", {"courses_path": "tables/courses.cs
 _OF_TUNED = {"tuning": ("draw_tuning", {"tuning_path": "tables/tuning.csv", **_METRICS}, ("protocols", "rivals"))}
 _VARIANTS = {"variants_path": "tables/variants.csv"}
 _OF_VARIANTS = {"variants": ("draw_variants", _VARIANTS, ("protocols",))}
-_OF_STEPS = {  # of variants that differ in the number of iterations alone
-    "unrolling": ("draw_unrolling", _VARIANTS, ("protocols", "training_iterations_of", "test_iterations_of"))
-}
+_STEPS = {"steps_path": "tables/steps.csv"}
 
 
 def reported(config):
@@ -142,7 +131,10 @@ def figures(config):
     templates |= _OF_TRAININGS if any(trains(config, overlay) for overlay in ({}, *variants.values())) else {}
     templates |= _OF_TUNED if tuned(baselines) else {}
     templates |= _OF_VARIANTS if variants else {}
-    templates |= _OF_STEPS if training_iterations_of or test_iterations_of else {}
+    if training_iterations_of or test_iterations_of:
+        inputs = _VARIANTS | (_STEPS if training_iterations_of else {})
+        wanted = ("protocols", "training_iterations_of", "test_iterations_of")
+        templates["unrolling"] = ("draw_unrolling", inputs, wanted)
     found = {}
     for template, (script, inputs, names) in templates.items():
         many = protocols if "{protocol}" in template else [{}]

@@ -1,7 +1,5 @@
 """What the numbers say, for the report: where the map fails, how rules chose λ, what unrolling and training cost."""
 
-import pandas as pd
-
 from . import courses, published
 from .methods import BY_NOISE, ORACLES, base, protocol_label
 from .significance import rank_correlation
@@ -115,7 +113,7 @@ def nearest(variants):
 
 
 def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
-    """For each protocol a sentence on T of the training, with its cost, and one on T of the test.
+    """For each protocol a sentence on T of the training, and one on T of the test.
 
     training_iterations_of, test_iterations_of: {variant: T}, as `figures.steps` finds them.
     """
@@ -126,10 +124,7 @@ def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
         for protocol, level in protocols.items() if steps else ():
             rows = part[part["protocol"] == protocol].sort_values("steps")
             first, last, best = rows.iloc[0], rows.iloc[-1], rows.loc[rows["gain"].idxmax()]
-            ends = " and ".join(
-                f"{number(row['gain'], sign=True)} dB with T = {row['steps']}{_cost(row, where)}"
-                for row in (first, last)
-            )
+            ends = " and ".join(f"{number(row['gain'], sign=True)} dB with T = {row['steps']}" for row in (first, last))
             sentences.append(
                 f"Under {protocol_label(level)} the gain is {ends} in the {where}; "
                 f"the largest, {number(best['gain'], sign=True)} dB, is that of T = {best['steps']}."
@@ -137,6 +132,13 @@ def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
     return sentences
 
 
-def _cost(row, where):
-    minutes = row["training_minutes"]
-    return "" if where == "test" or pd.isna(minutes) else f" ({duration(60 * minutes)} of training)"
+def cost_of_steps(steps):
+    """A sentence on the time of a training step with few and with many iterations, and where it was taken."""
+    first, last = (steps.sort_values("iterations").iloc[row] for row in (0, -1))
+    threads = f" with {last['threads']} thread{'s' if last['threads'] > 1 else ''}" if last["threads"] else ""
+    return (
+        f"A step of the training took {number(first['milliseconds'], 0)} ms with T = {first['iterations']} and "
+        f"{number(last['milliseconds'], 0)} ms with T = {last['iterations']}, "
+        f"{number(last['milliseconds'] / first['milliseconds'], 1)} times as long "
+        f"(median, on {last['device']}{threads})."
+    )

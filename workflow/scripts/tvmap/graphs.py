@@ -1,10 +1,8 @@
 """CUDA graphs: a step of hundreds of small kernels, launched as one."""
 
-import logging
-
 import torch
 
-log = logging.getLogger("tvmap")
+from .logs import log
 
 WARM_UPS = 3  # runs before the capture, in which libraries choose their kernels and Triton compiles its own
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import resource
 import sys
 
@@ -9,6 +10,7 @@ from .errors import StudyError
 
 log = logging.getLogger("tvmap")
 
+PEAK_MEMORY = "peak memory: %d MiB"  # how every log ends
 OUT_OF_MEMORY = (
     "the GPU is out of memory (%s): free it, lower training.batch_size or training.crop, or set device: cpu; "
     "nothing finished is lost, a training resumes from its checkpoint"
@@ -60,7 +62,7 @@ def logged_to(path):
         log.exception("unexpected error")
         raise
     finally:
-        log.info("peak memory: %d MiB", peak_memory())
+        log.info(PEAK_MEMORY, peak_memory())
         for handler in handlers:
             log.removeHandler(handler)
             with contextlib.suppress(OSError):
@@ -71,3 +73,9 @@ def peak_memory():
     """The largest resident set of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def logged_peak_memory(text):
+    """The peak memory (MiB) at the end of the text of a log, None if there is none."""
+    found = re.findall(PEAK_MEMORY.replace("%d", r"(\d+)"), text)
+    return int(found[-1]) if found else None

@@ -4,10 +4,9 @@ import csv
 import datetime
 from pathlib import Path
 
-from . import config, provenance
+from . import config, origins, provenance
 
 LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"
-LOGGED_SOURCES = ("mendeley", "archive")  # of `data.source`: the X-rays
 
 
 def log_looks(folder, name, origin):
@@ -20,7 +19,7 @@ def log_looks(folder, name, origin):
         name: how the log calls the study.
         origin: its provenance.json, read.
     """
-    if origin["data"]["source"] not in LOGGED_SOURCES:
+    if not origins.origin(origin["data"]["source"]).x_rays:
         return
     settings, n = origin["config"], origin["data"]["n"]["test"]
     with open(LOOKS, newline="", encoding="utf-8") as file:

@@ -6,26 +6,11 @@ from pathlib import Path
 
 import jinja2
 
-from . import figures, provenance, tables, tabular
+from . import figures, origins, provenance, tables, tabular
 from .methods import protocol_label
 
 CARD = "model/README.md"
 TEMPLATE = Path(__file__).parents[2] / "report" / "model_card.md.j2"
-# Of each source: the images; what is in one of training, validation and test alone; what else the network knows.
-DATA = {
-    "sample": (
-        "photographs that come with scikit-image; their terms stand beside their names in `tvmap/sources.py`",
-        "photograph",
-        "Few photographs",
-    ),
-    "folder": ("images of a folder, of which this card knows no more", "image", "The images of one folder"),
-}
-X_RAYS = (
-    "chest X-rays of children, {category}, of D. Kermany, K. Zhang, M. Goldbaum, "
-    "[doi:10.17632/rscbjbr9sj](https://doi.org/10.17632/rscbjbr9sj), CC BY 4.0; no pixel of them is published here",
-    "patient",
-    "One kind of image, one hospital's children",
-)
 
 
 def render(folder):
@@ -33,7 +18,7 @@ def render(folder):
     folder = Path(folder)
     origin = provenance.read(folder / "provenance.json")
     config, training = origin["config"], origin["training"]
-    source, level = config["data"]["source"], config["noise"]["train_level"]
+    level = config["noise"]["train_level"]
     low, high = level if isinstance(level, list) else (level, level)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
@@ -43,7 +28,7 @@ def render(folder):
     network = {"penalty": "tv", "maps": 1} | config["network"]  # an early provenance says nothing of these
     settings = {**network, "precision": config["training"]["precision"]}
     names = ("penalty", "maps", "noise_estimate", "start", "steps", "up_bound", "padding", "precision")
-    data, group, known = DATA.get(source, X_RAYS)
+    source = origins.origin(config["data"]["source"])
     weights = folder / "model" / f"{figures.reported(config)}.safetensors"
     return template.render(
         study=origin["study"],
@@ -51,10 +36,10 @@ def render(folder):
         network=network,
         n_parameters=f"{n_numbers(weights):,}",
         weights=f"results/reference/{origin['study']}/model/{weights.name}",
-        data=data.format(category=config["data"]["category"].lower()),
-        group=group,
-        known=known,
-        x_rays=source not in DATA,
+        data=source.images.format(category=config["data"]["category"].lower()),
+        group=source.group,
+        known=source.known,
+        x_rays=source.x_rays,
         n=origin["data"]["n"],
         size=config["data"]["size"],
         levels=f"{low:g}" if low == high else f"{low:g} to {high:g}",

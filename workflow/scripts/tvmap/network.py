@@ -1,7 +1,6 @@
 """NET_Θ: the U-Net that maps a noisy image to the regularisation parameter map Λ_Θ (dissertation, sections 2.4, 3)."""
 
 import json
-import logging
 
 import safetensors
 import torch
@@ -9,16 +8,14 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
 
+from .architecture import CHANNELS
 from .devices import allow_tf32, has_bfloat16
 from .errors import StudyError
 from .files import write_atomically
+from .logs import log
 from .noise import MAD_TO_STD
 from .solver import PENALTIES, solve
 
-log = logging.getLogger("tvmap")
-
-CHANNELS = (32, 64, 128, 256)
-N_PARAMETERS = 1_796_034
 NEGATIVE_SLOPE = 0.01
 NOISE_ESTIMATES = ("none", "input", "unit")
 NOISE_SCALE = 10  # of the noise's standard deviation as an input: like the image, it is then of the order of 1
@@ -47,12 +44,13 @@ class UNet(nn.Module):
 
     def __init__(self, n_in=1):
         super().__init__()
-        pairs = list(zip(CHANNELS, CHANNELS[1:], strict=False))
-        self.first = _double_convolution(n_in, CHANNELS[0])
+        down = CHANNELS[1 : len(CHANNELS) // 2 + 1]
+        pairs = list(zip(down, down[1:], strict=False))
+        self.first = _double_convolution(n_in, down[0])
         self.encoders = nn.ModuleList(_double_convolution(a, b) for a, b in pairs)
         self.reductions = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(pairs))
         self.decoders = nn.ModuleList(_double_convolution(b, a) for a, b in reversed(pairs))
-        self.last = nn.Conv2d(CHANNELS[0], 2, 1)
+        self.last = nn.Conv2d(down[0], CHANNELS[-1], 1)
 
     def forward(self, x):
         """x (B, n_in, H, W) → (B, 2, H, W)."""

@@ -12,11 +12,13 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from . import courses, findings, published, tabular, variants
+from .architecture import shape
 from .errors import StudyError
-from .figures import figures, shape, steps
+from .figures import figures, steps
 from .methods import ORACLES, protocol_label, rivals
+from .origins import origin
+from .provenance import HISTORY, SCORES
 from .tables import (
-    GROUPS,
     METRICS,
     checks_head,
     checks_table,
@@ -45,10 +47,8 @@ from .tables import (
     variants_table,
 )
 
-X_RAYS = ("mendeley", "archive")
 _MEANS = [f"{metric}_{number}" for metric in METRICS for number in ("mean", "std", "low", "high")]
 _TESTS = ("effect_size", "p_value", "p_holm")
-_NO_SCORE = ("val_loss", "val_psnr", "val_ssim")
 _SHARE = ("share", "share_low", "share_high")
 _PAIRS = [f"{name}{end}" for name in ("mean", "gain", "difference") for end in ("", "_low", "_high")]
 _OF_VARIANT = ("training_minutes", "minutes_to_published_gain", "changes", "variant", "p_holm", *_PAIRS)
@@ -58,20 +58,21 @@ TABLES = {  # what the page needs of each
     "gains": ("protocol", "baseline", "metric", "n", "mean", "std", "low", "high", "win_rate", *_TESTS),
     "per_image": ("patient", *findings.PER_IMAGE),
     "scalar_choice": ("protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim", *_FINE),
-    "training_history": ("epoch", "learning_rate", "train_loss", *_NO_SCORE),
+    "training_history": HISTORY,
     "gaps": ("protocol", "method", "n", "relative_gap_median", "relative_gap_max", "rms_bound"),
-    "times": ("step", "jobs", "seconds", "max_rss_mib"),
+    "times": tabular.TIMES,
     "examples": tabular.EXAMPLES,
-    "failures": ("protocol", "method", "bin", "detail", "mse"),
+    "failures": tabular.FAILURES,
     "contrasts": findings.CONTRASTS,
     "checks": ("check", "holds", "number"),
 }
-OPTIONAL = {  # of a study that trained, and of one that has variants
+OPTIONAL = {  # of a study that trained, of one that has variants, and of one whose variants train with another T
     "courses": courses.COLUMNS,
     "variants": ("protocol", "metric", "n", "oracle", *_OF_VARIANT),
+    "steps": tabular.STEPS,
 }
 # One test image has no standard deviation, one patient no interval, an epoch without validation no score.
-MAY_BE_EMPTY = ("max_rss_mib", "weight_mean", "std", "low", "high", *_TESTS, *_MEANS, *_SHARE, *_NO_SCORE, *_OF_VARIANT)
+MAY_BE_EMPTY = ("max_rss_mib", "weight_mean", "std", "low", "high", *_TESTS, *_MEANS, *_SHARE, *SCORES, *_OF_VARIANT)
 
 
 # Repairs of latex2mathml's output: Greek capitals upright, function names without the blanks of an operator, bars and
@@ -219,7 +220,7 @@ def conclusions(gains, confidence):
 
 def against_published(gains, source):
     """How the gain over the PSNR oracle stands to the published one, by the interval."""
-    if source not in X_RAYS:
+    if not origin(source).x_rays:
         return [
             "The published numbers are from chest X-rays, this study's images are others: "
             "only the sign of the gain can be compared."
@@ -267,7 +268,8 @@ def render(tables, figures_folder, provenance, template_path, looks):
     names, levels = list(summary.protocol.unique()), config["noise"]["protocols"]
     channels, parameters = shape(config)
     training_iterations_of, test_iterations_of = steps(config)
-    rules, x_rays = findings.rule_choices(per_image), provenance["data"]["source"] in X_RAYS
+    rules, source = findings.rule_choices(per_image), provenance["data"]["source"]
+    x_rays = origin(source).x_rays
     missing = [name for name in names if name not in levels]
     if missing:
         raise StudyError(
@@ -297,7 +299,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         ],
         headline=headline(gains),
         conclusions=conclusions(gains, config["report"]["confidence"]),
-        against_published=against_published(gains, provenance["data"]["source"]),
+        against_published=against_published(gains, source),
         edges={"psnr": int(choices.psnr_edge.sum()), "ssim": int(choices.ssim_edge.sum()), "n": len(choices)},
         fine=choices[["psnr_gain_fine", "ssim_gain_fine"]].agg(["mean", "max"]),
         worst_gap=tables["gaps"].relative_gap_max.max(),
@@ -313,8 +315,8 @@ def render(tables, figures_folder, provenance, template_path, looks):
         history_head=history_head(),
         times_head=times_head(),
         checks_head=checks_head(),
-        note=note(provenance["data"]["source"], config["report"]),
-        group=GROUPS.get(provenance["data"]["source"], "patient"),
+        note=note(source, config["report"]),
+        group=origin(source).group,
         summary_table=summary_table(summary),
         gains_table=gains_table(gains),
         choices_table=choices_table(choices),
@@ -335,6 +337,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         unrolling=findings.unrolling(tables["variants"], training_iterations_of, test_iterations_of, levels)
         if "variants" in tables
         else [],
+        cost_of_steps=findings.cost_of_steps(tables["steps"]) if "steps" in tables else "",
         nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],
         rules_head=rules_head(),
         rules_table=rules_table(rules),

@@ -18,6 +18,7 @@ from .methods import LABELS, METHODS
 FULL = 7.0  # width of a page in inches
 TEXT, SMALL = 8, 7  # font sizes in points
 DARK, GREY, LIGHT = "#262626", "#6e6e6e", "#d9d9d9"
+DASHES = ("-", "--", ":", "-.")  # of curves that share a colour
 # The methods of every study have a colour each, told apart by readers with any common colour-vision deficiency; the
 # others have that of their family, as they are always named beside it: scalar λ, no TV, the map's bound.
 COLOURS = dict.fromkeys(LABELS, "#ca9161") | {

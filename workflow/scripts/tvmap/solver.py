@@ -1,7 +1,6 @@
 """One function for every solver: `solve` runs the fastest one that can do what is asked, the same for λ and Λ."""
 
 import functools
-import logging
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from .errors import StudyError
+from .logs import log
 from .pdhg import as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
 from .tgv import as_weights, tgv, tgv_objective, tgv_primal_dual_gap
 
@@ -23,7 +23,6 @@ OF_TV_ALONE = {  # options that TGV takes in this form only
     "log_ratio": 0.0,
 }
 
-log = logging.getLogger("tvmap")
 _said = set()
 
 

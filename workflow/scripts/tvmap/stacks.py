@@ -15,6 +15,12 @@ def save(path, **arrays):
     write_atomically(path, buffer.getvalue())
 
 
+def training_images(path):
+    """The clean training images of `path`, float32 (n, H, W), or with their other views (n, v, H, W)."""
+    stack = load(path)
+    return np.concatenate([stack["images"][:, None], stack["views"]], 1) if "views" in stack else stack["images"]
+
+
 def penalty(stack):
     """The penalty that a stack's weights are for, tv or tgv; tv where it does not say."""
     return str(stack.get("penalty", "tv"))

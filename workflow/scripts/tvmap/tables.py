@@ -6,17 +6,16 @@ import pandas
 
 from . import published
 from .files import write_atomically
-from .methods import LABELS, solves
+from .methods import LABELS
+from .origins import origin
 from .significance import rank_correlation
 
 METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
 
-GROUPS = {"sample": "photograph", "folder": "source image"}  # what takes the part of a patient, by source
-
 
 def note(source, report):
     """What every table of measurements says below it; `source` and `report` as in the config."""
-    group = GROUPS.get(source, "patient")
+    group = origin(source).group
     clamped = "clamped to it" if report["clamp"] else "not clamped"
     window = {
         "gaussian": "a Gaussian window of 11 × 11 pixels (standard deviation 1.5)",
@@ -235,23 +234,6 @@ def choices_table(choices):
         ]
         for protocol, rows in choices.groupby("protocol", sort=False)
     ]
-
-
-def gaps(per_image, pixels):
-    """Primal-dual gaps by protocol and method: median and largest relative one, and √(2 max gap / pixels)."""
-    solved = per_image[(per_image.method != "noisy") & per_image.method.map(solves)]  # λ = 0 is no problem to solve
-    rows = [
-        {
-            "protocol": protocol,
-            "method": method,
-            "n": len(part),
-            "relative_gap_median": part.relative_gap.median(),
-            "relative_gap_max": part.relative_gap.max(),
-            "rms_bound": (2 * max(part.gap.max(), 0) / pixels) ** 0.5,
-        }
-        for (protocol, method), part in solved.groupby(["protocol", "method"], sort=False)
-    ]
-    return pandas.DataFrame(rows)
 
 
 def gaps_table(table):

@@ -7,7 +7,6 @@ threads; some of a GPU's sums are in no fixed order).
 
 import copy
 import io
-import logging
 import math
 import time
 import zipfile
@@ -21,13 +20,11 @@ from .batches import Batches
 from .devices import keep_freed_memory
 from .errors import StudyError
 from .files import write_atomically
+from .logs import log
 from .metrics import psnr, ssim
 from .network import build, denoise, save_weights
+from .provenance import HISTORY
 from .steps import Steps
-
-log = logging.getLogger("tvmap")
-
-HISTORY = ("epoch", "learning_rate", "train_loss", "val_loss", "val_psnr", "val_ssim")
 
 
 def validate(network, clean, noisy, solver):
@@ -80,6 +77,23 @@ def _history_text(rows):
     return "\n".join([",".join(HISTORY), *lines]) + "\n"
 
 
+def prepare(images, settings, *, network, solver, noise_kind, noise_level, seed, device):
+    """(model, the one to report, `Steps`) at the start of the training; arguments as those of `train`.
+
+    Reported is the average of the weights where the settings ask for it, otherwise the model itself.
+    """
+    model = build(**network, precision=settings["precision"], seed=seed).to(device).train()
+    reported = copy.deepcopy(model) if settings["ema"] else model  # holds the average of the weights
+    cut = {name: settings[name] for name in ("crop", "flips")}
+    batches = Batches(
+        images, seed, settings["batch_size"], device, noise_level=noise_level, noise_kind=noise_kind, **cut
+    )
+    averages = reported.parameters() if settings["ema"] else ()
+    options = {"clip": settings["clip_gradient"], "averages": averages, "decay": settings["ema"]}
+    unrolled = {**solver, **{name: settings[name] for name in ("iterations", "gradient")}}
+    return model, reported, Steps(model, batches, unrolled, **options, epsilon=settings["epsilon"])
+
+
 def train(
     images,
     validation,
@@ -106,22 +120,14 @@ def train(
     at the end. `on_epoch` is called after each epoch with its row of the history, {name in HISTORY: number or None}.
     """
     started, folder = time.perf_counter(), Path(folder)
-    network_settings = {**network, "precision": settings["precision"]}
-    keep_freed_memory()
-    model = build(**network_settings, seed=seed).to(device).train()
-    reported = copy.deepcopy(model) if settings["ema"] else model  # holds the average of the weights
     clean, noisy = (tensor.to(device) for tensor in validation)
     epochs, batch_size = settings["epochs"], settings["batch_size"]
     n_batches = math.ceil(len(images) / batch_size)
     n_steps = epochs * n_batches
     rates = learning_rates(settings, n_steps)
-    cut = {name: settings[name] for name in ("crop", "flips")}
-    batches = Batches(images, seed, batch_size, device, noise_level=noise_level, noise_kind=noise_kind, **cut)
-    averages = reported.parameters() if settings["ema"] else ()
-    options = {"clip": settings["clip_gradient"], "averages": averages, "decay": settings["ema"]}
-    options["epsilon"] = settings["epsilon"]
-    unrolled = {**solver, **{name: settings[name] for name in ("iterations", "gradient")}}
-    steps = Steps(model, batches, unrolled, **options)
+    keep_freed_memory()
+    start = {"network": network, "solver": solver, "noise_kind": noise_kind, "noise_level": noise_level, "seed": seed}
+    model, reported, steps = prepare(images, settings, **start, device=device)
 
     state: dict[str, Any] = {"step": 0, "loss": 0.0, "history": [], "best": None, "best_epoch": 0, "seconds": 0.0}
     checkpoint = _resume([checkpoint_path, *earlier], fingerprint, n_steps)
@@ -175,6 +181,7 @@ def train(
             state["seconds"], state["loss"] = seconds_before + saved - started, steps.loss_sum.item()
             _save_checkpoint(checkpoint_path, fingerprint, state, model, reported, steps.moments)
 
+    network_settings = {**network, "precision": settings["precision"]}
     save_weights(folder / "last.safetensors", reported.weights(), network_settings)
     save_weights(folder / "best.safetensors", state["best"], network_settings)
     seconds = seconds_before + time.perf_counter() - started
