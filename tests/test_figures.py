@@ -529,7 +529,7 @@ def test_unrolling_is_drawn_over_the_number_of_iterations(tmp_path, paths):
         for m in ("psnr", "ssim")
     ]
     times = pd.DataFrame({"iterations": [8, 64], "milliseconds": [50, 80], "low": [45, 78], "high": [60, 90]})
-    times.assign(size=4, threads=1, device="a machine").to_csv(tmp_path / "steps.csv", index=False)
+    times.assign(size=4, threads=1, precision="float32", device="a machine").to_csv(tmp_path / "steps.csv", index=False)
     pd.DataFrame(rows).to_csv(tmp_path / "variants.csv", index=False)
     variants = {
         "train-8": {"training": {"iterations": 8}},

@@ -267,6 +267,6 @@ def test_a_card_says_what_the_study_says(tmp_path):
     network.save_weights(weights, told.weights(), {"noise_estimate": "input"})
     card = model_card.render(tmp_path / "study")
     assert "standard deviation 0.1 on the scale of grey values from 0 to 1 |" in card
-    assert "no image in two of these" in card and "The images of one folder: of other images" in card
+    assert "no source image in two of these" in card and "The images of one folder: of other images" in card
     assert f"A U-Net ({architecture.N_PARAMETERS + 288:,} parameters)" in card and "evidence" not in card
     assert "`tvmap` warns" not in card  # it warns of relative levels

@@ -354,6 +354,14 @@ def test_nearest_to_the_published_by_levels_and_by_gain():
     assert "the study itself under fixed0.5: 30.30 and 32.00 dB" in own
 
 
+def test_the_cost_of_steps_is_said_with_where_it_was_taken():
+    steps = pandas.DataFrame({"iterations": [64, 8], "milliseconds": [90.4, 60.0], "threads": 1, "device": "a machine"})
+    said = findings.cost_of_steps(steps.assign(precision="float32"))
+    assert "took 60 ms with T = 8 and 90 ms with T = 64, 1.5 times as long" in said
+    assert said.endswith("(median, on a machine with 1 thread, U-Net in float32).")
+    assert "with 2 threads," in findings.cost_of_steps(steps.assign(precision="float32", threads=2))
+
+
 def test_failures_and_speed_are_said_by_their_numbers(small, tmp_path):
     text = small[2].text
     words = "the oracle λ in 2 of 3 bins of detail, by 50 % at most (detail 0.010); it is not lower at detail 0.030,"

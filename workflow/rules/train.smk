@@ -65,7 +65,7 @@ rule time_steps:
         TORCH
     threads: config["training"]["threads"]
     resources:
-        mem_mb=memory(8000, 3 * config["training"]["views"], "train"),
+        mem_mb=memory(8000, (2 + len(TRAINED_ITERATIONS)) * config["training"]["views"], "train"),
         runtime=60,
         gpu=GPUS,
     params:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(table_paths, figures_folder, provenance_path, template_path, output_path):
-    """Write the page. `table_paths`: CSV files, known by their names; report.css, looks.csv lie beside the template."""
+    """Write the page. `table_paths`: CSV files, known by their names; beside the template lie styles and looks.csv."""
     with open(Path(template_path).with_name("looks.csv"), newline="", encoding="utf-8") as file:
         looks = list(csv.DictReader(file))
     tables = page.read_tables(table_paths)

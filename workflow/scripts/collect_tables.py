@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import comparison, provenance, tables, tabular
+from tvmap import comparison, history, tables, tabular
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -36,19 +36,19 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         "grid": grids[[*tabular.GRID]],
         "scalar_choice": choices[["protocol", "draw", *choices.columns.drop(["protocol", "draw"])]],
         "gaps": comparison.gaps(per_image, size**2),
-        "training_history": tabular.read_table(history_path, provenance.HISTORY, may_be_empty=provenance.SCORES),
+        "training_history": tabular.read_table(history_path, history.HISTORY, may_be_empty=history.SCORES),
     }
     for name, table in found.items():
         tabular.write_table(Path(folder) / f"{name}.csv", table)
     note, percent = tables.note(source, report), 100 * report["confidence"]
-    history = found["training_history"]
+    training = found["training_history"]
     first = tables.summary_head(percent, bool(found["summary"]["share"].notna().any()))
     for name, title, head, rows, below in (
         ("summary", "Mean PSNR and SSIM", first, tables.summary_table(found["summary"]), note),
         ("gains", "Paired gains of the map", tables.gains_head(percent), tables.gains_table(found["gains"]), note),
         ("scalar_choice", "Scalar weights", tables.choices_head(), tables.choices_table(found["scalar_choice"]), note),
         ("gaps", "Primal-dual gaps", tables.gaps_head(), tables.gaps_table(found["gaps"]), ""),
-        ("training_history", "The training", tables.history_head(), tables.history_table(history), ""),
+        ("training_history", "The training", tables.history_head(), tables.history_table(training), ""),
     ):
         tables.write_markdown(Path(folder) / f"{name}.csv", title, head, rows, below)
     for row in tables.summary_table(found["summary"]):

@@ -10,7 +10,7 @@ def main(metrics_path, png_path, pdf_path, protocols):
     The noisy images lie far below the denoised ones, so only their mean is stated. Several noise draws of an image are
     averaged first. `protocols` maps a protocol's name to its noise level or range.
     """
-    table = tabular.read_table(metrics_path, tabular.SCORES)
+    table = tabular.read_table(metrics_path, tabular.MEASURED)
     methods = [method for method in LABELS if method != "noisy" and method in set(table["method"])]
     height = 0.5 + (0.45 + 0.25 * len(methods)) * len(protocols)
     figure, axes = plotting.panels(len(protocols), 2, height, sharex="col", sharey=True)

@@ -14,7 +14,7 @@ def main(metrics_path, png_path, pdf_path, protocols):
     A difference belongs to one image; several noise draws of an image are averaged first. Bins are the same down a
     column and have an edge at zero. `protocols` maps a protocol's name to its noise level or range.
     """
-    table = tabular.read_table(metrics_path, tabular.SCORES)
+    table = tabular.read_table(metrics_path, tabular.MEASURED)
     images = {protocol: tabular.of_protocol(table, protocol, metrics_path) for protocol in protocols}
     figure = Figure(figsize=(plotting.FULL, 2.75 * len(protocols)), layout="constrained")
     parts = figure.subfigures(len(protocols), 1, squeeze=False)[:, 0]

@@ -16,7 +16,7 @@ def main(grid_path, examples_path, choice_path, metrics_path, png_path, pdf_path
     """
     grid = tabular.read_table(grid_path, tabular.GRID)
     choice = tabular.read_table(choice_path, ["protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim"])
-    metrics = tabular.read_table(metrics_path, tabular.SCORES)
+    metrics = tabular.read_table(metrics_path, tabular.MEASURED)
     examples = tabular.read_table(examples_path, ["protocol", "kind", "id"])
     example = tabular.example_row(examples, protocol, examples_path)["id"]
     grid, choice, metrics = (

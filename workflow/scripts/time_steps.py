@@ -42,7 +42,8 @@ def main(clean_path, output_path, settings, iterations, threads, device):
     groups = table[table["round"] >= WARM_UP].groupby("iterations")["milliseconds"]
     found = pd.DataFrame({"milliseconds": groups.median(), "low": groups.quantile(0.25), "high": groups.quantile(0.75)})
     where = devices.name(device) if device.type != "cpu" else machine.description()["cpu"]
-    found = found.assign(size=size, threads=threads, device=where)
+    precision = training.precision(next(iter(steps.values())).model, schedule)
+    found = found.assign(size=size, threads=threads, precision=precision, device=where)
     tabular.write_table(output_path, found, index=True)
     for row in found.itertuples():
         log.info("T = %d: %.0f ms a step, middle half %.0f to %.0f", row.Index, row.milliseconds, row.low, row.high)

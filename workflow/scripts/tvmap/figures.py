@@ -6,8 +6,15 @@ The workflow and `redraw_figures.py` both read this list, so names and inputs ar
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from .architecture import shape
+from .architecture import CHANNELS, N_PARAMETERS
 from .methods import BY_NOISE, CLASSICAL, LEARNED, base
+
+
+def shape(config):
+    """Channels of a study's network, input to output, and number of its parameters; noise is a second input."""
+    if config["network"].get("noise_estimate") == "input":
+        return (2, *CHANNELS[1:]), N_PARAMETERS + 9 * CHANNELS[1]
+    return CHANNELS, N_PARAMETERS
 
 
 @dataclass(frozen=True)

@@ -135,10 +135,10 @@ def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
 def cost_of_steps(steps):
     """A sentence on the time of a training step with few and with many iterations, and where it was taken."""
     first, last = (steps.sort_values("iterations").iloc[row] for row in (0, -1))
-    threads = f" with {last['threads']} thread{'s' if last['threads'] > 1 else ''}" if last["threads"] else ""
+    threads = f"{last['threads']} thread{'s' if last['threads'] > 1 else ''}"
     return (
         f"A step of the training took {number(first['milliseconds'], 0)} ms with T = {first['iterations']} and "
         f"{number(last['milliseconds'], 0)} ms with T = {last['iterations']}, "
         f"{number(last['milliseconds'] / first['milliseconds'], 1)} times as long "
-        f"(median, on {last['device']}{threads})."
+        f"(median, on {last['device']} with {threads}, U-Net in {last['precision']})."
     )

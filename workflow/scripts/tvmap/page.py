@@ -12,12 +12,11 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from . import courses, findings, published, tabular, variants
-from .architecture import shape
 from .errors import StudyError
-from .figures import figures, steps
+from .figures import figures, shape, steps
+from .history import HISTORY, SCORES
 from .methods import ORACLES, protocol_label, rivals
 from .origins import origin
-from .provenance import HISTORY, SCORES
 from .tables import (
     METRICS,
     checks_head,

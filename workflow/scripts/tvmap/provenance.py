@@ -1,12 +1,10 @@
-"""Where a study's results and weights come from: reading of provenance.json, training.json; columns of history.csv."""
+"""Reading of provenance.json and training.json, which say where a study's results and weights come from."""
 
 import json
 from pathlib import Path
 
 from .errors import StudyError
 
-HISTORY = ("epoch", "learning_rate", "train_loss", "val_loss", "val_psnr", "val_ssim")  # of history.csv
-SCORES = HISTORY[3:]  # not of every epoch
 REFERENCE = "xray-tgv"  # the study whose weights the command `tvmap` takes if none are given
 
 

@@ -18,18 +18,19 @@ TEXT = (
     "split",
     "source_file",
     "sha256",
+    "precision",
     "device",
 )  # never numbers, never NaN
 
 CURVE = ("id", "weight", "psnr", "ssim")  # a grid: one row an image and λ
 GRID = ("protocol", "draw", *CURVE)  # the curves of all protocols and noise draws
-SCORES = ("protocol", "draw", "id", "method", "psnr", "ssim")  # of the table of measurements, per_image
+MEASURED = ("protocol", "draw", "id", "method", "psnr", "ssim")  # of the table of measurements, per_image
 FAILURES = ("protocol", "method", "bin", "detail", "mse")
 VARIANTS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high")
 TIMES = ("step", "jobs", "seconds", "max_rss_mib")
 NO_INTERVAL = ("gain_low", "gain_high")  # where one patient alone was tested
 NO_WEIGHT = ("weight_mean", "gap", "relative_gap")  # empty for methods that solve no problem with a weight
-STEPS = ("iterations", "milliseconds", "low", "high", "size", "threads", "device")  # low, high: quartiles
+STEPS = ("iterations", "milliseconds", "low", "high", "size", "threads", "precision", "device")  # low, high: quartiles
 EXAMPLES = (
     "protocol",
     "kind",

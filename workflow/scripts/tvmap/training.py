@@ -20,10 +20,10 @@ from .batches import Batches
 from .devices import keep_freed_memory
 from .errors import StudyError
 from .files import write_atomically
+from .history import HISTORY
 from .logs import log
 from .metrics import psnr, ssim
 from .network import build, denoise, save_weights
-from .provenance import HISTORY
 from .steps import Steps
 
 
@@ -92,6 +92,12 @@ def prepare(images, settings, *, network, solver, noise_kind, noise_level, seed,
     options = {"clip": settings["clip_gradient"], "averages": averages, "decay": settings["ema"]}
     unrolled = {**solver, **{name: settings[name] for name in ("iterations", "gradient")}}
     return model, reported, Steps(model, batches, unrolled, **options, epsilon=settings["epsilon"])
+
+
+def precision(model, settings):
+    """The precision that the U-Net has had in its steps: where a device has no fast bfloat16, float32."""
+    fell_back = settings["precision"] == "bfloat16" and not model.in_bfloat16
+    return "float32" if fell_back else settings["precision"]
 
 
 def train(
@@ -185,7 +191,8 @@ def train(
     save_weights(folder / "last.safetensors", reported.weights(), network_settings)
     save_weights(folder / "best.safetensors", state["best"], network_settings)
     seconds = seconds_before + time.perf_counter() - started
-    return {"epochs": epochs, "steps": n_steps, "best_epoch": state["best_epoch"], "seconds": seconds}
+    summary = {"epochs": epochs, "steps": n_steps, "best_epoch": state["best_epoch"], "seconds": seconds}
+    return summary | {"precision": precision(model, settings)}
 
 
 def _save_checkpoint(path, fingerprint, state, model, reported, moments):
