@@ -26,7 +26,7 @@ import predict_maps
 import refine_grid
 import search_grid
 import write_provenance
-from tvmap import explain, fingerprint, logs, network, pdhg, solver, stacks
+from tvmap import comparison, explain, fingerprint, logs, network, pdhg, solver, stacks
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -344,7 +344,7 @@ OPTIONS = {"resamples": 400, "confidence": 0.95, "seed": 1}
 def test_gains_are_paired_by_image_whatever_the_order():
     table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]}, difficulty=7)
     shuffled = table.sample(frac=1, random_state=0)
-    rows = collect_tables.paired_gains(shuffled, OPTIONS).query("metric == 'psnr'")
+    rows = comparison.paired_gains(shuffled, OPTIONS).query("metric == 'psnr'")
     assert list(rows["baseline"]) == list(METHODS[:4])
     for row in rows.itertuples():
         assert (row.n, row.mean, row.win_rate) == (4, pytest.approx(1.5), 0.75)
@@ -354,8 +354,8 @@ def test_gains_are_paired_by_image_whatever_the_order():
 
 def test_intervals_resample_patients_not_images():
     """One patient with many alike images: the interval of its images alone would be far too narrow."""
-    alone = collect_tables.summarise(per_image({f"P{k}": [k % 2] for k in range(40)}), OPTIONS)
-    together = collect_tables.summarise(per_image({"A": [0.0] * 20, "B": [1.0] * 20}), OPTIONS)
+    alone = comparison.summarise(per_image({f"P{k}": [k % 2] for k in range(40)}), OPTIONS)
+    together = comparison.summarise(per_image({"A": [0.0] * 20, "B": [1.0] * 20}), OPTIONS)
     width = {name: (t["psnr_high"] - t["psnr_low"]).iloc[-1] for name, t in (("a", alone), ("t", together))}
     assert width["t"] > 2 * width["a"] > 0
 
