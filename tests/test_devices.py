@@ -31,6 +31,13 @@ def test_fast_bfloat16_follows_the_vectors_of_the_cpu():
     assert devices.has_bfloat16(torch.device("cuda")) and devices.name(torch.device("cpu")) == "cpu"
 
 
+def test_the_precision_is_that_which_the_device_has(monkeypatch):
+    for has, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(devices, "has_bfloat16", lambda device, has=has: has)
+        assert devices.precision("bfloat16", torch.device("cpu")) == expected
+        assert devices.precision("tf32", torch.device("cuda")) == "tf32"
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_is_used_again_without_the_kernel():
     """In a process of its own, as the setting stays. 5 rounds of 400 MiB are 512,000 pages; a few may be new each time.

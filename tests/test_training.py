@@ -179,16 +179,6 @@ def test_history_and_best(tmp_path):
     assert summary["steps"] == 15 and summary["epochs"] == 5 and summary["precision"] == "float32"
 
 
-def test_the_precision_is_that_in_which_the_network_computed(monkeypatch):
-    settings, found = {**SETTINGS, "precision": "bfloat16"}, []
-    for has in (True, False):
-        monkeypatch.setattr(network, "has_bfloat16", lambda device, has=has: has)
-        model = network.build(precision="bfloat16", seed=0)
-        network.predict_maps(model, torch.rand(1, 1, 8, 8))
-        found.append(training.precision(model, settings))
-    assert found == ["bfloat16", "float32"]
-
-
 def test_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
     """Scores 1, 3, 2 dB in place of the real ones: kept must be the weights of the second epoch and of the last."""
     seen = []

@@ -20,10 +20,9 @@ def main(variants_path, png_path, pdf_path, protocols, training_iterations_of, t
         if what == "time":
             draw_time(panel, tabular.read_table(steps_path, tabular.STEPS), steps[""])
         else:
-            part = table[table["variant"].isin(steps)].assign(
-                steps=lambda rows, steps=steps: rows["variant"].map(steps)
-            )
-            draw_gain(panel, part.sort_values("steps"), plotting.protocol_styles(protocols), protocols)
+            part = table[table["variant"].isin(steps)]
+            part = part.assign(steps=part["variant"].map(steps)).sort_values("steps")
+            draw_gain(panel, part, plotting.protocol_styles(protocols), protocols)
         panel.set_xscale("log", base=2)
         values = sorted(set(steps.values()))
         panel.set_xticks(values, [str(value) for value in values], rotation=45 if len(values) > 5 else 0)

@@ -26,9 +26,7 @@ def main(clean_path, output_path, settings, iterations, threads, device):
     images, device = stacks.training_images(clean_path), devices.pick(device)
     schedule, rest = settings["settings"], {name: value for name, value in settings.items() if name != "settings"}
     size = min(schedule["batch_size"], len(images))
-    steps = {
-        T: training.prepare(images, {**schedule, "iterations": T}, **rest, device=device)[2] for T in sorted(iterations)
-    }
+    steps = {T: training.prepare(images, {**schedule, "iterations": T}, **rest, device=device)[2] for T in iterations}
     rows = []
     for round_ in range(WARM_UP + ROUNDS):
         for T, of in steps.items():
@@ -42,7 +40,7 @@ def main(clean_path, output_path, settings, iterations, threads, device):
     groups = table[table["round"] >= WARM_UP].groupby("iterations")["milliseconds"]
     found = pd.DataFrame({"milliseconds": groups.median(), "low": groups.quantile(0.25), "high": groups.quantile(0.75)})
     where = devices.name(device) if device.type != "cpu" else machine.description()["cpu"]
-    precision = training.precision(next(iter(steps.values())).model, schedule)
+    precision = devices.precision(schedule["precision"], device)
     found = found.assign(size=size, threads=threads, precision=precision, device=where)
     tabular.write_table(output_path, found, index=True)
     for row in found.itertuples():

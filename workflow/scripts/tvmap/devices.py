@@ -26,6 +26,11 @@ def has_bfloat16(device):
     return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def precision(asked, device):
+    """The precision that the U-Net has on `device` where a study asks for `asked`: without fast bfloat16, float32."""
+    return "float32" if asked == "bfloat16" and not has_bfloat16(device) else asked
+
+
 def keep_freed_memory():
     """Let this process keep the memory that it frees, up to its peak: a training step asks for the same again.
 

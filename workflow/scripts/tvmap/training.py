@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from .batches import Batches
-from .devices import keep_freed_memory
+from .devices import keep_freed_memory, precision
 from .errors import StudyError
 from .files import write_atomically
 from .history import HISTORY
@@ -92,12 +92,6 @@ def prepare(images, settings, *, network, solver, noise_kind, noise_level, seed,
     options = {"clip": settings["clip_gradient"], "averages": averages, "decay": settings["ema"]}
     unrolled = {**solver, **{name: settings[name] for name in ("iterations", "gradient")}}
     return model, reported, Steps(model, batches, unrolled, **options, epsilon=settings["epsilon"])
-
-
-def precision(model, settings):
-    """The precision that the U-Net has had in its steps: where a device has no fast bfloat16, float32."""
-    fell_back = settings["precision"] == "bfloat16" and not model.in_bfloat16
-    return "float32" if fell_back else settings["precision"]
 
 
 def train(
@@ -192,7 +186,7 @@ def train(
     save_weights(folder / "best.safetensors", state["best"], network_settings)
     seconds = seconds_before + time.perf_counter() - started
     summary = {"epochs": epochs, "steps": n_steps, "best_epoch": state["best_epoch"], "seconds": seconds}
-    return summary | {"precision": precision(model, settings)}
+    return summary | {"precision": precision(settings["precision"], device)}
 
 
 def _save_checkpoint(path, fingerprint, state, model, reported, moments):
