@@ -13,6 +13,7 @@ import redraw_figures
 from tvmap import classical, features, methods, stacks
 
 NAMES = ("scalar-train", "scalar-features", "scalar-sure", "scalar-discrepancy-blind", "map-oracle")
+NAMES += ("scalar-oracle-fine", "tgv-oracle")
 NAMES += ("tv-isotropic", "tgv", "nlm-blind", "wavelet")
 NAMES += ("bm3d",) if importlib.util.find_spec("bm3d") else ()  # an extra, which .ci/run installs
 PROTOCOL = "fixed0.5"

@@ -8,10 +8,11 @@ import torch
 
 from tvmap import grid
 from tvmap.errors import StudyError
+from tvmap.metrics import psnr
 from tvmap.noise import keyed_noise
-from tvmap.oracle import oracle_map
+from tvmap.oracle import FINER, OF_CHANGE, OF_SLOPE, oracle_map, oracle_numbers
 from tvmap.solver import solve
-from tvmap.tgv import RATIO
+from tvmap.tgv import RATIO, tgv
 
 SOLVER = {"iterations": 64, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
 PHOTO = skimage.util.img_as_float32(skimage.data.camera())[80:144, 190:254].copy()
@@ -128,3 +129,27 @@ def test_the_descent_goes_along_finite_gradients():
 def test_bad_input_is_refused(arguments, message):
     with pytest.raises(StudyError, match=message):
         oracle_map(*arguments, SOLVER, steps=1)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    return oracle_numbers(CLEAN, NOISY, (NOISY - CLEAN).std().item(), SOLVER)
+
+
+def test_best_two_numbers_have_the_psnr_that_the_reference_gives_them(numbers):
+    pair, score = numbers
+    x, *_ = tgv(NOISY[None].double(), torch.tensor(pair, dtype=torch.float64), SOLVER["iterations"])
+    assert psnr(CLEAN[None], x, data_range=1).item() == pytest.approx(score, abs=1e-4)
+
+
+def test_best_two_numbers_are_those_of_a_brute_search(numbers):
+    """Of all pairs of both grids around the found one, the finer ones included, none is better."""
+    (slope, change), score = numbers
+    std = (NOISY - CLEAN).std().item()
+    pairs = [(a * std, r * a * std) for a in OF_SLOPE for r in OF_CHANGE]
+    pairs += [(slope * 1.25**a, change * 1.25**a * 2**r) for a in FINER for r in FINER if abs(a) + abs(r) < 0.5]
+    for pair in pairs:
+        x, _ = solve(NOISY[None], NOISY.new_tensor(pair), **SOLVER, penalty="tgv")
+        assert psnr(CLEAN[None], x, data_range=1).item() <= score
+    best_tv = max(-10 * np.log10(mse(value)) for value in np.linspace(0.01, 0.4, 40))
+    assert score > best_tv

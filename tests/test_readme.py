@@ -8,13 +8,17 @@ import pytest
 
 from tvmap.methods import LABELS
 from tvmap.tables import interval, mean_std, number
+from tvmap.variants import REPEATS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PUBLISHED = sorted(path.parent.parent for path in ROOT.glob("results/reference/*/tables/summary.csv"))
-# Of these the README compares the variants, on a fold of the train and val images; the others have rows of their own.
+# Of these the README compares the variants, on a fold of the train and val images; of `evidence`, which has the weights
+# of xray-tgv, the rivals. The others have rows of their own.
 COMPARED = [folder for folder in PUBLISHED if folder.name in ("ambiguities", "better-map")]
-STUDIES = [folder for folder in PUBLISHED if folder not in COMPARED]
+# Of these the README has all repetitions of the training together: other folds, other seeds.
+REPEATED = [folder for folder in PUBLISHED if folder.name in ("cross-validation", "seeds")]
+STUDIES = [folder for folder in PUBLISHED if folder not in (*COMPARED, *REPEATED) and folder.name != "evidence"]
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
@@ -31,6 +35,20 @@ def test_result_table(folder):
             row = gains.loc[protocol, baseline, "psnr"]
             cells.append(f"{number(row['mean'], 2, True)} {interval(row.low, row.high, 2, True)}")
         assert "| " + " | ".join(cells) + " |" in README, "copy this row into the table of the README"
+
+
+@pytest.mark.parametrize("folder", REPEATED, ids=lambda folder: folder.name)
+def test_result_table_of_repetitions(folder):
+    """A row: study, how many trainings, and protocol | – | oracle, map: PSNR (SSIM) | – | gain over the oracle."""
+    table = pd.read_csv(folder / "tables/variants.csv").fillna({"variant": ""})
+    trainings = table["variant"].nunique() - 1
+    rows = table[table["variant"] == REPEATS].set_index(["protocol", "metric"])
+    for protocol in rows.index.unique("protocol"):
+        psnr, ssim = (rows.loc[protocol, metric] for metric in ("psnr", "ssim"))
+        cells = [f"`{folder.name}`, {trainings} trainings, {protocol}", "–"]
+        cells += [f"{number(psnr[column], 2)} ({number(ssim[column], 3)})" for column in ("oracle", "mean")]
+        gain = f"{number(psnr['gain'], 2, True)} {interval(psnr.gain_low, psnr.gain_high, 2, True)}"
+        assert "| " + " | ".join([*cells, "–", gain]) + " |" in README, "copy this row into the table of the README"
 
 
 def test_table_of_rivals():

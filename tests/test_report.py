@@ -36,6 +36,7 @@ FIGURES = (
     "learned",
     "failures",
     "courses",
+    "by_level",
 )
 PROTOCOL_FIGURES = ("figure4_examples", "figure5_maps", "figure6_grid")
 
@@ -53,10 +54,22 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
     config["data"] |= {"source": source, "archive": "images.zip"}
     for name in ("tables", "figures"):
         (folder / name).mkdir(parents=True)
+
+    def level(protocol, image):
+        return protocols[protocol] if protocol != "uniform" else 0.1 + 0.1 * int(image[-1])
+
     images = [(p, d, f"IM-{i:04d}", f"{i // 2:04d}") for p in protocols for d in range(draws) for i in range(4)]
     rows = {
         "per_image": [
-            {"protocol": p, "draw": d, "id": i, "patient": g, "noise_level": 0.5, "method": m, "weight_mean": 0.07}
+            {
+                "protocol": p,
+                "draw": d,
+                "id": i,
+                "patient": g,
+                "noise_level": level(p, i),
+                "method": m,
+                "weight_mean": 0.07,
+            }
             | {"psnr": 30.0, "ssim": 0.8, "gap": 0.0 if m == "noisy" else random.uniform(0, 1)}
             for p, d, i, g in images
             for m in METHODS
@@ -109,6 +122,12 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
             for p, d, i, _ in images
             if d == 0
         ],
+        "learned": [
+            {"protocol": p, "map": "Λ", "noise_std": std, "detail": d, "weight": w * std}
+            for p in protocols
+            for std in (0.05, 0.1)
+            for d, w in ((0.3, 0.5 + std), (0.1, 1.0))
+        ],
         "checks": [
             {"check": "no image twice", "holds": True, "number": 12},
             {"check": "relative gap ≤ 0.001", "holds": False, "number": 0.00214},
@@ -122,6 +141,8 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
         if name == "per_image":
             table["relative_gap"] = table.gap / 900
             comparison.gaps(table, 256**2).to_csv(folder / "tables/gaps.csv", index=False)
+            by_level = comparison.by_level(table, {"resamples": 50, "confidence": 0.95, "seed": 1})
+            by_level.to_csv(folder / "tables/by_level.csv", index=False)
         table.to_csv(folder / f"tables/{name}.csv", index=False)
     for name in (*FIGURES, *(f"{f}_{p}" for f in PROTOCOL_FIGURES for p in protocols)):
         Image.new("RGB", (7, 5), (200, len(name), 30)).save(folder / f"figures/{name}.png")
@@ -265,6 +286,8 @@ def test_scalars_gaps_training_and_times_are_printed_as_in_the_tables(small):
     assert len(printed) == 2 * (len(METHODS) - 1)  # the noisy image is no solution
     largest = per_image[(per_image.protocol == "fixed0.5") & (per_image.method == "scalar-fixed")].gap.max()
     assert printed[0][5] == page_tables.scientific(math.sqrt(2 * largest / 256**2))
+    error = 10 ** (-30 / 20)
+    assert numbers(printed[0][6])[1] == pytest.approx(math.sqrt(2 * largest / 256**2) / error, abs=6e-3)
     assert [row[1] for row in reader.tables["table-8"][1:]] == ["1", "2", "3"]
     assert reader.tables["table-9"][1] == ["train", "2", "4000.5", "1 h 06 min", "900"]
     assert reader.tables["table-9"][2][-1] == "–"
@@ -346,19 +369,23 @@ def test_nearest_to_the_published_by_levels_and_by_gain():
     ]
     table = pandas.DataFrame(rows, columns=["variant", "protocol", "oracle", "mean", "changes"])
     table["gain"], table["metric"] = table["mean"] - table["oracle"], "psnr"
+    table["mean_low"], table["mean_high"] = table["mean"] - 0.3, table["mean"] + 0.3
     ssim = table.assign(metric="ssim", oracle=33.43, mean=34.73, gain=1.3)
     levels, gain = findings.nearest(pandas.concat([table, ssim]))
     assert "variant quieter (solver.iterations: 8) under uniform: 33.30 and 34.50 dB" in levels
+    assert levels.endswith("that mean, ± 0.30 dB, quieter under fixed0.5 comes as near.")  # 0.51 to 0.26 dB away
     assert "variant louder (noise.kind: absolute) under fixed0.5: +1.31 dB" in gain
     own, _ = findings.nearest(table.head(1))
-    assert "the study itself under fixed0.5: 30.30 and 32.00 dB" in own
+    assert "the study itself under fixed0.5: 30.30 and 32.00 dB" in own and "no other comes as near" in own
 
 
 def test_the_cost_of_steps_is_said_with_where_it_was_taken():
     steps = pandas.DataFrame({"iterations": [64, 8], "milliseconds": [90.4, 60.0], "threads": 1, "device": "a machine"})
+    steps["low"], steps["high"] = steps["milliseconds"] - 5, steps["milliseconds"] + 5
     said = findings.cost_of_steps(steps.assign(precision="float32"))
     assert "took 60 ms with T = 8 and 90 ms with T = 64, 1.5 times as long" in said
     assert said.endswith("(median, on a machine with 1 thread, U-Net in float32).")
+    assert "overlap; median" in findings.cost_of_steps(steps.assign(precision="float32", low=60))
     assert "with 2 threads," in findings.cost_of_steps(steps.assign(precision="float32", threads=2))
 
 
@@ -370,6 +397,8 @@ def test_failures_and_speed_are_said_by_their_numbers(small, tmp_path):
     table = pandas.DataFrame({"protocol": "a", "bin": range(1, 7), "detail": range(1, 7), "mse": 0.2})
     errors = [0.1, 0.2, 0.3, 0.4, 0.1, 0.2]
     table = pandas.concat([table.assign(method="scalar-oracle-psnr"), table.assign(method="map", mse=errors)])
+    assert text.count("the median changes from the least to the most detail: Λ by a factor of 0.55 to 0.60.") == 2
+    assert "no method that does not see the clean image is ahead of the map at any level" in text
     (sentence,) = findings.block_failures(table, {"a": 0.5})
     assert "in 2 of 6 bins" in sentence
     assert "not lower at detail 2.000 to 4.000, 6.000, and there up to 100 % higher" in sentence

@@ -34,7 +34,8 @@ COLUMNS = {
     "summary": "protocol,method,n,psnr_mean,psnr_std,psnr_low,psnr_high,ssim_mean,ssim_std,ssim_low,ssim_high"
     ",share,share_low,share_high",
     "gains": "protocol,baseline,metric,n,mean,std,low,high,win_rate,effect_size,p_value,p_holm",
-    "gaps": "protocol,method,n,relative_gap_median,relative_gap_max,rms_bound",
+    "gaps": "protocol,method,n,relative_gap_median,relative_gap_max,rms_bound,bound_to_error_median,bound_to_error_max",
+    "by_level": "protocol,group,baseline,level_low,level_high,n,mean,low,high,win_rate",
     "training_history": "epoch,learning_rate,train_loss,val_loss,val_psnr,val_ssim",
     "times": "step,jobs,seconds,max_rss_mib",
     "convergence": "protocol,method,dual_start,iterations,psnr,relative_gap",
@@ -51,6 +52,7 @@ ROWS = {
     "summary": 2 * len(METHODS),
     "gains": 2 * 4 * 2,
     "gaps": 2 * 4,
+    "by_level": 4,  # one group of four images
     "training_history": 3,
     "times": 9,
     "examples": 2 * 3,

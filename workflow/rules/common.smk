@@ -48,7 +48,7 @@ DRAWS = list(range(config["noise"]["draws"]))
 METHODS = tvmap.methods.chosen(config["baselines"])
 SOLVED = [method for method in METHODS if tvmap.methods.solves(method)]  # by a weight, λ or Λ; others without
 TUNED = [method for method in tvmap.figures.tuned(METHODS) if tvmap.methods.base(method) not in tvmap.methods.BY_NOISE]
-SCALARS = [method for method in tvmap.methods.METHODS if method != "map"]
+SCALARS = [method for method in METHODS if method in tvmap.methods.GRIDDED]
 FIGURES_OF_STUDY = tvmap.figures.figures(config)
 TEMPLATE = "workflow/report/report.html.j2"
 STYLE = [f"workflow/report/{name}.css" for name in ("palette", "report")]

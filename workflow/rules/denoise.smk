@@ -197,6 +197,31 @@ rule choose_by_noise:
         "../scripts/choose_by_noise.py"
 
 
+rule fit_oracle_numbers:
+    input:
+        clean=f"{RESULTS}/clean/test.npz",
+        noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
+    output:
+        f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_tgv-oracle.npz",
+    log:
+        f"{LOGS}/fit_oracle_numbers/{{protocol}}_{{draw}}_tgv-oracle.log",
+    benchmark:
+        f"{BENCHMARKS}/fit_oracle_numbers/{{protocol}}_{{draw}}_tgv-oracle.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(2000, 4, "test"),
+        runtime=minutes(60, 15, "test"),
+    params:
+        solver=config["solver"],
+        code=code_version("fit_oracle_numbers"),
+    message:
+        "Find the best two weights of TGV for each clean image: {wildcards.protocol}, draw {wildcards.draw}"
+    script:
+        "../scripts/fit_oracle_numbers.py"
+
+
 rule fit_oracle_maps:
     input:
         clean=f"{RESULTS}/clean/test.npz",

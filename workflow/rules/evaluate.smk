@@ -68,11 +68,12 @@ rule collect_tables:
         history=report(
             f"{RESULTS}/tables/training_history.csv", category="Tables", caption="../report/table_training_history.rst"
         ),
+        by_level=f"{RESULTS}/tables/by_level.csv",
         grid=f"{RESULTS}/tables/grid.csv",
         gaps=report(f"{RESULTS}/tables/gaps.csv", category="Tables", caption="../report/table_gaps.rst"),
         markdown=expand(
             f"{RESULTS}/tables/{{table}}.md",
-            table=["summary", "gains", "scalar_choice", "gaps", "training_history"],
+            table=["summary", "gains", "by_level", "scalar_choice", "gaps", "training_history"],
         ),
     log:
         f"{LOGS}/collect_tables.log",
@@ -378,11 +379,13 @@ rule build_report:
             rules.collect_tables.output.per_image,
             rules.collect_tables.output.summary,
             rules.collect_tables.output.gains,
+            rules.collect_tables.output.by_level,
             rules.collect_tables.output.choice,
             rules.collect_tables.output.history,
             rules.collect_tables.output.gaps,
             rules.pick_examples.output.table,
             rules.collect_times.output[0],
+            rules.explain_study.output.learned,
             rules.explain_study.output.failures,
             rules.explain_study.output.contrasts,
             *([f"{RESULTS}/tables/courses.csv"] if TRAINED else []),

@@ -1,4 +1,4 @@
-"""Choose λ three ways from the grids: one a protocol on validation, and per image by PSNR and by SSIM (oracles)."""
+"""Choose λ from the grids: one a protocol on validation, and per image by PSNR and by SSIM (oracles)."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ import pandas as pd
 
 from tvmap import grid, stacks, tabular
 from tvmap.logs import log, logged_to
+from tvmap.methods import FINE, ORACLES
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -37,7 +38,8 @@ def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, wei
             names = ", ".join(table["id"][table[f"{metric}_edge"]])
             log.warning("grid: the best λ by %s lies on the grid's edge for %s", metric.upper(), names)
     tabular.write_table(choice_path, table)
-    columns = {"scalar-fixed": "weight_fixed", "scalar-oracle-psnr": "weight_psnr", "scalar-oracle-ssim": "weight_ssim"}
+    columns = {"scalar-fixed": "weight_fixed", FINE: "weight_psnr_fine"}
+    columns |= {oracle: f"weight_{metric}" for metric, oracle in ORACLES.items()}
     for method, path in weight_paths.items():
         weight = table[columns[method]].to_numpy() if method in columns else np.zeros(len(table))  # λ = 0: x̂ = z
         stacks.save(path, ids=ids, weight=weight.astype(np.float64))

@@ -35,6 +35,7 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         "gains": comparison.paired_gains(per_image, options),
         "grid": grids[[*tabular.GRID]],
         "scalar_choice": choices[["protocol", "draw", *choices.columns.drop(["protocol", "draw"])]],
+        "by_level": comparison.by_level(per_image, options),
         "gaps": comparison.gaps(per_image, size**2),
         "training_history": tabular.read_table(history_path, history.HISTORY, may_be_empty=history.SCORES),
     }
@@ -46,6 +47,13 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
     for name, title, head, rows, below in (
         ("summary", "Mean PSNR and SSIM", first, tables.summary_table(found["summary"]), note),
         ("gains", "Paired gains of the map", tables.gains_head(percent), tables.gains_table(found["gains"]), note),
+        (
+            "by_level",
+            "Gains by noise level",
+            tables.by_level_head(percent),
+            tables.by_level_table(found["by_level"]),
+            note,
+        ),
         ("scalar_choice", "Scalar weights", tables.choices_head(), tables.choices_table(found["scalar_choice"]), note),
         ("gaps", "Primal-dual gaps", tables.gaps_head(), tables.gaps_table(found["gaps"]), ""),
         ("training_history", "The training", tables.history_head(), tables.history_table(training), ""),

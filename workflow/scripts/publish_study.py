@@ -19,7 +19,7 @@ ALLOWED = (
     *(f"tables/{name}.csv" for name in ("per_image", "grid", "convergence", "learned", "failures", "contrasts")),
     *(
         f"tables/{name}.{kind}"
-        for name in ("summary", "gains", "scalar_choice", "training_history", "gaps", "examples", "times")
+        for name in ("summary", "gains", "by_level", "scalar_choice", "training_history", "gaps", "examples", "times")
         for kind in ("csv", "md")
     ),
 )
@@ -48,6 +48,9 @@ def main(folder, target):
         chosen += OF_TRAINING
         if not origin["config"]["data"].get("fold"):  # of a recipe on trial nobody needs the weights
             chosen += [f"model/{origin['training']['reported']}.safetensors"]
+    if "unet-direct" in origin["config"].get("baselines", []):
+        reported = origin["config"]["training"]["report"]
+        chosen += [f"model_direct/{name}" for name in ("history.csv", "training.json", f"{reported}.safetensors")]
     drawn_from = {path for figure in found.values() for path in figure.inputs.values()}
     chosen += [path for paths in OF_FIGURES if paths[0] in drawn_from for path in paths]
     chosen += [f"figures/{name}.{kind}" for name in names for kind in ("png", "pdf")]
@@ -59,7 +62,7 @@ def main(folder, target):
     for name in chosen:
         (new / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, new / name)
-    if any(name.endswith(".safetensors") for name in chosen):
+    if any(name.startswith("model/") and name.endswith(".safetensors") for name in chosen):
         (new / model_card.CARD).write_text(model_card.render(folder), encoding="utf-8")
     if target.exists():
         target.rename(old)

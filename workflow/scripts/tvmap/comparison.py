@@ -2,11 +2,15 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from . import significance
 from .intervals import bootstrap_interval, bootstrap_ratio
 from .methods import LABELS, solves
+from .tabular import BY_LEVEL
+
+GROUPS, FEWEST = 4, 5  # of noise levels: so many of equally many images, none of fewer images
 
 
 def summarise(per_image, options):
@@ -58,14 +62,47 @@ def paired_gains(per_image, options):
     return gains
 
 
+def by_level(per_image, options):
+    """Map minus each other method in PSNR (dB), for groups of images in the order of their noise level.
+
+    Of protocols whose level differs from image to image; GROUPS groups of equally many pairs of image and noise draw,
+    fewer where a group would have less than FEWEST. One row a protocol, group and baseline: lowest and highest level,
+    n, mean, interval and share of pairs in which the map is ahead. No row where all levels are the same.
+    """
+    rows = []
+    for protocol, part in per_image.groupby("protocol", sort=False):
+        images = part[part["method"] == "map"].sort_values("noise_level", kind="stable")
+        if images["noise_level"].nunique() < 2:
+            continue
+        psnr = part.pivot(index=["draw", "id"], columns="method", values="psnr")
+        n_groups = max(1, min(GROUPS, len(images) // FEWEST))
+        for group, positions in enumerate(np.array_split(np.arange(len(images)), n_groups), 1):
+            members = images.iloc[positions]
+            found = psnr.loc[list(zip(members["draw"], members["id"], strict=True))]
+            levels = {"level_low": members["noise_level"].min(), "level_high": members["noise_level"].max()}
+            for baseline in (method for method in LABELS if method in found and method != "map"):
+                difference = (found["map"] - found[baseline]).to_numpy()
+                low, high = bootstrap_interval(difference, members["patient"], **options)
+                row = {"protocol": protocol, "group": group, "baseline": baseline, **levels, "n": len(members)}
+                row |= {"mean": difference.mean(), "low": low, "high": high, "win_rate": (difference > 0).mean()}
+                rows.append(row)
+    return pd.DataFrame(rows, columns=BY_LEVEL)
+
+
 def rms_bound(gap, pixels):
     """How far a result with this primal-dual gap can be from the minimiser, root mean square: √(2 gap / pixels)."""
     return math.sqrt(2 * max(gap, 0) / pixels)
 
 
 def gaps(per_image, pixels):
-    """Primal-dual gaps by protocol and method: median and largest relative one, and the bound of the distance."""
+    """Primal-dual gaps by protocol and method: median and largest relative one, and the bound of the distance.
+
+    bound_to_error: the bound of an image over its root mean square error, median and largest. Below 1 the image is
+    surely nearer to the minimiser than to the clean image; above, the certificate says less than the error does.
+    """
     solved = per_image[(per_image.method != "noisy") & per_image.method.map(solves)]  # λ = 0 is no problem to solve
+    bound = solved.gap.map(lambda gap: rms_bound(gap, pixels))
+    solved = solved.assign(bound=bound, bound_to_error=bound * 10 ** (solved.psnr / 20))  # 10^(−psnr/20): RMS error
     rows = [
         {
             "protocol": protocol,
@@ -73,7 +110,9 @@ def gaps(per_image, pixels):
             "n": len(part),
             "relative_gap_median": part.relative_gap.median(),
             "relative_gap_max": part.relative_gap.max(),
-            "rms_bound": rms_bound(part.gap.max(), pixels),
+            "rms_bound": part.bound.max(),
+            "bound_to_error_median": part.bound_to_error.median(),
+            "bound_to_error_max": part.bound_to_error.max(),
         }
         for (protocol, method), part in solved.groupby(["protocol", "method"], sort=False)
     ]

@@ -178,10 +178,12 @@ def _check_together(config):
             raise StudyError("network.steps: learned steps are of network.penalty tv; set network.steps to fixed")
         if training["gradient"] != "unrolled":
             raise StudyError("training.gradient: closed_form is of network.penalty tv; set it to unrolled")
+    asked = "network.penalty tgv" if config["network"]["penalty"] == "tgv" else "the baseline tgv-oracle"
+    if config["network"]["penalty"] == "tgv" or "tgv-oracle" in config["baselines"]:
         for key, needed in (("norm", "anisotropic"), ("dual_start", "zero"), ("lipschitz", 3)):
             if config["solver"][key] != needed:
                 given = config["solver"][key]
-                raise StudyError(f"solver.{key}: {given!r} does not go with network.penalty tgv; set it to {needed!r}")
+                raise StudyError(f"solver.{key}: {given!r} does not go with {asked}; set it to {needed!r}")
     levels = {f"noise.protocols.{name}": level for name, level in noise["protocols"].items()}
     for key, level in {**levels, "noise.train_level": noise["train_level"]}.items():
         if isinstance(level, list) and level[0] > level[1]:

@@ -63,6 +63,7 @@ _TEMPLATES = {  # name: (script, inputs, names of the settings it is given)
     "times": ("draw_times", {"times_path": "tables/times.csv"}, ()),
 }
 
+_BY_LEVEL = {"by_level": ("draw_by_level", {"by_level_path": "tables/by_level.csv"}, ("protocols",))}  # of a range
 _LEVELS = {"summary_path": "tables/summary.csv", "gains_path": "tables/gains.csv"}
 _OF_LEVELS = {"levels_{metric}": ("draw_levels", _LEVELS, ("protocols", "metric"))}  # of three noise levels or more
 _OF_TRAININGS = {"courses": ("draw_courses", {"courses_path": "tables/courses.csv"}, ())}  # of any that trained
@@ -134,7 +135,7 @@ def figures(config):
     }
     protocols = [{"protocol": name, "level": level} for name, level in config["noise"]["protocols"].items()]
     n_levels = sum(not isinstance(entry["level"], (list, tuple)) for entry in protocols)
-    templates = _TEMPLATES | (_OF_LEVELS if n_levels >= 3 else {})
+    templates = _TEMPLATES | (_OF_LEVELS if n_levels >= 3 else {}) | (_BY_LEVEL if n_levels < len(protocols) else {})
     templates |= _OF_TRAININGS if any(trains(config, overlay) for overlay in ({}, *variants.values())) else {}
     templates |= _OF_TUNED if tuned(baselines) else {}
     templates |= _OF_VARIANTS if variants else {}

@@ -1,9 +1,9 @@
 """What the numbers say, for the report: where the map fails, how rules chose λ, what unrolling and training cost."""
 
 from . import courses, published
-from .methods import BY_NOISE, ORACLES, base, protocol_label
+from .methods import BY_NOISE, LABELS, ORACLES, ORACULAR, base, protocol_label
 from .significance import rank_correlation
-from .tables import duration, number
+from .tables import duration, interval, number
 from .variants import REPEATS
 
 KEY = ["protocol", "draw", "id"]
@@ -76,6 +76,41 @@ def image_failures(gains, protocols):
     return sentences
 
 
+def level_failures(by_level, protocols):
+    """For each protocol of a range one sentence: at which levels which method without the clean image is ahead."""
+    sentences = []
+    for protocol, part in by_level.groupby("protocol", sort=False):
+        rows = part[(part["high"] < 0) & ~part["baseline"].isin(ORACULAR)]
+        text = f"Under {protocol_label(protocols[protocol])} "
+        if not len(rows):
+            text += "no method that does not see the clean image is ahead of the map at any level"
+        ahead = [
+            f"{LABELS[name]} is ahead of the map "
+            + ", ".join(
+                f"at levels from {number(row.level_low)} to {number(row.level_high)} by {number(-row.mean)} dB "
+                f"{interval(-row.high, -row.low, 2)}"
+                for row in groups.itertuples()
+            )
+            for name, groups in rows.groupby("baseline", sort=False)
+        ]
+        sentences.append(text + "; ".join(ahead) + ".")
+    return sentences
+
+
+def learned(table):
+    """For each noise protocol a sentence: how Λ, or each of TGV's maps, changes from the least to the most detail."""
+    sentences = []
+    for protocol, part in table.groupby("protocol", sort=False):
+        found = []
+        for name, rows in part.groupby("map", sort=False):
+            ends = (group.sort_values("detail")["weight"].iloc[[0, -1]] for _, group in rows.groupby("noise_std"))
+            factors = [last / first for first, last in ends]
+            low, high = number(min(factors)), number(max(factors))
+            found.append(f"{name} by a factor of {low if low == high else f'{low} to {high}'}")
+        sentences.append(f"Under {protocol} the median changes from the least to the most detail: {'; '.join(found)}.")
+    return sentences
+
+
 def speed(table):
     """One sentence: the shortest of the trainings in the table of courses that reaches the published gain, or none."""
     reached = courses.minutes_to(published.GAIN, table)
@@ -92,11 +127,17 @@ def speed(table):
 def nearest(variants):
     """Two sentences: the variant whose PSNR of oracle and map is nearest to the published; the one of nearest gain.
 
-    Distance: √((Δ oracle)² + (Δ map)²), of means, without regard to their intervals.
+    Distance: √((Δ oracle)² + (Δ map)²) of means. Others are as near as can be told if theirs is longer by less than
+    half the interval of the nearest one's mean.
     """
     rows = variants[(variants["metric"] == "psnr") & (variants["variant"] != REPEATS)]
-    by_level = ((rows["oracle"] - published.ORACLE) ** 2 + (rows["mean"] - published.MAP) ** 2).idxmin()
+    distance = ((rows["oracle"] - published.ORACLE) ** 2 + (rows["mean"] - published.MAP) ** 2) ** 0.5
+    by_level = distance.idxmin()
     by_gain = (rows["gain"] - published.GAIN).abs().idxmin()
+    margin = (rows["mean_high"] - rows["mean_low"])[by_level] / 2
+    others = rows[(distance < distance.min() + margin) & (rows.index != by_level)]
+    as_near = "; ".join(f"{row['variant'] or 'the study'} under {row['protocol']}" for _, row in others.iterrows())
+    as_near = f"{as_near} {'come' if len(others) > 1 else 'comes'}" if as_near else "no other comes"
 
     def named(row):
         variant = f"variant {row['variant']} ({row['changes']})" if row["variant"] else "the study itself"
@@ -106,7 +147,8 @@ def nearest(variants):
     return [
         f"By the means alone, of {len(rows)} pairs of variant and noise, nearest to the published "
         f"{number(published.ORACLE)} dB of the scalar oracle and {number(published.MAP)} dB of the map comes "
-        f"{named(level)}: {number(level['oracle'])} and {number(level['mean'])} dB.",
+        f"{named(level)}: {number(level['oracle'])} and {number(level['mean'])} dB. "
+        f"Within the interval of that mean, ± {number(margin)} dB, {as_near} as near.",
         f"The gain nearest to the published {number(published.GAIN, sign=True)} dB is that of {named(gain)}: "
         f"{number(gain['gain'], sign=True)} dB.",
     ]
@@ -135,10 +177,11 @@ def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
 def cost_of_steps(steps):
     """A sentence on the time of a training step with few and with many iterations, and where it was taken."""
     first, last = (steps.sort_values("iterations").iloc[row] for row in (0, -1))
+    chance = "the middle halves of their times overlap; " if last["low"] < first["high"] else ""
     threads = f"{last['threads']} thread{'s' if last['threads'] > 1 else ''}"
     return (
         f"A step of the training took {number(first['milliseconds'], 0)} ms with T = {first['iterations']} and "
         f"{number(last['milliseconds'], 0)} ms with T = {last['iterations']}, "
         f"{number(last['milliseconds'] / first['milliseconds'], 1)} times as long "
-        f"(median, on {last['device']} with {threads}, U-Net in {last['precision']})."
+        f"({chance}median, on {last['device']} with {threads}, U-Net in {last['precision']})."
     )

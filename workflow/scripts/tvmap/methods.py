@@ -7,9 +7,12 @@ ORACLES = {"psnr": "scalar-oracle-psnr", "ssim": "scalar-oracle-ssim"}  # the st
 CLASSICAL = ("tv-isotropic", "tgv", "nlm", "wavelet", "bm3d")  # one parameter each, tuned on validation
 BY_NOISE = ("scalar-sure", "scalar-discrepancy")  # λ of each image from its noise alone
 LEARNED = ("scalar-train", "scalar-features")  # λ from the training images' best ones
+FINE = "scalar-oracle-fine"  # what the step of the grid keeps from the PSNR oracle
+GRIDDED = (*METHODS[:-1], FINE)  # λ from the grids, 0 of the noisy image
 BASELINE_RULES = {
     "learn_scalars": LEARNED,
     "choose_by_noise": BY_NOISE,
+    "fit_oracle_numbers": ("tgv-oracle",),
     "fit_oracle_maps": ("map-oracle",),
     "denoise_classical": CLASSICAL,
     "denoise_direct": ("unet-direct",),
@@ -32,10 +35,13 @@ LABELS = {  # in the order of tables and figures
     **{name: text for pair in zip(_NEED_NOISE.items(), _BLIND.items(), strict=True) for name, text in pair},
     "scalar-oracle-psnr": "scalar λ, oracle (PSNR)",
     "scalar-oracle-ssim": "scalar λ, oracle (SSIM)",
+    FINE: "scalar λ, oracle (PSNR), finer grid",
+    "tgv-oracle": "TGV, two numbers, oracle (PSNR)",
     "map": "map Λ (U-Net)",
     "unet-direct": "image (U-Net, no TV)",
     "map-oracle": "map Λ, oracle",
 }
+ORACULAR = tuple(name for name in LABELS if "oracle" in name)  # found with the clean image
 BASELINES = tuple(name for name in LABELS if name not in METHODS)
 
 DESCRIPTIONS = {  # how each rival works, for the report, whose references have these numbers
@@ -54,9 +60,13 @@ DESCRIPTIONS = {  # how each rival works, for the report, whose references have 
     "bm3d": "BM3D [11]: block matching and collaborative filtering; σ is multiplied by a factor.",
     "unet-direct": "The U-Net alone: the same network, images, epochs and schedule, but it predicts the noise, which "
     "is subtracted [17]. What it gives is no solution of a variational problem and has no certificate.",
+    FINE: "Scalar, oracle on a finer grid: the λ of the highest PSNR between the neighbours of the PSNR oracle's, on "
+    "the grid of finer step that Table 6 speaks of.",
+    "tgv-oracle": "TGV, oracle: the two weights of TGV that are best for each image, found with its clean version on a "
+    "grid of 9 × 6 pairs and then on a finer one around the best of them: what numbers can do, in place of maps.",
     "map-oracle": "Oracle map: the map, or the pair of maps if the network predicts two, fitted to each clean image by "
     "300 steps of Adam from the image's best λ (the second of TGV from half of it), the bound of what any such map "
-    "could reach.",
+    "could reach, as far as this descent finds it.",
 }
 
 

@@ -1,7 +1,9 @@
-"""The oracle map: the regularisation map Λ, or pair of maps, fitted to one image with the help of its clean version.
+"""What one image's clean version tells about its weights: the best map Λ or pair of maps, the best two numbers of TGV.
 
-What a map can gain at all over a scalar: no method that does not see the clean image is meant to reach it. The problem
-is not convex, so a longer or luckier descent may find a better map still: a bound from below of the best map's gain.
+`oracle_map`: what a map can gain at all over a scalar; no method that does not see the clean image is meant to reach
+it. The problem is not convex, so a longer or luckier descent may find a better map still: a bound from below of the
+best map's gain, and of the images x_T after the solver's T steps, not of minimisers.
+`oracle_numbers`: what TGV gains over TV without any map.
 """
 
 import math
@@ -9,11 +11,16 @@ import math
 import torch
 
 from .errors import StudyError
+from .metrics import psnr
 from .solver import check_finite, solve
 from .tgv import RATIO
 
 FLOOR = 1e-3  # log Λ starts no lower: at λ = 0 the step has no scale
 BLOCKS = (1, 2, 4, 8, 16)  # pixels
+# Of `oracle_numbers`: Λ₁ over the noise's standard deviation, Λ₀ over Λ₁, in equal factors; then in factors of which
+# three make one of these.
+OF_SLOPE, OF_CHANGE = [0.4 * 1.25**k for k in range(9)], [2.0**k for k in range(-3, 3)]
+FINER = [k / 3 for k in (-2, -1, 0, 1, 2)]
 
 
 def oracle_map(clean, noisy, start, solver, maps=1, penalty="tv", steps=300, rate=0.1):
@@ -59,6 +66,27 @@ def oracle_map(clean, noisy, start, solver, maps=1, penalty="tv", steps=300, rat
             optimizer.step()
             optimizer.zero_grad()
     return best_weight, history
+
+
+def oracle_numbers(clean, noisy, noise_std, solver):
+    """((Λ₁, Λ₀), PSNR in dB): the two numbers of TGV with the highest PSNR of x_T(z), on a grid and a finer one in it.
+
+    clean x, noisy z: (1, H, W), float32; noise_std: of z, only the scale of the grid; solver: options of `solve`.
+    The first among equals.
+    """
+
+    def best_of(pairs):
+        scores = [
+            psnr(clean[None], solve(noisy[None], noisy.new_tensor(pair), **solver, penalty="tgv")[0], data_range=1)
+            for pair in pairs
+        ]
+        best = int(torch.cat(scores).argmax())
+        return pairs[best], scores[best].item()
+
+    (slope, change), score = best_of([(a * noise_std, r * a * noise_std) for a in OF_SLOPE for r in OF_CHANGE])
+    by_slope, by_ratio = OF_SLOPE[1] / OF_SLOPE[0], OF_CHANGE[1] / OF_CHANGE[0]
+    finer = [(slope * by_slope**a, change * by_slope**a * by_ratio**r) for a in FINER for r in FINER]
+    return max((best_of(finer), ((slope, change), score)), key=lambda found: found[1])
 
 
 def _log_ratio(fields, shape):

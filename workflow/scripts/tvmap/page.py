@@ -19,6 +19,8 @@ from .methods import ORACLES, protocol_label, rivals
 from .origins import origin
 from .tables import (
     METRICS,
+    by_level_head,
+    by_level_table,
     checks_head,
     checks_table,
     choices_head,
@@ -51,18 +53,21 @@ _TESTS = ("effect_size", "p_value", "p_holm")
 _SHARE = ("share", "share_low", "share_high")
 _PAIRS = [f"{name}{end}" for name in ("mean", "gain", "difference") for end in ("", "_low", "_high")]
 _OF_VARIANT = ("training_minutes", "minutes_to_published_gain", "changes", "variant", "p_holm", *_PAIRS)
+_GAPS = ("relative_gap_max", "rms_bound", "bound_to_error_median", "bound_to_error_max")
 _FINE = ("psnr_edge", "ssim_edge", "psnr_gain_fine", "ssim_gain_fine")
 TABLES = {  # what the page needs of each
     "summary": ("protocol", "method", "n", *_MEANS, *_SHARE),
     "gains": ("protocol", "baseline", "metric", "n", "mean", "std", "low", "high", "win_rate", *_TESTS),
+    "by_level": tabular.BY_LEVEL,
     "per_image": ("patient", *findings.PER_IMAGE),
     "scalar_choice": ("protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim", *_FINE),
     "training_history": HISTORY,
-    "gaps": ("protocol", "method", "n", "relative_gap_median", "relative_gap_max", "rms_bound"),
+    "gaps": ("protocol", "method", "n", "relative_gap_median", *_GAPS),
     "times": tabular.TIMES,
     "examples": tabular.EXAMPLES,
     "failures": tabular.FAILURES,
     "contrasts": findings.CONTRASTS,
+    "learned": tabular.LEARNED,
     "checks": ("check", "holds", "number"),
 }
 OPTIONAL = {  # of a study that trained, of one that has variants, and of one whose variants train with another T
@@ -244,7 +249,10 @@ def read_tables(paths):
         if name not in tables:
             raise StudyError(f"tables/{name}.csv: missing, but the report needs it; run the study again")
     wanted = TABLES | {name: columns for name, columns in OPTIONAL.items() if name in tables}
-    return {name: tabular.read_table(tables[name], columns, MAY_BE_EMPTY) for name, columns in wanted.items()}
+    return {
+        name: tabular.read_table(tables[name], columns, MAY_BE_EMPTY, may_have_no_row=name == "by_level")
+        for name, columns in wanted.items()
+    }
 
 
 def render(tables, figures_folder, provenance, template_path, looks):
@@ -307,6 +315,8 @@ def render(tables, figures_folder, provenance, template_path, looks):
         rivals=rivals(config["baselines"]),
         variants_head=variants_head(100 * config["report"]["confidence"]),
         variants_table=variants_table(tables["variants"]) if "variants" in tables else [],
+        by_level_head=by_level_head(100 * config["report"]["confidence"]),
+        by_level_table=by_level_table(tables["by_level"]),
         gains_head=gains_head(100 * config["report"]["confidence"]),
         choices_head=choices_head(),
         gaps_head=gaps_head(),
@@ -330,7 +340,9 @@ def render(tables, figures_folder, provenance, template_path, looks):
         failures=[
             *findings.block_failures(tables["failures"], levels),
             *findings.image_failures(findings.image_gains(per_image, tables["contrasts"]), levels),
+            *findings.level_failures(tables["by_level"], levels),
         ],
+        learned=findings.learned(tables["learned"]),
         speed=findings.speed(tables["courses"]) if "courses" in tables else "",
         unrolled={"training": training_iterations_of, "test": test_iterations_of},
         unrolling=findings.unrolling(tables["variants"], training_iterations_of, test_iterations_of, levels)

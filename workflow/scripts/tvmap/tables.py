@@ -44,6 +44,11 @@ def gains_head(percent):
     return ["Noise", "Map minus", "Metric", "n", "Mean ± std", f"{percent:g} % interval", "Map ahead", *tests]
 
 
+def by_level_head(percent):
+    """Column titles of `by_level_table`."""
+    return ["Noise", "Levels", "Map minus", "n", "PSNR (dB)", f"{percent:g} % interval", "Map ahead"]
+
+
 def variants_head(percent):
     """Column titles of `variants_table`."""
     means = ["Metric", "n", "Map", f"{percent:g} % interval", "Oracle λ"]
@@ -60,7 +65,15 @@ def choices_head():
 
 def gaps_head():
     """Column titles of `gaps_table`."""
-    return ["Noise", "Method", "n", "Relative gap, median", "Relative gap, max", "RMS distance at most"]
+    return [
+        "Noise",
+        "Method",
+        "n",
+        "Relative gap, median",
+        "Relative gap, max",
+        "RMS distance at most",
+        "Distance to error",
+    ]
 
 
 def examples_head():
@@ -167,6 +180,22 @@ def gains_table(gains):
     return rows
 
 
+def by_level_table(by_level):
+    """Paired differences of map and baseline by noise level: one row a protocol, group of images and baseline."""
+    return [
+        [
+            row.protocol,
+            f"{number(row.level_low, 3)} to {number(row.level_high, 3)}",
+            LABELS[row.baseline],
+            str(row.n),
+            number(row.mean, sign=True),
+            interval(row.low, row.high, 2, sign=True),
+            f"{number(100 * row.win_rate, 0)} %",
+        ]
+        for row in by_level.itertuples()
+    ]
+
+
 def variants_table(variants):
     """A study and its variants: one row a variant, protocol and metric."""
     rows = []
@@ -246,6 +275,7 @@ def gaps_table(table):
             scientific(row.relative_gap_median),
             scientific(row.relative_gap_max),
             scientific(row.rms_bound),
+            f"{number(row.bound_to_error_median)} / {number(row.bound_to_error_max)}",
         ]
         for row in table.itertuples()
     ]

@@ -26,6 +26,11 @@ CURVE = ("id", "weight", "psnr", "ssim")  # a grid: one row an image and λ
 GRID = ("protocol", "draw", *CURVE)  # the curves of all protocols and noise draws
 MEASURED = ("protocol", "draw", "id", "method", "psnr", "ssim")  # of the table of measurements, per_image
 FAILURES = ("protocol", "method", "bin", "detail", "mse")
+LEARNED = ("protocol", "map", "noise_std", "detail", "weight")
+BY_LEVEL = (
+    *("protocol", "group", "baseline", "level_low", "level_high"),
+    *("n", "mean", "low", "high", "win_rate"),
+)  # the map's gain over each other method at low and at high noise
 VARIANTS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high")
 TIMES = ("step", "jobs", "seconds", "max_rss_mib")
 NO_INTERVAL = ("gain_low", "gain_high")  # where one patient alone was tested
