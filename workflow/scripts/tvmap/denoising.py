@@ -140,6 +140,7 @@ def by_sure(channels, *, boundary="periodic", **options):
 def convergence(channels, weight, found):
     """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
     counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
+    channels = channels.astype(found.x.dtype)  # a small gap was found in float64, and is not there in float32
     return counts, [by_weight(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
 
 
