@@ -172,7 +172,10 @@ def load_reference(path=None):
     Levels and options are those of the study whose provenance.json lies in the folder above the file's.
     """
     if path is None:
-        path = Path(__file__).parents[3] / "results/reference" / REFERENCE / "model/last.safetensors"
+        package = Path(__file__).parent
+        installed = package / "reference"  # what a wheel brings along; in the repository it lies with the results
+        folder = installed if installed.is_dir() else package.parents[2] / "results/reference" / REFERENCE
+        path = folder / "model/last.safetensors"
         if not path.is_file():
             raise StudyError(f"{path}: the weights that come with the project are not there; give others by --model")
     trained = network.load_network(path)
