@@ -10,8 +10,10 @@ import pytest
 import tifffile
 from PIL import Image
 from skimage import data
+from smoke import ENVIRONMENT, ROOT, fresh
 
 from tvmap import commands, denoising, pictures
+from tvmap.provenance import REFERENCE
 
 CAT = data.chelsea()[60:124, 90:154]
 NOISY = (CAT / 255 + 0.06 * np.random.default_rng(2).normal(size=CAT.shape)).clip(0, 1)
@@ -193,3 +195,25 @@ def test_help_names_the_formats_and_both_commands_are_installed():
     for command in ([Path(sys.executable).parent / "tvmap"], [sys.executable, "-m", "tvmap"]):
         run = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
         assert "DICOM" in run.stdout and "tvmap denoise noisy.png -o clean.png" in run.stdout
+
+
+@pytest.mark.timeout(900)
+def test_a_wheel_brings_the_weights_along(folder, tmp_path):
+    """Built from a copy, installed beside the packages of this environment, called where no repository is near."""
+    source, wheels, elsewhere = (tmp_path / name for name in ("source", "wheels", "elsewhere"))
+    shutil.copytree(ROOT / "results/reference" / REFERENCE, fresh(source) / "results/reference" / REFERENCE)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, source]
+    subprocess.run([*pip, *build], env=ENVIRONMENT, check=True)
+    shutil.rmtree(source)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", elsewhere], check=True)
+    (site,) = elsewhere.glob("lib/python*/site-packages")
+    (site / "shared.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    install = ["install", "--no-deps", "--no-index", "--ignore-installed", *wheels.glob("*.whl")]
+    subprocess.run([*pip, "--python", elsewhere / "bin/python", *install], env=ENVIRONMENT, check=True)
+    (card,) = site.glob("tvmap/reference/model/README.md")
+    assert card.read_text().startswith(f"# Model card: {REFERENCE}\n")
+    command = [elsewhere / "bin/tvmap", "denoise", folder / "grey.png", "-o", "there.png"]
+    subprocess.run(command, cwd=elsewhere, env=ENVIRONMENT, check=True)
+    assert tvmap("denoise", folder / "grey.png", "-o", tmp_path / "here.png") == 0
+    assert (elsewhere / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()

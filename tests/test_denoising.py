@@ -95,6 +95,19 @@ def test_a_gap_is_kept():
     assert result.gap.max() <= 1e-4 and result.iterations in (64, 128, 256, 512, 1024)
 
 
+@pytest.mark.parametrize(
+    "options", [{"iterations": 1}, {"iterations": 20, "boundary": "neumann"}, {"gap": 1e-3}, {"gap": 1e-8}], ids=str
+)
+def test_the_course_of_the_gap_ends_at_the_gap_that_was_found(options):
+    z = NOISY[None].astype(np.float32)
+    found = denoising.by_weight(z, [0.1], **options)
+    counts, gaps = denoising.convergence(z, found.weight, found)
+    powers = [2**k for k in range(20) if 2**k < found.iterations]
+    assert counts == [*powers, found.iterations] and gaps[-1] == found.gap.item()
+    first = denoising.by_weight(z, [0.1], **options | {"iterations": 1, "gap": None})
+    assert gaps[0] == pytest.approx(first.gap.item(), rel=1e-5)
+
+
 def test_a_gap_that_float32_cannot_carry_is_reached_in_float64():
     bright = (NOISY + 30_000).astype(np.float32)
     x = denoising.denoise_tv(bright, 0.1, gap=2e-5)

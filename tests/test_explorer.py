@@ -126,15 +126,22 @@ def test_the_line_the_sides_and_the_images(page):
     before, map_before = pixels(page), pixels(page, "map")
     page.locator("#image").select_option(label="second")
     assert changed(before, pixels(page)) == [True, True] and pixels(page, "map") != map_before
+    before, map_before = pixels(page), pixels(page, "map")
     page.locator("#protocol").select_option(label="noise b")
-    ready(page)
+    assert changed(before, pixels(page)) == [True, True] and pixels(page, "map") != map_before
     assert page.locator("#image option").all_text_contents() == ["third"]
     assert page.locator("#shown option").all_text_contents() == ["Λ₁"]
 
 
 def test_the_chosen_weights_and_the_curves(page):
+    map_before = pixels(page, "map")
     for button, index in zip(page.locator("#chosen button").all(), (20, 10, 12), strict=True):
+        slide(page, "#weight", index)
+        expected = pixels(page)
+        slide(page, "#weight", 60)
+        assert changed(expected, pixels(page)) == [True, False]
         button.click()
+        assert pixels(page) == expected and pixels(page, "map") == map_before
         assert page.locator("#weight").input_value() == str(index)
         assert button.get_attribute("aria-pressed") == "true"
     for name in ("psnr", "ssim"):
@@ -172,35 +179,49 @@ def test_the_scale_and_the_choice_of_the_map(page):
     assert pixels(page, "map") != linear and pixels(page) == image
 
 
+def views(page):
+    return pixels(page), pixels(page, "map")
+
+
 def test_both_views_are_enlarged_and_moved_together(page):
-    whole = pixels(page), pixels(page, "map")
-
-    def views():
-        return pixels(page), pixels(page, "map")
-
-    page.locator("#in").click()
-    double = views()
-    assert double[0] != whole[0] and double[1] != whole[1]
     box = page.locator("#map").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(*middle)
+    whole = views(page)
+    page.mouse.wheel(0, -300)
+    page.wait_for_selector("#map.enlarged")
+    enlarged = views(page)
+    assert enlarged[0] != whole[0] and enlarged[1] != whole[1]
     page.mouse.down()
     page.mouse.move(middle[0] + 60, middle[1] + 60, steps=3)
     page.mouse.up()
-    moved = views()
-    assert moved[0] != double[0] and moved[1] != double[1]
+    moved = views(page)
+    assert moved[0] != enlarged[0] and moved[1] != enlarged[1]
     page.mouse.move(*middle)
-    page.mouse.wheel(0, -300)
-    page.wait_for_function("() => document.getElementById('map').classList.contains('enlarged')")
-    assert views()[0] != moved[0]
-    page.locator("#whole").click()
-    page.mouse.move(1, 1)
-    page.locator("#compare").focus()
-    page.keyboard.press("+")
-    assert page.locator("#compare").evaluate("e => e.classList.contains('enlarged')")
-    page.keyboard.press("0")
+    page.mouse.wheel(0, 300)
+    page.wait_for_selector("#map:not(.enlarged)")
+    page.mouse.move(middle[0] + 30, middle[1])
+    page.mouse.move(*middle)  # the cross is at the pixel under the pointer again
+    assert views(page) == whole
+
+
+@pytest.mark.parametrize("canvas", ["#compare", "#map"])
+def test_buttons_and_keys_enlarge_step_by_step(page, canvas):
+    seen = [views(page)]
+    for _ in range(2):
+        page.locator("#in").click()
+        seen.append(views(page))
+    whole, double, four = seen
+    assert all(changed(whole, double)) and all(changed(double, four))
     page.locator("#out").click()
-    assert not page.locator("#compare").evaluate("e => e.classList.contains('enlarged')")
+    assert views(page) == double
+    page.locator("#in").click()
+    page.locator("#whole").click()
+    assert views(page) == whole
+    page.locator(canvas).focus()
+    for key, expected in zip("+=-+0-", (double, four, double, four, whole, whole), strict=True):
+        page.keyboard.press(key)
+        assert views(page) == expected, key
 
 
 def test_fingers_move_the_line_and_enlarge(browser, made_up):

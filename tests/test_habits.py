@@ -5,6 +5,8 @@ from pathlib import Path
 
 import yaml
 
+import tvmap
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -35,3 +37,8 @@ def test_before_a_commit_make_lint_runs():
     tools = [line.split()[0] for line in recipes()["lint"]]
     assert {"ruff", "snakefmt", "mypy", "snakemake"} == {*tools}
     assert "test: lint" in (ROOT / "Makefile").read_text(), "and before the tests"
+
+
+def test_the_package_says_where_each_module_is():
+    modules = {path.stem for path in Path(tvmap.__file__).parent.glob("*.py") if not path.stem.startswith("__")}
+    assert modules - {*re.findall(r"\w+", tvmap.__doc__)} == set()

@@ -10,7 +10,7 @@ def main(times_path, png_path, pdf_path):
         f"{row.step.replace('_', ' ')}" + (f" ({row.jobs} jobs)" if row.jobs > 1 else "") for row in table.itertuples()
     ]
     figure, (axes,) = plotting.panels(1, 2, 0.55 + 0.19 * len(table), sharey=True)
-    draw_bars(axes[0], table["seconds"], duration, "#0173b2")
+    draw_bars(axes[0], table["seconds"], short_time, "#0173b2")
     axes[0].set(xlabel="time, sum of the jobs (s)", yticks=range(len(names)), yticklabels=names)
     draw_bars(
         axes[1],
@@ -46,7 +46,7 @@ def draw_bars(panel, values, text, colour):
     panel.tick_params(axis="y", length=0)
 
 
-def duration(seconds):
+def short_time(seconds):
     """Return a time as text with two or three significant digits, in seconds, minutes or hours."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

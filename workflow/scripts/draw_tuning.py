@@ -21,7 +21,7 @@ def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
     tuning, choices = (table.assign(base=table["method"].map(base)) for table in (tuning, choices))
     drawn = [(draw_curves, tuning, name) for name in names if name in (*CLASSICAL, "scalar-train")]
     drawn += [(draw_errors, tuning, name) for name in names if name == "scalar-features"]
-    drawn += [(draw_choices, choices, name) for name in names if name in set(choices["base"])]
+    drawn += [(draw_chosen, choices, name) for name in names if name in set(choices["base"])]
     rows = -(-len(drawn) // COLUMNS)
     figure, axes = plotting.panels(rows, COLUMNS, 0.6 + 2.1 * rows)
     styles = plotting.protocol_styles(protocols)
@@ -68,7 +68,7 @@ def draw_errors(panel, part, styles):
     panel.grid(axis="x", color=plotting.LIGHT, linewidth=0.5)
 
 
-def draw_choices(panel, part, styles):
+def draw_chosen(panel, part, styles):
     """Draw the λ that a rule chose for each image over that of the oracle; on the line they are equal."""
     top = 1.05 * part[["weight", "oracle"]].max(axis=None)
     panel.plot([0, top], [0, top], color=plotting.GREY, linewidth=0.8)

@@ -24,6 +24,12 @@ Where to find what (equation numbers are the dissertation's):
     pictures         files of images, in and out                commands    the command `tvmap`
     sheet            a page on one image                        explorer    the page on which λ is moved
 
+    images in        sources, download, images, manifest, origins: where they come from, which are used in which split
+    scores           metrics, intervals, significance: PSNR and SSIM, a mean's uncertainty, tests; methods: their names
+    results out      tables, figures, plotting, page, model_card; published: the dissertation's numbers beside them
+    files            stacks of arrays, tabular and history for CSV, provenance; files: whole or not at all
+    underneath       config, fingerprint, architecture, devices, machine, logs, errors
+
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13, steps fixed | learned,
 penalty TV | TGV, noise estimate none | input | unit, weights before training default | kaiming.

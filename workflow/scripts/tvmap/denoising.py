@@ -12,7 +12,7 @@ import torch
 
 from . import machine, network, provenance
 from .errors import StudyError
-from .features import estimate_noise_std
+from .features import estimate_image_noise_std
 from .logs import log
 from .pdhg import as_weight
 from .provenance import REFERENCE
@@ -129,7 +129,7 @@ def by_sure(channels, *, boundary="periodic", **options):
 
     weights = []
     for z in channels:
-        std = estimate_noise_std(z)
+        std = estimate_image_noise_std(z)
         if not std > 0:
             raise StudyError("no noise was found in the image; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
@@ -140,6 +140,7 @@ def by_sure(channels, *, boundary="periodic", **options):
 def convergence(channels, weight, found):
     """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
     counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
+    channels = channels.astype(found.x.dtype)  # a small gap was found in float64, and is not there in float32
     return counts, [by_weight(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
 
 
@@ -147,7 +148,7 @@ def level(channels):
     """The noise level of channels (C, H, W), estimated, the largest of them: std(noise)/std(image without noise)."""
     found = []
     for z in channels:
-        std = estimate_noise_std(z)
+        std = estimate_image_noise_std(z)
         clean = math.sqrt(max(float(np.var(z, dtype=np.float64)) - std**2, 0))
         found.append(0.0 if std == 0 else std / clean if clean else math.inf)
     return max(found)
@@ -171,7 +172,10 @@ def load_reference(path=None):
     Levels and options are those of the study whose provenance.json lies in the folder above the file's.
     """
     if path is None:
-        path = Path(__file__).parents[3] / "results/reference" / REFERENCE / "model/last.safetensors"
+        package = Path(__file__).parent
+        installed = package / "reference"  # what a wheel brings along; in the repository it lies with the results
+        folder = installed if installed.is_dir() else package.parents[2] / "results/reference" / REFERENCE
+        path = folder / "model/last.safetensors"
         if not path.is_file():
             raise StudyError(f"{path}: the weights that come with the project are not there; give others by --model")
     trained = network.load_network(path)

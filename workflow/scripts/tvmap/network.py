@@ -70,7 +70,7 @@ class UNet(nn.Module):
 
 
 def estimate_noise_std(z):
-    """`features.estimate_noise_std`, the standard deviation of the noise, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
+    """`features.estimate_image_noise_std` of each image of a batch, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
     if min(z.shape[-2:]) < 2:
         return z.new_zeros(len(z), 1, 1, 1)
     details = z.diff(dim=-2).diff(dim=-1) / 2

@@ -44,7 +44,7 @@ def draw(name, channels, found):
         row[2].hist(logarithm.ravel(), bins=60, histtype="stepfilled", color=plotting.COLOURS["map"])
         row[2].set(xlabel=f"log₁₀ {label}", ylabel="pixels")
     spectrum(last[0], residual)
-    convergence(last[1], channels, found)
+    draw_gaps(last[1], channels, found)
     facts(last[2], channels, found)
     name = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in name)
     figure.suptitle(name, fontsize=plotting.TEXT, fontweight="bold", parse_math=False)
@@ -107,7 +107,7 @@ def spectrum(axes, residual):
     axes.legend()
 
 
-def convergence(axes, channels, found):
+def draw_gaps(axes, channels, found):
     """The relative gap after 1, 2, 4, … up to the iterations that were made."""
     at = int(np.argmax(found.gap))
     counts, gaps = denoising.convergence(channels[at : at + 1], found.weight[at : at + 1], found)
