@@ -22,7 +22,7 @@ SIZE, CORES, NODES = 512, 2, (1, 8, 64)
 FIT = ({"train": 4, "val": 2, "test": 2}, {"train": 12, "val": 8, "test": 30})  # fewer images would drown in the starts
 CHECK = {"train": 20, "val": 8, "test": 60}
 LARGE = {"train": 5216, "val": 16, "test": 624}  # the 5,856 images, in the folders they are published in
-LEVELS, SHARDS = 10, 8
+LEVELS, SHARDS, SHARD_IMAGES = 10, 8, 8
 SCALARS = 3  # λ of the validation images, the oracle by PSNR and the one by SSIM: the methods of config.yaml
 SCALAR = ["search_grid", "refine_grid", "denoise_images"]
 MAP, LAST = ["predict_maps", "denoise_map"], ["measure_images"]
@@ -82,7 +82,7 @@ def jobs_of_large():
     return {
         "prepare_images": list(LARGE.values()),
         "add_noise": LEVELS * both,
-        "search_grid": LEVELS * SHARDS * [n / SHARDS for n in both],
+        "search_grid": LEVELS * [n / k for n in both for k in [min(SHARDS, n // SHARD_IMAGES)] for _ in range(k)],
         "refine_grid": LEVELS * [LARGE["test"]],
         "denoise_images": SCALARS * LEVELS * [LARGE["test"]],
         "predict_maps": LEVELS * [LARGE["test"]],

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real Slurm cluster of one node, this machine, with a GPU that Slurm schedules although there is none. Debian, as root:
+# A real Slurm cluster of two nodes, both this machine: `plain` in the partition main, `fitted` in the partition gpu, with
+# a GPU that Slurm schedules although there is none. Debian, as root:
 #     tests/slurm.sh start FOLDER     install what is missing, configure and start
 #     tests/slurm.sh stop FOLDER      end its daemons
 # Everything it writes is in FOLDER, but for links to its configuration in /etc/slurm: SLURM_CONF does not reach the jobs.
@@ -10,7 +11,7 @@ folder=$(realpath -m "${2:?give start or stop, and a folder}")
 host=$(hostname -s)
 
 stop() {
-    for daemon in slurmd slurmctld munged; do
+    for daemon in slurmd-plain slurmd-fitted slurmctld munged; do
         if [[ -f $folder/$daemon.pid ]]; then
             pid=$(cat "$folder/$daemon.pid")
             kill "$pid" 2> /dev/null || true
@@ -34,7 +35,7 @@ wait_for() {
     exit 1
 }
 
-is_idle() { [[ $(sinfo --noheader --format %t) == idle ]]; }
+are_idle() { [[ $(sinfo --noheader --Node --format "%N %t") == $'fitted idle\nplain idle' ]]; }
 
 start() {
     if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null || ! command -v slurmd > /dev/null; then
@@ -49,7 +50,7 @@ start() {
         fi
         ln -sf "$folder/$name.conf" "$etc/$name.conf"
     done
-    mkdir -p "$folder/state" "$folder/spool" "$folder/munge"
+    mkdir -p "$folder/state" "$folder/spool-plain" "$folder/spool-fitted" "$folder/munge"
     chmod 755 "$folder" # munge wants to reach its socket
     chown -R munge: "$folder/munge"
     [[ -e $folder/gpu0 ]] || mknod "$folder/gpu0" c 1 3 # the null device, for want of a GPU
@@ -74,16 +75,18 @@ AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 MailProg=/bin/true
 StateSaveLocation=$folder/state
-SlurmdSpoolDir=$folder/spool
+SlurmdSpoolDir=$folder/spool-%n
 SlurmctldPidFile=$folder/slurmctld.pid
-SlurmdPidFile=$folder/slurmd.pid
+SlurmdPidFile=$folder/slurmd-%n.pid
 SlurmctldLogFile=$folder/slurmctld.log
-SlurmdLogFile=$folder/slurmd.log
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 10)) Gres=gpu:fake:1
-PartitionName=main Nodes=$host Default=YES State=UP
-PartitionName=gpu Nodes=$host State=UP
+SlurmdLogFile=$folder/slurmd-%n.log
+NodeName=DEFAULT CPUs=$(nproc) RealMemory=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 20))
+NodeName=plain NodeHostname=$host NodeAddr=127.0.0.1 Port=16818
+NodeName=fitted NodeHostname=$host NodeAddr=127.0.0.1 Port=16819 Gres=gpu:fake:1
+PartitionName=main Nodes=plain Default=YES State=UP
+PartitionName=gpu Nodes=fitted State=UP
 END
-    echo "NodeName=$host Name=gpu Type=fake File=$folder/gpu0" > "$folder/gres.conf"
+    echo "NodeName=fitted Name=gpu Type=fake File=$folder/gpu0" > "$folder/gres.conf"
     echo "CgroupAutomount=no" > "$folder/cgroup.conf"
 
     dd if=/dev/urandom of="$folder/munge/key" bs=1024 count=1 status=none
@@ -95,8 +98,9 @@ END
     wait_for munged munge --socket "$folder/munge/socket" --no-input
     slurmctld
     wait_for slurmctld scontrol ping
-    slurmd
-    wait_for slurmd is_idle
+    slurmd -N plain
+    slurmd -N fitted
+    wait_for "the nodes" are_idle
 }
 
 case $1 in

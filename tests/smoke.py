@@ -1,6 +1,7 @@
 """The study of smoke.yaml, run once by Snakemake in a copy of the repository, for all tests that look at it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,24 @@ def command(folder, *arguments, cores=2, change=None):
 def snakemake(folder, *arguments, **options):
     """Run Snakemake in `folder`; returns the finished process, with all its output in `stdout`."""
     return program(folder, *command(folder, *arguments, **options))
+
+
+def planned(folder, *arguments):
+    """The jobs of a dry run: [{rule, local, threads, wildcards, resources}], the last two as {name: text}.
+
+    It tells neither what a rule with a message asks for nor which rules are local, so those of `folder` are changed.
+    """
+    for path in (folder / "workflow/rules").glob("*.smk"):
+        text = re.sub(r"^    message:\n        .*\n", "", path.read_text(), flags=re.MULTILINE)
+        path.write_text(re.sub(r"^    localrule: (.*)", r"    priority: int(\1)", text, flags=re.MULTILINE))
+    run = program(folder, sys.executable, "-m", "snakemake", "--dry-run", "--cores", "2", *arguments)
+    assert run.returncode == 0, run.stdout[-5000:]
+    found = []
+    for rule, lines in re.findall(r"^rule (?!all:)(\w+):\n((?:    .*\n)+)", run.stdout, re.MULTILINE):
+        of = dict(line.strip().split(": ", 1) for line in lines.splitlines() if ": " in line)
+        pairs = {name: dict(re.findall(r"(\w+)=([^,]*)", of.get(name, ""))) for name in ("wildcards", "resources")}
+        found.append({"rule": rule, "local": of.get("priority") == "1", "threads": int(of.get("threads", 1)), **pairs})
+    return found
 
 
 def program(folder, *arguments):

@@ -1,4 +1,4 @@
-"""The small study on a real one-node Slurm (`slurm.sh`): where each job ran, the GPU, a job cancelled midway."""
+"""The small study on a real Slurm (`slurm.sh`): where each job ran, what it asked for, a job cancelled midway."""
 
 import re
 import shutil
@@ -9,13 +9,14 @@ import time
 
 import pytest
 import yaml
-from smoke import ENVIRONMENT, RESULTS, ROOT, finished, fresh, program
+from smoke import ENVIRONMENT, RESULTS, ROOT, finished, fresh, planned, program
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 SAME = ("tables/per_image.csv", "tables/grid.csv", "tables/summary.csv", "tables/training_history.csv")
 ACCOUNT = "imaging"
-LONG = {"device": "auto", "training": {"epochs": 40}}  # so that the training is still running when it is cancelled
+ON_GPU = {"device": "auto"}  # of which there is none, but Slurm does not know
+LONG = {**ON_GPU, "training": {"epochs": 40, "threads": 2}}  # still running when it is cancelled
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +44,51 @@ def jobs():
 
 
 def rule_of(job):
-    return re.sub(r"^rule_|_wildcards.*$", "", job.get("Comment", ""))
+    return re.sub(r"^rule_|_wildcards.*$", "", job["Comment"]) if "Comment" in job else job["JobName"]
 
 
-def submitted(folder, profile, change=None):
-    """Arguments of Snakemake that submit the small study by a profile."""
-    files = ["tests/smoke.yaml"]
-    if change:
-        (folder / "change.yaml").write_text(yaml.safe_dump(change))
-        files.append("change.yaml")
-    where = ["--profile", f"workflow/profiles/{profile}", "--configfile", *files]
+def by_rule(ran):
+    """{rule: [job]} of these jobs."""
+    return {rule: [job for job in ran if rule_of(job) == rule] for rule in set(map(rule_of, ran))}
+
+
+def configured(folder, change):
+    """Arguments of Snakemake for the small study with the settings of `change`."""
+    (folder / "change.yaml").write_text(yaml.safe_dump(change))
+    return ["--configfile", "tests/smoke.yaml", "change.yaml"]
+
+
+def submitted(folder, profile, change):
+    """Arguments that submit the small study by a profile."""
+    where = ["--profile", f"workflow/profiles/{profile}", *configured(folder, change)]
     return [sys.executable, "-m", "snakemake", *where, "--set-scatter", "shard=2", "--latency-wait", "10"]
+
+
+def asked(folder, change):
+    """What the jobs of each rule that is submitted ask for: {rule: {(CPUs, MB, minutes, GPUs)}}."""
+    found = {}
+    for job in planned(folder, *configured(folder, change)):
+        if not job["local"]:
+            numbers = [int(job["resources"].get(name, 0)) for name in ("mem_mb", "runtime", "gpu")]
+            found.setdefault(job["rule"], set()).add((job["threads"], *numbers))
+    return found
+
+
+def given(job):
+    """What Slurm gave to a job, as (CPUs, MB, minutes, GPUs)."""
+    amount, unit = re.fullmatch(r"([\d.]+)([MG])", job["MinMemoryNode"]).groups()
+    days, hours, minutes = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):00", job["TimeLimit"]).groups(default=0)
+    gpus = re.fullmatch(r"\(null\)|gpu:fake:(\d+)", job["JOB_GRES"])[1] or 0
+    time_limit = (int(days) * 24 + int(hours)) * 60 + int(minutes)
+    return int(job["NumCPUs"]), float(amount) * {"M": 1, "G": 1024}[unit], time_limit, int(gpus)
+
+
+def check_asked(ran, wanted):
+    """These jobs are those of the rules `wanted`, and got what these ask for; a GPU on the node that has one."""
+    assert {rule: set(map(given, of)) for rule, of in by_rule(ran).items()} == wanted
+    for job in ran:
+        expected = ("gpu", "fitted") if given(job)[-1] else ("main", "plain")
+        assert (job["Partition"], job["NodeList"]) == expected, rule_of(job)
 
 
 def wait_for(condition, seconds, process, log):
@@ -66,9 +101,8 @@ def wait_for(condition, seconds, process, log):
 
 def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(cluster, tmp_path):
     undisturbed, folder = (fresh(tmp_path / name) for name in ("undisturbed", "submitted"))
-    (undisturbed / "change.yaml").write_text(yaml.safe_dump(LONG))
-    files = ["--configfile", "tests/smoke.yaml", "change.yaml"]
-    run = program(undisturbed, sys.executable, "-m", "snakemake", "--cores", "2", *files)
+    wanted = asked(fresh(tmp_path / "planned"), LONG)
+    run = program(undisturbed, sys.executable, "-m", "snakemake", "--cores", "2", *configured(undisturbed, LONG))
     assert run.returncode == 0, run.stdout[-5000:]
 
     profile = folder / "workflow/profiles/slurm/config.yaml"
@@ -82,9 +116,9 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
         )
         try:
             history = wait_for(
-                lambda: next(iter((folder / RESULTS).glob("trained/*.unfinished/history.csv")), None), 300, process, log
+                lambda: next(iter((folder / RESULTS).glob("trained/*.unfinished/history.csv")), None), 600, process, log
             )
-            wait_for(lambda: history.exists() and len(history.read_text().splitlines()) > 3, 60, process, log)
+            wait_for(lambda: history.exists() and len(history.read_text().splitlines()) > 3, 300, process, log)
             (training,) = (
                 number for number, job in jobs().items() if rule_of(job) == "train" and job["JobState"] == "RUNNING"
             )
@@ -95,7 +129,7 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
             process.kill()
 
     # The training held the GPU, was cancelled before its end, and went on from its checkpoint in another job.
-    assert holds["GRES"].startswith("gpu:fake:1") and holds["Partition"] == "gpu"
+    assert holds["GRES"].startswith("gpu:fake:1")
     ran = jobs()
     assert ran[training]["JobState"] == "CANCELLED" and {job["Account"] for job in ran.values()} == {ACCOUNT}
     second = [job for job in ran.values() if rule_of(job) == "train" and job["JobState"] == "COMPLETED"]
@@ -105,13 +139,11 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
     assert 0 < step < 120
 
     # Each rule that computes was submitted and ended well; the short ones ran where Snakemake did.
-    by_rule = {}
-    for job in ran.values():
-        by_rule.setdefault(rule_of(job), set()).add(job["JobState"])
-    computing = {"prepare_images", "add_noise", "search_grid", "refine_grid", "predict_maps", "denoise_images"}
-    computing |= {"measure_images", "sweep_examples", "explain_study"}
-    assert set(by_rule) == computing | {"train"}, by_rule
-    assert all(by_rule[rule] == {"COMPLETED"} for rule in computing)
+    assert {rule_of(job) for job in ran.values() if job["JobState"] != "COMPLETED"} == {"train"}
+    computing = {"search_grid", "refine_grid", "predict_maps", "denoise_images", "measure_images", "sweep_examples"}
+    assert set(wanted) == computing | {"train", "explain_study"}
+    check_asked(list(ran.values()), wanted)
+    assert {rule_of(job) for job in ran.values() if job["Partition"] == "main"} == {"measure_images"}
 
     names = [path.relative_to(undisturbed) for path in (undisturbed / RESULTS / "model").glob("*.safetensors")]
     names += [f"{RESULTS}/{name}" for name in SAME]
@@ -123,11 +155,24 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
 def test_by_the_generic_profile_the_study_is_that_of_one_machine(cluster, tmp_path, tmp_path_factory):
     alone, folder, before = finished(tmp_path_factory), fresh(tmp_path / "submitted"), set(jobs())
     run = subprocess.run(
-        submitted(folder, "generic"), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200
+        submitted(folder, "generic", ON_GPU), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200
     )
     assert run.returncode == 0, run.stderr[-5000:]
-    ran = {number: job for number, job in jobs().items() if number not in before}
-    assert {job["JobName"] for job in ran.values()} >= {"train", "search_grid", "denoise_images"}
-    assert all(job["JobState"] == "COMPLETED" for job in ran.values())
+    ran = [job for number, job in jobs().items() if number not in before]
+    assert {job["JobState"] for job in ran} == {"COMPLETED"}
+    check_asked(ran, asked(fresh(tmp_path / "planned"), ON_GPU))
     for name in (*SAME, "model/last.safetensors"):
         assert (folder / RESULTS / name).read_bytes() == (alone / RESULTS / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(("profile", "device"), [("slurm", "auto"), ("slurm", "cpu"), ("generic", "cpu")])
+def test_the_device_says_where_trainings_go_those_of_variants_too(cluster, tmp_path, profile, device):
+    folder, before = fresh(tmp_path / "submitted"), set(jobs())
+    change = {"device": device, "variants": {"shorter": {"training": {"iterations": 4}}}}
+    targets = ["results/smoke.shorter/model/last.safetensors", f"{RESULTS}/tables/steps.csv"]
+    command = [*submitted(folder, profile, change), "--", *targets]
+    run = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stderr[-5000:]
+    wanted = asked(fresh(tmp_path / "planned"), change)
+    ran = [job for number, job in jobs().items() if number not in before]
+    check_asked(ran, {rule: wanted[rule] for rule in ("shorter_train", "time_steps")})

@@ -77,7 +77,10 @@ def test_schema_lists_the_keys_of_config_yaml_and_describes_them():
     [
         ({"training": {"epoch": 3}}, "training.epoch is not a known key; did you mean training.epochs?"),
         ({"epochs": 3}, "epochs is not a known key; did you mean training.epochs?"),
-        ({"grid": {"xyz": 3}}, "grid.xyz is not a known key; known here: maximum, minimum, refine, shards, values"),
+        (
+            {"grid": {"xyz": 3}},
+            "grid.xyz is not a known key; known here: maximum, minimum, refine, shard_images, shards, values",
+        ),
         ({"training": {"epochs": -3}}, "training.epochs: -3 is less than the minimum of 1; passes over"),
         ({"training": {"epochs": 3.0}}, "training.epochs: 3.0 is not of type 'integer'"),
         ({"training": {"flips": 1}}, "training.flips: 1 is not of type 'boolean'"),

@@ -18,8 +18,8 @@ def test_jobs_go_to_the_first_free_core():
 
 def test_a_job_of_the_grid_is_a_shard_of_the_larger_split():
     jobs = cost.jobs_of_large()
-    assert max(jobs["search_grid"]) == 624 / 8 and len(jobs["search_grid"]) == 160
-    assert sum(jobs["search_grid"]) == 10 * (16 + 624)
+    assert max(jobs["search_grid"]) == 624 / 8 and len(jobs["search_grid"]) == 10 * (2 + 8)
+    assert min(jobs["search_grid"]) == 8 and sum(jobs["search_grid"]) == 10 * (16 + 624)
     assert jobs["prepare_images"] == [5216, 16, 624]
 
 

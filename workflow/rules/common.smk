@@ -95,6 +95,19 @@ scattergather:
     shard=config["grid"]["shards"],
 
 
+def _images(split):
+    """Images of a split, at most; a fold of the train and val patients tests its share of their images."""
+    counts, fold = config["data"]["images"], config["data"]["fold"]
+    return (counts["train"] + counts["val"]) // fold["of"] if fold and split == "test" else counts[split]
+
+
+def shards(split):
+    """`k-of-n`: as many as --set-scatter or grid.shards says, but none of fewer than grid.shard_images images."""
+    most = len(gather.shard("{scatteritem}"))
+    n = max(1, min(most, _images(split) // config["grid"]["shard_images"]))
+    return [f"{k}-of-{n}" for k in range(1, n + 1)]
+
+
 # The steps whose cost the report shows; a figure or a table is not among them.
 _ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
 BENCHMARKED = [
@@ -104,10 +117,10 @@ BENCHMARKED = [
     *([] if config["network"]["weights"] else [f"{BENCHMARKS}/train.tsv"]),
     *([f"{BENCHMARKS}/train_direct.tsv"] if "unet-direct" in METHODS else []),
     *(
-        path
+        f"{BENCHMARKS}/search_grid/{split}_{round}_{shard}.tsv"
         for split in ("val", "test")
         for round in _ROUNDS
-        for path in gather.shard(f"{BENCHMARKS}/search_grid/{split}_{round}_{{scatteritem}}.tsv")
+        for shard in shards(split)
     ),
     *expand(f"{BENCHMARKS}/refine_grid/{{round}}.tsv", round=_ROUNDS),
     *expand(f"{BENCHMARKS}/predict_maps/{{round}}.tsv", round=_ROUNDS),
@@ -140,12 +153,18 @@ def minutes(base, seconds, *splits, jobs=1):
     return base + round(seconds / 60 * _pixels(splits) / 256**2 / jobs)
 
 
-# MiB of the three example images of a protocol, denoised with every λ.
+def is_short(seconds, *splits):
+    """Whether a job of so many seconds for every image of 256² pixels would take longer to start on a cluster."""
+    return seconds * _pixels(splits) / 256**2 < START
+
+
+START = 4  # seconds that a job takes to start on a cluster; what takes less is done where Snakemake runs
+# MiB of the three example images of a protocol, denoised with every λ; each takes about 0.05 s on a CPU.
 SWEEP = 3 * config["grid"]["values"] * config["data"]["size"] ** 2 * 4 // 2**20
 
 
 def _pixels(splits):
-    return max(config["data"]["images"][split] for split in splits) * config["data"]["size"] ** 2
+    return max(map(_images, splits)) * config["data"]["size"] ** 2
 
 
 def archive_of_images(wildcards):
@@ -203,8 +222,12 @@ def candidates_of(method):
 
 
 def shards_of_grid(wildcards):
-    pattern = f"{RESULTS}/grid/shards/{wildcards.split}_{wildcards.protocol}_{wildcards.draw}_{{scatteritem}}.csv"
-    return gather.shard(pattern)
+    stem = f"{RESULTS}/grid/shards/{wildcards.split}_{wildcards.protocol}_{wildcards.draw}"
+    return [f"{stem}_{shard}.csv" for shard in shards(wildcards.split)]
+
+
+def minutes_of_shard(wildcards):
+    return minutes(60, 5, wildcards.split, jobs=len(shards(wildcards.split)))
 
 
 def figure_inputs(wildcards):

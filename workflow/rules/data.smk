@@ -68,6 +68,7 @@ rule prepare_images:
         f"{LOGS}/prepare_images/{{split}}.log",
     benchmark:
         f"{BENCHMARKS}/prepare_images/{{split}}.tsv"
+    localrule: is_short(0.015 * config["training"]["views"], *SPLITS)
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -97,6 +98,7 @@ rule add_noise:
         f"{LOGS}/add_noise/{{split}}_{{protocol}}_{{draw}}.log",
     benchmark:
         f"{BENCHMARKS}/add_noise/{{split}}_{{protocol}}_{{draw}}.tsv"
+    localrule: is_short(0.005, *SPLITS)
     conda:
         "../../envs/data.yaml"
     threads: 1

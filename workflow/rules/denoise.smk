@@ -17,7 +17,7 @@ rule search_grid:
     threads: 1
     resources:
         mem_mb=memory(2000, 6, *SPLITS),
-        runtime=minutes(60, 5, *SPLITS, jobs=config["grid"]["shards"]),
+        runtime=minutes_of_shard,
         gpu=GPUS,
     params:
         values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},

@@ -287,6 +287,7 @@ rule sweep_examples:
         f"{LOGS}/sweep_examples/{{protocol}}.log",
     benchmark:
         f"{BENCHMARKS}/sweep_examples/{{protocol}}.tsv"
+    localrule: GPUS == 0 and 0.05 * SWEEP < START
     conda:
         TORCH
     threads: 1

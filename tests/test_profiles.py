@@ -1,0 +1,85 @@
+"""The profiles for clusters, without one: what is submitted, and the script that asks what became of a job."""
+
+import subprocess
+
+import pandas as pd
+import pytest
+import yaml
+from smoke import ROOT, fresh, planned
+
+START = 4  # seconds that a job takes to start on Slurm
+STATUS = ROOT / "workflow/profiles/generic/status.sh"
+IMAGES = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["data"]["images"]
+
+
+def seconds_an_image():
+    """{rule: seconds that it took for each image}, of the published study on as many images of the same size."""
+    times = pd.read_csv(ROOT / "results/reference/xray-fast/tables/times.csv").set_index("step")
+    images = pd.Series(dict.fromkeys(times.index, IMAGES["test"])) * times["jobs"]
+    images["prepare_images"] = sum(IMAGES.values())
+    images["add_noise"] = images["search_grid"] = 2 * (IMAGES["val"] + IMAGES["test"])  # two protocols
+    images["train"] = IMAGES["train"]
+    each = times["seconds"] / images
+    each["sweep_examples"] = each["search_grid"]  # the same solutions, of three images
+    each["explain_study"] = 2 * 2 * each["denoise_images"]  # solves two methods of two protocols step by step
+    return each
+
+
+def images_of(job):
+    """Images that a job takes: those of its split, or its shard of them."""
+    if job["rule"] == "sweep_examples":
+        return 3
+    split = {"train": "train"}.get(job["rule"], job["wildcards"].get("split", "test"))
+    return IMAGES[split] // int(job["wildcards"].get("scatteritem", "1-of-1").split("-of-")[1])
+
+
+@pytest.mark.parametrize("profile", ["slurm", "generic"])
+def test_no_job_of_the_dissertations_study_is_shorter_than_its_start(tmp_path, profile):
+    settings = yaml.safe_load((ROOT / f"workflow/profiles/{profile}/config.yaml").read_text(encoding="utf-8"))
+    jobs = planned(fresh(tmp_path), "--set-scatter", f"shard={settings['set-scatter']['shard']}")
+    each = seconds_an_image()
+    submitted = [(job["rule"], images_of(job), images_of(job) * each[job["rule"]]) for job in jobs if not job["local"]]
+    assert {"train", "search_grid", "denoise_images", "explain_study"} <= {rule for rule, _, _ in submitted}
+    assert [job for job in submitted if job[2] < START] == []
+    assert sum(rule == "search_grid" for rule, _, _ in submitted) == 2 * (8 + 1), "and no fewer than are worth it"
+
+
+def test_a_large_study_is_not_prepared_where_snakemake_runs(tmp_path):
+    (tmp_path / "large.yaml").write_text("data: { size: 512, images: { train: 5216, val: 16, test: 624 } }")
+    jobs = planned(fresh(tmp_path), "--configfile", "large.yaml")
+    of = {job["rule"]: job["local"] for job in jobs}
+    assert not of["prepare_images"] and not of["add_noise"] and of["select_images"]
+
+
+def status(path):
+    """What status.sh says of a job where `path` is all of PATH."""
+    return subprocess.run(["/bin/sh", STATUS, "7"], env={"PATH": str(path)}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("printed", "code", "expected"),
+    [
+        ("echo COMPLETED", 0, "success"),
+        ("echo PENDING", 0, "running"),
+        ("echo RUNNING", 0, "running"),
+        ("echo COMPLETING", 0, "running"),
+        ("echo REQUEUE_HOLD", 0, "running"),
+        ("echo CANCELLED", 0, "failed"),
+        ("echo OUT_OF_MEMORY", 0, "failed"),
+        ("echo NODE_FAIL", 0, "failed"),
+        ("true", 0, "failed"),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2", 1, "failed"),
+        ("echo slurm_load_jobs error: Unable to contact slurm controller >&2", 1, "running"),
+    ],
+)
+def test_status_of_a_job(tmp_path, printed, code, expected):
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\n{printed}\nexit {code}\n")
+    (tmp_path / "squeue").chmod(0o755)
+    run = status(tmp_path)
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"{expected}\n", "")
+
+
+def test_without_squeue_no_job_counts_as_failed(tmp_path):
+    run = status(tmp_path)
+    assert run.returncode == 1 and run.stdout == ""
+    assert "no squeue here" in run.stderr and "take cluster-generic-status-cmd out of the profile" in run.stderr
