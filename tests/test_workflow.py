@@ -388,10 +388,11 @@ def test_other_shards_make_other_shards_only(tmp_path):
 
 
 def test_a_run_on_one_core_with_other_shards_gives_the_same_bytes(tmp_path, results):
-    """The whole study: all but what says how long things took."""
+    """The whole study, all but what says how long things took: the network computes on two threads all the same."""
     folder = fresh(tmp_path)
     run = snakemake(folder, "--set-scatter", "shard=3", cores=1)
     assert run.returncode == 0, run.stdout[-5000:]
+    assert "training.threads is 2, and as many run on 1 core(s)" in run.stdout
     made = {path.relative_to(folder / RESULTS) for path in (folder / RESULTS).rglob("*") if path.is_file()}
     skipped, timed = {"logs", "benchmarks", "trained", "shards"}, {"training.json", "provenance.json", "report.html"}
     made = {path for path in made if path.stem not in ("times", "courses") and path.name not in timed}
@@ -649,3 +650,4 @@ def test_smoke_settings_are_those_the_tests_count_on():
     config = yaml.safe_load((ROOT / "tests/smoke.yaml").read_text())
     assert (config["data"]["images"]["test"], config["grid"]["values"]) == (N_TEST, N_WEIGHTS)
     assert config["training"]["checkpoint_seconds"] == 0
+    assert config["training"]["threads"] == 2, "more than the core of a test: the bits do not depend on the cores"
