@@ -55,6 +55,7 @@ def main(inputs, settings, store, code_version, how, folder):
                 summary = training.train(images, validation, **where, **options, on_epoch=on_epoch)
             summary |= {"fingerprint": fingerprint, "device": devices.name(device), "threads": torch.get_num_threads()}
             summary |= {"versions": machine.versions(), "machine": machine.description()}
+            summary |= {"code_version": code_version, "ended": logs.now()}
             summary |= {"max_rss_mib": logs.peak_memory()}
             write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
             work.rename(kept)
