@@ -28,7 +28,7 @@ help: ## list the targets
 	@echo 'Settings: STUDY=$(STUDY) (dissertation, a name under workflow/studies, or several to be stacked), ARCHIVE=$(or $(ARCHIVE),path of a local zip)'
 
 study: $(READY) ## run STUDY on all cores; results go to results/STUDY
-	snakemake --cores all $(OVERLAY) $(DATA)
+	snakemake --cores all --rerun-incomplete $(OVERLAY) $(DATA)
 
 paper: $(READY) ## run the full dissertation study: a download of 1.2 GB and hours of training
 	$(MAKE) study STUDY=dissertation

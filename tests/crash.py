@@ -151,6 +151,16 @@ def running(folder):
     return found
 
 
+def stop(job):
+    """Stop the process `job`, so that it is alive when it is killed; returns whether it was still running."""
+    with contextlib.suppress(OSError):
+        os.kill(job, signal.SIGSTOP)
+        while (state := Path(f"/proc/{job}/stat").read_text().rpartition(")")[2].split()[0]) not in "TZX":
+            time.sleep(0.001)
+        return state == "T"
+    return False
+
+
 class Run:
     """A study in `folder` that is killed as planned and started again as its own messages say."""
 
@@ -178,11 +188,11 @@ class Run:
     def kill_in(self, rules, way, share, times, forced=None, attempts=5):
         """Start the study, kill it in the first job of a rule among `rules` after this share of its time.
 
-        A job that ends before is killed at its end, which is no matter to the others of a run; where the job alone is
-        to be killed, the next one is. `times`: {rule: duration in s}; `forced`: a rule that is to run again. A start
-        that ends at once, as the one before left its lock or unfinished files, is followed by another one.
+        A job that ends before is let go, and the next one is met. `times`: {rule: duration in s}; `forced`: a rule that
+        is to run again. A start that ends at once, as the one before left its lock or unfinished files, is followed by
+        another one.
 
-        Returns the rule, or None: the study ended before.
+        Returns the rule, whose job ran when it was killed, or None: the study ended before.
         """
         process, (number, whom) = self.start(*(["--forcerun", forced] if forced else [])), WAYS[way]
         late = set()
@@ -190,11 +200,10 @@ class Run:
             found = ((job, rule) for job, rule in running(self.folder).items() if rule in rules and job not in late)
             job, rule = next(found, (None, None))
             after = share * times.get(rule, 0)
-            if job and (not self._ends_within(job, after) or whom != "job"):
-                alive = "" if job in running(self.folder) else ", when the job had just ended"
-                with contextlib.suppress(ProcessLookupError):
-                    (os.killpg if whom == "all" else os.kill)(job if whom == "job" else process.pid, number)
-                self.lines.append(f"{rule}: {way} after {after:.2f} of {times[rule]:.2f} s{alive}")
+            if job and not self._ends_within(job, after) and stop(job):
+                (os.killpg if whom == "all" else os.kill)(job if whom == "job" else process.pid, number)
+                os.kill(job, signal.SIGCONT)  # the signal waits for it, unless it was SIGKILL
+                self.lines.append(f"{rule}: {way} after {after:.2f} of {times[rule]:.2f} s")
                 self._await()
                 self.follow()
                 return rule

@@ -1,13 +1,33 @@
-"""The small study killed in every rule ends as if nothing had happened; a full disk, a bad server, two runs at once."""
+"""The small study killed in every rule, and between a file and its name, ends as if nothing had happened."""
 
 import os
 import random
+import signal
+import subprocess
 
+import crash
 import pytest
 from crash import STUDY, WAYS, Run, Server, contents, durations, rules_of, settings
-from smoke import fresh
+from smoke import ENVIRONMENT, RESULTS, command, fresh, snakemake
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
+TRIES = 6  # of a rule whose job ended before, each after half the time: the last ones meet the start of Python
+KILL_BEFORE_REPLACE = """
+import os, signal
+
+def replace(source, target, replace=os.replace):
+    if str(target).endswith("manifest.csv"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+os.replace = replace
+"""
+
+
+def any_ways(random_):
+    """Ways to kill without end, each as often as the others."""
+    while True:
+        yield from random_.sample(list(WAYS), len(WAYS))
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +49,14 @@ def test_killed_in_every_rule_it_ends_with_the_same_bytes(undisturbed, tmp_path,
     random_, folder = random.Random(round_), copies[round_]
     counts, times = rules_of(folder, change), durations(finished)
     assert set(counts) == set(times), "every rule has its benchmark"
-    ways = [way for _ in range(len(counts) // len(WAYS) + 6) for way in random_.sample(list(WAYS), len(WAYS))]
-    run, left = Run(folder, change, tmp_path / "log.txt"), set(counts)
+    ways, run, left = any_ways(random_), Run(folder, change, tmp_path / "log.txt"), set(counts)
     try:
-        while left:
-            killed = run.kill_in(left, ways.pop(), random_.uniform(0, 0.95), times)
-            if killed is None:
-                break
+        while killed := left and run.kill_in(left, next(ways), random_.uniform(0, 0.95), times):
             left.discard(killed)
-        for rule in sorted(left):  # those whose jobs ended while others were waited for are run again
-            expected = dict(times)
-            while rule in left and ways:
-                left.discard(run.kill_in({rule}, ways.pop(), random_.uniform(0, 0.95), expected, forced=rule))
-                expected[rule] /= 2  # the machine may have been slower in the undisturbed run
+        for rule in sorted(left):  # those whose jobs ended before, or while others were waited for, are run again
+            shares = (random_.uniform(0, 0.95) / 2**n for n in range(TRIES))
+            if any(run.kill_in({rule}, next(ways), share, times, forced=rule) for share in shares):
+                left.discard(rule)
         starts = run.finish()
     finally:
         run.end()
@@ -50,4 +65,46 @@ def test_killed_in_every_rule_it_ends_with_the_same_bytes(undisturbed, tmp_path,
     expected, found = contents(finished), contents(folder)
     assert set(found) == set(expected) and any(f"results/{STUDY}/model/" in name for name in expected)
     assert [name for name in expected if found[name] != expected[name]] == []
-    assert not left, "every rule was killed"
+    assert not left, "a job of every rule was killed while it ran"
+    assert len(run.lines) == len(counts)
+
+
+def test_only_a_job_that_ran_counts_as_killed(tmp_path, monkeypatch):
+    """A run and its job, which sleep: a job that ends too soon, two that do not, one that has just ended."""
+    monkeypatch.setattr(crash, "running", lambda folder: {job.pid: "a_rule"} if job.poll() is None else {})
+    run = Run(tmp_path, {}, tmp_path / "log.txt")
+    run.log_path.touch()
+
+    def start(*_):
+        run.process = subprocess.Popen(["sleep", "1"])
+        return run.process
+
+    monkeypatch.setattr(run, "start", start)
+    job = subprocess.Popen(["sleep", "0.2"])
+    assert run.kill_in({"a_rule"}, "SIGKILL to Snakemake", 0.5, {"a_rule": 10}) is None
+    assert run.lines == [] and run.process.returncode == 0
+    for way, ends in (("SIGKILL to the job", (0, -signal.SIGKILL)), ("SIGTERM to Snakemake", (-signal.SIGTERM, 0))):
+        job = subprocess.Popen(["sleep", "2"])
+        assert run.kill_in({"a_rule"}, way, 0.01, {"a_rule": 10}) == "a_rule"
+        assert (run.process.returncode, job.wait()) == ends
+    assert len(run.lines) == 2
+    job = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOWAIT)
+    assert not crash.stop(job.pid)
+    job.wait()
+    assert not crash.stop(job.pid)
+
+
+def test_a_kill_between_a_whole_file_and_its_name_costs_that_file_alone(tmp_path):
+    """What is left beside it is never taken for it."""
+    folder, target = fresh(tmp_path / "study"), f"{RESULTS}/manifest.csv"
+    (tmp_path / "sitecustomize.py").write_text(KILL_BEFORE_REPLACE)
+    arguments = command(folder, target)
+    killed = subprocess.run(arguments, cwd=folder, env=ENVIRONMENT | {"PYTHONPATH": str(tmp_path)}, capture_output=True)
+    (partial,) = (folder / RESULTS).glob("manifest.csv.*.partial")
+    content = partial.read_bytes()
+    assert killed.returncode == 1 and not (folder / target).exists() and content.count(b"\n") == 1 + 12
+    partial.write_bytes(b"stale")
+    again = snakemake(folder, target)
+    assert again.returncode == 0, again.stdout
+    assert (folder / target).read_bytes() == content and partial.read_bytes() == b"stale"

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tvmap.fingerprint import code_version, local_modules
+from tvmap.fingerprint import code_version, common_version, local_modules
 
 SCRIPT = '''"""What the script does."""
 import numpy
@@ -134,6 +134,16 @@ def test_cycles_end(folder):
     version = code_version(folder / "script.py")
     replace(folder / "tvmap/second.py", "2", "3")
     assert code_version(folder / "script.py") != version
+
+
+def test_several_scripts_have_one_version_in_any_order_and_the_code_of_each_counts(folder):
+    paths = [folder / "script.py", folder / "tvmap/second.py"]
+    version = common_version(paths)
+    assert version == common_version(reversed(paths)) != common_version(paths[:1])
+    replace(folder / "script.py", "  # twice", "")
+    assert common_version(paths) == version
+    (folder / "tvmap/second.py").write_text("FACTOR = 3\n")
+    assert common_version(paths) != version
 
 
 def test_syntax_error_names_its_file(folder):

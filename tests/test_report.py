@@ -149,9 +149,10 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
     provenance = {
         "study": "small <study>",
         "config": config,
-        "code_version": "abc",
+        "code": {"scripts": "abc", "commit": "c" * 40, "changed": True},
+        "times": {"start": "2001-02-03T04:05:06Z", "end": "2001-02-03T05:06:07Z"},
         "versions": {"python": "3.11"},
-        "machine": {"cpu": "some CPU", "cores": 2, "platform": "Linux"},
+        "machines": {"some CPU, 2 cores, Linux": ["train"], "another CPU": ["grid"]},
         "training": {"epochs": 3, "reported": "last", "best_epoch": 2, "seconds": 75.0, "fingerprint": "f" * 64},
         "seed": 42,
         "data": {"source": source, "n": {"train": 6, "val": 2, "test": 4}, "manifest_sha256": "0" * 64},
@@ -291,6 +292,27 @@ def test_scalars_gaps_training_and_times_are_printed_as_in_the_tables(small):
     assert [row[1] for row in reader.tables["table-8"][1:]] == ["1", "2", "3"]
     assert reader.tables["table-9"][1] == ["train", "2", "4000.5", "1 h 06 min", "900"]
     assert reader.tables["table-9"][2][-1] == "–"
+
+
+def test_provenance_names_code_machines_and_times(small, tmp_path):
+    _, _, reader = small
+    assert f"Code of the study scripts abc , commit {'c' * 40} with changes" in reader.text
+    assert "Code of the training not recorded" in reader.text
+    assert "from 2001-02-03T04:05:06Z to 2001-02-03T05:06:07Z (UTC)" in reader.text
+    assert "Machine some CPU, 2 cores, Linux: train Machine another CPU: grid" in reader.text
+    assert "not measured. Machine: some CPU, 2 cores, Linux; another CPU." in reader.text
+    arguments = study(tmp_path / "study")
+    provenance = json.loads(arguments[2].read_text())
+    where = {"cpu": "fast", "cores": 8, "platform": "Linux"}
+    provenance["training"] |= {"code_version": "def", "ended": "2001-01-01T00:00:00Z", "machine": where}
+    provenance |= {"machines": {}, "times": {"start": None, "end": None}}
+    provenance["code"] |= {"commit": None, "changed": None}
+    arguments[2].write_text(json.dumps(provenance))
+    build_report.main(*arguments)
+    text = Reader(arguments[-1].read_text(encoding="utf-8")).text
+    assert "Code of the training def" in text and "Code of the study scripts abc Code" in text
+    assert "best on validation: epoch 2; ended 2001-01-01T00:00:00Z; on fast, 8 cores, Linux" in text
+    assert "from – to – (UTC)" in text and "Machine: not recorded." in text
 
 
 def test_published_numbers_stand_beside_ours(small):

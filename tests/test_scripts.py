@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ import predict_maps
 import refine_grid
 import search_grid
 import write_provenance
-from tvmap import comparison, explain, fingerprint, logs, network, pdhg, solver, stacks
+from tvmap import comparison, explain, fingerprint, logs, machine, network, pdhg, provenance, solver, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -394,25 +395,39 @@ def test_examples_are_picked_by_gain_alone(tmp_path, results):
 
 
 def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path):
-    """A benchmark's last line counts; the memory is what the log of the same name says."""
-    for name, seconds, memory in (
-        ("train", 1.5, 90),
-        ("select", 1, None),
-        ("denoise/a", 100, 500),
-        ("denoise/b", 200, 300),
+    """A benchmark's last line counts; memory, machine and time of day are what the log of the same name says."""
+    for name, seconds, memory, where in (
+        ("train", 1.5, 90, "T00:00:30Z to T00:00:31Z on a node, 2 cores, Linux"),
+        ("select", 1, None, None),
+        ("denoise/a", 100, 500, "T00:00:50Z to T00:02:30Z on that node, 1 cores, Linux"),
+        ("denoise/b", 200, 300, "T00:00:40Z to T00:04:00Z on the node on top, 1 cores, Linux"),
     ):
         benchmark, log = tmp_path / f"benchmarks/{name}.tsv", tmp_path / f"logs/{name}.log"
         for path in (benchmark, log):
             path.parent.mkdir(parents=True, exist_ok=True)
         benchmark.write_text(f"s\th:m:s\n9\t0:00:09\n{seconds}\t0:00:01\n")
-        log.write_text(f"12:00:00 INFO peak memory: {memory} MiB\n" if memory else "killed\n")
-    (tmp_path / "training.json").write_text(json.dumps({"seconds": 4000.0, "max_rss_mib": 900}))
+        log.write_text(f"12:00:00 INFO from {where}; peak memory: {memory} MiB\n" if memory else "killed\n")
+    training = {"seconds": 4000.0, "max_rss_mib": 900, "machine": {"cpu": "another", "cores": 4, "platform": "Linux"}}
+    (tmp_path / "training.json").write_text(json.dumps(training))
     paths = [tmp_path / f"benchmarks/{name}.tsv" for name in ("train", "select", "denoise/a", "denoise/b")]
     collect_times.main(paths, tmp_path / "training.json", tmp_path / "times.csv")
     times = pd.read_csv(tmp_path / "times.csv").set_index("step")
     assert times["jobs"].to_dict() == {"train": 1, "select": 1, "denoise": 2}
     assert times["seconds"].to_dict() == {"train": 4000.0, "select": 1.0, "denoise": 300.0}
     assert times["max_rss_mib"].fillna(-1).to_dict() == {"train": 900, "select": -1, "denoise": 500}
+    both = "that node, 1 cores, Linux; the node on top, 1 cores, Linux"
+    assert times["machine"].fillna("").to_dict() == {"train": "another, 4 cores, Linux", "select": "", "denoise": both}
+    assert times.loc["denoise", ["start", "end"]].tolist() == ["T00:00:40Z", "T00:04:00Z"]
+
+
+def test_the_end_of_a_log_says_when_and_where_the_job_ran(tmp_path):
+    before = logs.now()
+    with logs.logged_to(tmp_path / "log"):
+        logs.log.info("from here to there")
+    found = logs.logged_end((tmp_path / "log").read_text())
+    assert before <= found["start"] <= found["end"] <= logs.now()
+    assert found["machine"] == machine.in_words(machine.description()) and int(found["max_rss_mib"]) > 10
+    assert logs.logged_end("12:00:00 INFO from here to there\n") == {}
 
 
 # --- the study checked from inside, and where it comes from
@@ -488,15 +503,44 @@ def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["data"] |= {"source": "archive", "archive": "/home/somebody/images.zip", "folder": "/home/somebody/folder"}
     config["variants"] = {"given": {"network": {"weights": "/home/somebody/best.safetensors"}}}
-    arguments = results / "manifest.csv", results / "model/training.json", None, tmp_path / "provenance.json"
-    write_provenance.main(*arguments, config, "abc")
+    rows = [("train", "fast; slow", "T1", "T3"), ("select", None, None, None), ("measure", "slow", "T2", "T4")]
+    pd.DataFrame(rows, columns=["step", *tabular.WHERE]).to_csv(tmp_path / "times.csv", index=False)
+    sources = results / "manifest.csv", results / "model/training.json", None, tmp_path / "times.csv"
+    write_provenance.main(*sources, tmp_path / "provenance.json", config, {"scripts": "abc"})
     text = (tmp_path / "provenance.json").read_text()
     found = json.loads(text)
     assert "somebody" not in text
     assert found["config"]["data"]["archive"] == "images.zip" and config["data"]["archive"].startswith("/home")
     assert found["data"]["n"] == {"train": 6, "val": 2, "test": 4} and found["data"]["source"] == "archive"
     assert set(found["versions"]) == {"python", "torch", "numba", "numpy", "pillow", "scikit-image", "snakemake"}
-    assert set(found["training"]) >= {"epochs", "reported", "best_epoch", "seconds", "fingerprint"}
+    assert set(found["training"]) >= {"epochs", "reported", "best_epoch", "seconds", "fingerprint", "code_version"}
+    assert found["machines"] == {"fast": ["train"], "slow": ["train", "measure"]}
+    assert found["times"] == {"start": "T1", "end": "T4"} and found["code"] == {"scripts": "abc"}
+
+
+def test_the_commit_is_that_of_the_checkout_and_nothing_where_there_is_none(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        run = subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return run.stdout.strip()
+
+    unknown, script = {"commit": None, "changed": None}, tmp_path / "workflow/scripts/a.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("pass\n")
+    assert provenance.commit(tmp_path) == unknown
+    git("init")
+    assert provenance.commit(tmp_path) == unknown  # no commit yet
+    git("add", ".")
+    git("commit", "--message", "one")
+    head = git("rev-parse", "HEAD")
+    assert provenance.commit(tmp_path) == {"commit": head, "changed": False}
+    (tmp_path / "notes.txt").write_text("no code\n")
+    assert provenance.commit(tmp_path) == {"commit": head, "changed": False}
+    (script.with_name("b.py")).write_text("pass\n")
+    assert provenance.commit(tmp_path) == {"commit": head, "changed": True}
+    assert provenance.commit(tmp_path / "workflow") == unknown  # in the checkout of something else
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.commit(tmp_path) == unknown
 
 
 def test_damaged_stacks_are_refused_by_name(tmp_path_factory):

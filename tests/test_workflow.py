@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,10 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from smoke import ENVIRONMENT, RESULTS, ROOT, command, copy, finished, fresh, snakemake
 
-from tvmap import figures, network
+from tvmap import figures, fingerprint, machine, network
 from tvmap.methods import METHODS
 
+SCRIPTS = ROOT / "workflow/scripts"
 PROTOCOLS = ("fixed0.5", "uniform")
 SCALARS = METHODS[1:4]
 N_TEST, N_WEIGHTS = 4, 5
@@ -37,7 +39,7 @@ COLUMNS = {
     "gaps": "protocol,method,n,relative_gap_median,relative_gap_max,rms_bound,bound_to_error_median,bound_to_error_max",
     "by_level": "protocol,group,baseline,level_low,level_high,n,mean,low,high,win_rate",
     "training_history": "epoch,learning_rate,train_loss,val_loss,val_psnr,val_ssim",
-    "times": "step,jobs,seconds,max_rss_mib",
+    "times": "step,jobs,seconds,max_rss_mib,machine,start,end",
     "convergence": "protocol,method,dual_start,iterations,psnr,relative_gap",
     "learned": "protocol,map,noise_std,detail,weight_low,weight,weight_high,n",
     "failures": "protocol,method,bin,detail,mse,n",
@@ -281,6 +283,27 @@ def test_no_place_of_this_machine_is_in_the_results(results):
         assert str(results.parents[1]) not in text and str(ROOT) not in text, name
 
 
+def test_provenance_says_by_which_code_from_which_seed_when_and_where(results):
+    found = json.loads((results / "provenance.json").read_text())
+    scripts = {*rules(), *(figure.script for figure in figures.figures(found["config"]).values())}
+    assert found["code"] == {
+        "scripts": fingerprint.common_version(SCRIPTS / f"{name}.py" for name in scripts),
+        "commit": None,  # a copy of the files
+        "changed": None,
+    }
+    training = found["training"]
+    assert training["code_version"] == fingerprint.code_version(SCRIPTS / "train.py")
+    assert training["machine"] == machine.description()
+    assert found["seed"] == 42
+    assert found["machines"] == {machine.in_words(machine.description()): table(results, "times")["step"].tolist()}
+    chosen, collected = (os.stat(results / name).st_mtime for name in ("manifest.csv", "tables/times.csv"))
+    first, ended, last = (
+        datetime.fromisoformat(time).timestamp()
+        for time in (found["times"]["start"], training["ended"], found["times"]["end"])
+    )
+    assert chosen - 900 < first < chosen < ended < last < collected
+
+
 # --- what reruns
 
 
@@ -304,9 +327,10 @@ def test_comments_and_docstrings_of_modules_rerun_nothing(study):
 TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figure": 10, "build_report": 1, "all": 1}
 TABLES |= {"sweep_examples": 2, "build_explorer": 1}
 MEASURED = {**TABLES, "draw_figure": 11, "measure_images": 2, "collect_times": 1}  # the eleventh figure shows the times
+MEASURED |= {"write_provenance": 1}  # which says when and where
 EXPLAINED = {**MEASURED, "explain_study": 1, "draw_figure": 13}  # two figures show the solver's course and the maps
 CHOSEN = {**EXPLAINED, "choose_scalars": 2, "denoise_images": 8}
-TRAINED = {**EXPLAINED, "train": 1, "predict_maps": 2, "denoise_images": 2, "write_provenance": 1}
+TRAINED = {**EXPLAINED, "train": 1, "predict_maps": 2, "denoise_images": 2}
 TRAINED |= {"collect_courses": 1, "draw_figure": 14}
 CHANGED_CODE = [
     (
@@ -342,7 +366,6 @@ CHANGED_SETTINGS = [
             "predict_maps": 1,
             "denoise_images": 5,
             "measure_images": 1,
-            "write_provenance": 1,
         },
     ),
     (
@@ -367,6 +390,7 @@ def test_changed_code_reruns_exactly_what_depends_on_it(study, name, old, new, e
     assert old in text
     path.write_text(text.replace(old, new, 1))
     found = jobs(snakemake(study, "--dry-run"))
+    expected = expected | {"write_provenance": 1}  # names the code of the study
     if "draw_figure" in expected and name.startswith("tvmap"):  # which figures use a module is not the point here
         assert found.pop("draw_figure") >= expected["draw_figure"]
         expected = {rule: count for rule, count in expected.items() if rule != "draw_figure"}
@@ -390,10 +414,11 @@ def test_other_shards_make_other_shards_only(tmp_path):
 
 
 def test_a_run_on_one_core_with_other_shards_gives_the_same_bytes(tmp_path, results):
-    """The whole study: all but what says how long things took."""
+    """The whole study, all but what says how long things took: the network computes on two threads all the same."""
     folder = fresh(tmp_path)
     run = snakemake(folder, "--set-scatter", "shard=3", cores=1)
     assert run.returncode == 0, run.stdout[-5000:]
+    assert "training.threads is 2, and as many run on 1 core(s)" in run.stdout
     made = {path.relative_to(folder / RESULTS) for path in (folder / RESULTS).rglob("*") if path.is_file()}
     skipped, timed = {"logs", "benchmarks", "trained", "shards"}, {"training.json", "provenance.json", "report.html"}
     made = {path for path in made if path.stem not in ("times", "courses") and path.name not in timed}
@@ -651,3 +676,4 @@ def test_smoke_settings_are_those_the_tests_count_on():
     config = yaml.safe_load((ROOT / "tests/smoke.yaml").read_text())
     assert (config["data"]["images"]["test"], config["grid"]["values"]) == (N_TEST, N_WEIGHTS)
     assert config["training"]["checkpoint_seconds"] == 0
+    assert config["training"]["threads"] == 2, "more than the core of a test: the bits do not depend on the cores"

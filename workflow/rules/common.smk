@@ -143,6 +143,13 @@ def code_version(script):
     return tvmap.fingerprint.code_version(SCRIPTS / f"{script}.py")
 
 
+def code_of_study(wildcards):
+    """One fingerprint of the scripts of all rules and figures: each result is by the code that it stands for."""
+    names = {Path(rule.script).stem for rule in workflow.rules if rule.script}
+    names |= {figure.script for figure in FIGURES_OF_STUDY.values()}
+    return tvmap.fingerprint.common_version(SCRIPTS / f"{name}.py" for name in names)
+
+
 def memory(base, arrays, *splits):
     """MiB of a job: `base`, and this many arrays of 32-bit numbers as large as the images of the largest split."""
     return base + arrays * _pixels(splits) * 4 // 2**20

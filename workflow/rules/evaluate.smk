@@ -223,6 +223,7 @@ rule write_provenance:
         manifest=rules.select_images.output[0],
         training=of_training("training.json"),
         weights=config["network"]["weights"] or [],
+        times=rules.collect_times.output[0],
     output:
         f"{RESULTS}/provenance.json",
     log:
@@ -238,10 +239,10 @@ rule write_provenance:
         runtime=10,
     params:
         config=config,
-        training_code=code_version("train"),
+        study_code=code_of_study,
         code=code_version("write_provenance"),
     message:
-        "Write down configuration, code, versions and machine"
+        "Write down configuration, code, versions, machines and times"
     script:
         "../scripts/write_provenance.py"
 

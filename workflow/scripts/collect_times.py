@@ -1,37 +1,45 @@
-"""Collect time and memory of each step from Snakemake's benchmark files."""
+"""Collect time, memory and machine of each step from Snakemake's benchmark files and the logs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import provenance, tables, tabular
-from tvmap.logs import logged_peak_memory, logged_to
+from tvmap import machine, provenance, tables, tabular
+from tvmap.logs import logged_end, logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
 def main(benchmark_paths, training_path, output_path):
-    """One row a step: its jobs, their seconds summed, the largest resident set of one (MiB).
+    """One row a step: its jobs, their seconds summed, the largest resident set of one (MiB), where and when (UTC).
 
-    The memory is what each job wrote into its log (Snakemake samples it too rarely for short jobs). A training that was
-    resumed or taken from the store counts with the time and memory that it really took.
+    All but the seconds is what each job wrote into its log (Snakemake samples the memory too rarely for short jobs). A
+    training that was resumed or taken from the store counts with the time and memory that it really took, where it did.
     """
     rows = []
     for path in map(Path, benchmark_paths):
         seconds = tabular.read_table(path, ["s"], separator="\t")["s"].iloc[-1]
         step = path.stem if path.parent.name == "benchmarks" else path.parent.name
         log = log_of(path)
-        memory = logged_peak_memory(log.read_text()) if log.is_file() else None
-        rows.append({"step": step, "jobs": 1, "seconds": seconds, "max_rss_mib": memory})
-    times = pd.DataFrame(rows).groupby("step", sort=False).agg({"jobs": "sum", "seconds": "sum", "max_rss_mib": "max"})
+        logged = logged_end(log.read_text(encoding="utf-8")) if log.is_file() else {}
+        rows.append({"step": step, "jobs": 1, "seconds": seconds} | logged)
+    times = pd.DataFrame(rows, columns=[*tabular.TIMES, *tabular.WHERE]).astype({"max_rss_mib": float})
+    how = {"jobs": "sum", "seconds": "sum", "max_rss_mib": "max", "machine": together, "start": "min", "end": "max"}
+    times = times.groupby("step", sort=False).agg(how)
     if "train" in times.index:  # not of a network that was trained before
         training = provenance.read_training(training_path)
         times.loc["train", ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
+        times.loc["train", "machine"] = machine.in_words(training["machine"])
     tabular.write_table(output_path, times, index=True)
     rows = tables.times_table(times.reset_index())
     tables.write_markdown(output_path, "Time and memory of the steps", tables.times_head(), rows)
+
+
+def together(machines):
+    """The different ones in one text."""
+    return "; ".join(sorted(set(machines.dropna())))
 
 
 def log_of(benchmark_path):

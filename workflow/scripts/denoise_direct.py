@@ -30,5 +30,5 @@ if "snakemake" in globals():
             snakemake.input.noisy,
             snakemake.output[0],
             snakemake.config["device"],
-            snakemake.threads,
+            snakemake.config["training"]["threads"],  # whatever the cores: the bits depend on it
         )

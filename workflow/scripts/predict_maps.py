@@ -41,5 +41,5 @@ if "snakemake" in globals():
             snakemake.output[0],
             snakemake.params.network,
             snakemake.config["device"],
-            snakemake.threads,
+            snakemake.config["training"]["threads"],  # whatever the cores: the bits depend on it
         )

@@ -55,6 +55,7 @@ def main(inputs, settings, store, code_version, how, folder):
                 summary = training.train(images, validation, **where, **options, on_epoch=on_epoch)
             summary |= {"fingerprint": fingerprint, "device": devices.name(device), "threads": torch.get_num_threads()}
             summary |= {"versions": machine.versions(), "machine": machine.description()}
+            summary |= {"code_version": code_version, "ended": logs.now()}
             summary |= {"max_rss_mib": logs.peak_memory()}
             write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
             work.rename(kept)
@@ -67,15 +68,15 @@ def main(inputs, settings, store, code_version, how, folder):
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         how = snakemake.config["training"]  # no params: a change of them is no reason to train anew
-        if snakemake.threads != how["threads"]:
-            message = "training.threads is %d, but %d are to be had: the weights will differ in the last bits"
+        if snakemake.threads < how["threads"]:
+            message = "training.threads is %d, and as many run on %d core(s): the same weights, but they take longer"
             log.warning(message, how["threads"], snakemake.threads)
         main(
             [snakemake.input[name] for name in ("clean_train", "clean_val", "noisy_val")],
             snakemake.params.settings,
             snakemake.params.store,
             snakemake.params.code,
-            how | {"threads": snakemake.threads, "device": snakemake.config["device"]},
+            how | {"device": snakemake.config["device"]},
             Path(snakemake.output.history).parent,
         )
 elif __name__ == "__main__":

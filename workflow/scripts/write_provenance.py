@@ -1,4 +1,4 @@
-"""Write where the results come from: configuration, code, versions, machine, training and data."""
+"""Write where the results come from: configuration, code, versions, machines, times, training and data."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmap import figures, machine, manifest, provenance
+from tvmap import figures, machine, manifest, provenance, tabular
 from tvmap.files import write_atomically
 from tvmap.logs import logged_to
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(manifest_path, training_path, weights_path, output_path, config, code_version):
-    """`weights_path`: of a network that was trained before, or None.
+def main(manifest_path, training_path, weights_path, times_path, output_path, config, code):
+    """`weights_path`: of a network that was trained before, or None; code: what names the code of the study.
 
     Where archive, folder and given weights lie on this machine is left out: their names and hashes identify them.
     """
@@ -30,12 +30,18 @@ def main(manifest_path, training_path, weights_path, output_path, config, code_v
         if given:
             overlay["network"]["weights"] = Path(given).name
     splits = Counter(row["split"] for row in manifest.read(manifest_path))
+    times = tabular.read_table(times_path, ["step", *tabular.WHERE], may_be_empty=tabular.WHERE).dropna()
+    machines = {}
+    for row in times.itertuples():
+        for name in row.machine.split("; "):
+            machines.setdefault(name, []).append(row.step)
     content = {
         "study": config["study"],
         "config": config,
-        "code_version": code_version,
+        "code": code,
+        "times": {"start": min(times["start"], default=None), "end": max(times["end"], default=None)},
         "versions": machine.versions(),
-        "machine": machine.description(),
+        "machines": machines,
         "training": training,
         "seed": config["seed"],
         "data": {"source": config["data"]["source"], "n": dict(splits), "manifest_sha256": sha256(manifest_path)},
@@ -50,5 +56,8 @@ def sha256(path):
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        sources = (snakemake.input.manifest, snakemake.input.training, snakemake.input.get("weights"))
-        main(*sources, snakemake.output[0], snakemake.params.config, snakemake.params.training_code)
+        inputs = snakemake.input
+        sources = (inputs.manifest, inputs.training, inputs.get("weights"), inputs.times)
+        root = Path(snakemake.scriptdir).resolve().parents[1]  # a package that is installed may lie elsewhere
+        code = {"scripts": snakemake.params.study_code, **provenance.commit(root)}
+        main(*sources, snakemake.output[0], snakemake.params.config, code)

@@ -18,6 +18,11 @@ def code_version(script_path):
     return digest.hexdigest()[:12]
 
 
+def common_version(script_paths):
+    """One such fingerprint of several scripts, in whatever order they are given."""
+    return hashlib.sha256("".join(map(code_version, sorted(script_paths))).encode()).hexdigest()[:12]
+
+
 def local_modules(script_path):
     """Return {name: path} of a script and of all modules of its folder that it imports, directly or through others.
 

@@ -5,12 +5,14 @@ import logging
 import re
 import resource
 import sys
+from datetime import UTC, datetime
 
+from . import machine
 from .errors import StudyError
 
 log = logging.getLogger("tvmap")
 
-PEAK_MEMORY = "peak memory: %d MiB"  # how every log ends
+END = "from %s to %s on %s; peak memory: %d MiB"  # of every log
 OUT_OF_MEMORY = (
     "the GPU is out of memory (%s): free it, lower training.batch_size or training.crop, or set device: cpu; "
     "nothing finished is lost, a training resumes from its checkpoint"
@@ -38,6 +40,7 @@ def logged_to(path):
     A `StudyError`, and a GPU out of memory, end the process with one line and exit status 1, Ctrl-C with one line and
     130; any other exception leaves its traceback in the file.
     """
+    start = now()
     logging.raiseExceptions = False  # a full disk takes no log either: what it says must still reach the terminal
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w", encoding="utf-8"),
@@ -62,7 +65,7 @@ def logged_to(path):
         log.exception("unexpected error")
         raise
     finally:
-        log.info(PEAK_MEMORY, peak_memory())
+        log.info(END, start, now(), machine.in_words(machine.description()), peak_memory())
         for handler in handlers:
             log.removeHandler(handler)
             with contextlib.suppress(OSError):
@@ -75,7 +78,12 @@ def peak_memory():
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def logged_peak_memory(text):
-    """The peak memory (MiB) at the end of the text of a log, None if there is none."""
-    found = re.findall(PEAK_MEMORY.replace("%d", r"(\d+)"), text)
-    return int(found[-1]) if found else None
+def now():
+    """The time of day in UTC, to a second, as texts that sort."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def logged_end(text):
+    """{start, end (UTC), machine, max_rss_mib} by the end of the text of a log; {} if the job was killed before."""
+    found = re.findall(r"from (\S+) to (\S+) on (.+); peak memory: (\d+) MiB", text)
+    return dict(zip(("start", "end", "machine", "max_rss_mib"), found[-1], strict=True)) if found else {}

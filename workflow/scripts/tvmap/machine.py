@@ -21,6 +21,11 @@ def description():
     return {"cpu": _cpu(), "cores": _cores(), "platform": f"{platform.system()} {platform.machine()}"}
 
 
+def in_words(described):
+    """The content of `description` as one line."""
+    return f"{described['cpu']}, {described['cores']} cores, {described['platform']}"
+
+
 def free_memory():
     """Bytes that a process may still take without swapping, None where the system does not say (Linux does)."""
     try:

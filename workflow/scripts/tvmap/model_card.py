@@ -22,8 +22,8 @@ def render(folder):
     low, high = level if isinstance(level, list) else (level, level)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    # An early provenance says where the training ran in the place of where the study did.
-    machine, versions = (training.get(name, origin[name]) for name in ("machine", "versions"))
+    # An early provenance says where and by which code the training ran beside what it says of the training.
+    machine, versions, code = (training.get(k, origin.get(k)) for k in ("machine", "versions", "code_version"))
     threads = training.get("threads", config["training"]["threads"])
     network = {"penalty": "tv", "maps": 1} | config["network"]  # an early provenance says nothing of these
     settings = {**network, "precision": config["training"]["precision"]}
@@ -51,7 +51,7 @@ def render(folder):
         iterations=config["training"]["iterations"],
         options=", ".join(f"{name} {settings[name]}" for name in names if name in settings),
         versions=", ".join(f"{name} {version}" for name, version in versions.items()),
-        code=origin["code_version"],
+        code=code,
         percent=f"{100 * config['report']['confidence']:g}",
         n_weights=config["grid"]["values"],
         rows=_rows(folder, config["noise"]["protocols"]),

@@ -1,11 +1,26 @@
-"""Reading of provenance.json and training.json, which say where a study's results and weights come from."""
+"""Where a study's results and weights come from: reading provenance.json and training.json, the commit of the code."""
 
+import contextlib
 import json
+import subprocess
 from pathlib import Path
 
 from .errors import StudyError
 
 REFERENCE = "xray-tgv"  # the study whose weights the command `tvmap` takes if none are given
+CODE = ("Snakefile", "workflow/rules", "workflow/scripts")
+
+
+def commit(root):
+    """{"commit": of the checkout `root`, "changed": whether the code is another}.
+
+    Both are None where `root` is no checkout (one around it is of something else) or git is absent or refuses.
+    """
+    if (Path(root) / ".git").exists():
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            head, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--", *CODE)
+            return {"commit": head.strip(), "changed": bool(changes)}
+    return {"commit": None, "changed": None}
 
 
 def read_training(path):
@@ -30,3 +45,8 @@ def read(path):
         raise StudyError(
             f"{path}: not a provenance file ({type(error).__name__}: {error}); run the study again"
         ) from error
+
+
+def _git(root, *arguments):
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout

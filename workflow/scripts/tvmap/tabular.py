@@ -20,6 +20,9 @@ TEXT = (
     "sha256",
     "precision",
     "device",
+    "machine",
+    "start",
+    "end",
 )  # never numbers, never NaN
 
 CURVE = ("id", "weight", "psnr", "ssim")  # a grid: one row an image and λ
@@ -33,6 +36,7 @@ BY_LEVEL = (
 )  # the map's gain over each other method at low and at high noise
 VARIANTS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high")
 TIMES = ("step", "jobs", "seconds", "max_rss_mib")
+WHERE = ("machine", "start", "end")  # of a step, in the table of times: its machines, and when (UTC)
 NO_INTERVAL = ("gain_low", "gain_high")  # where one patient alone was tested
 NO_WEIGHT = ("weight_mean", "gap", "relative_gap")  # empty for methods that solve no problem with a weight
 STEPS = ("iterations", "milliseconds", "low", "high", "size", "threads", "precision", "device")  # low, high: quartiles
