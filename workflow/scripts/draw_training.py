@@ -22,7 +22,7 @@ def main(history_path, png_path, pdf_path, report):
     for column, (colour, label) in SERIES.items():
         draw_series(axes[0, 0], history, column, colour, label)
     axes[0, 0].set(ylabel="mean squared error", yscale="log")
-    axes[0, 0].legend()
+    axes[0, 0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)  # wherever the curves are
     draw_series(axes[0, 1], history, "learning_rate", plotting.DARK)
     axes[0, 1].set(ylabel="learning rate", ylim=(0, 1.06 * history["learning_rate"].max()))
     axes[0, 1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
