@@ -135,6 +135,8 @@ def fuzz(target, arguments):
     with atheris.instrument_imports(include=["PIL", "zipfile", "tifffile", "pydicom", "tvmap"]):
         import zipfile
 
+        import pydicom.pixels  # noqa: F401
+        import tifffile  # noqa: F401
         from PIL import (  # noqa: F401
             BmpImagePlugin,
             GifImagePlugin,
