@@ -1,12 +1,14 @@
-"""Coverage-guided fuzzing of the readers of images and archives: make fuzz. Needs envs/requirements-fuzz.txt.
+"""Coverage-guided fuzzing of the readers of images, archives and maps: make fuzz. Needs envs/requirements-fuzz.txt.
 
 An exception that is no StudyError, a wrong result, more than SECONDS or MIB is a finding, kept in fuzz/findings; the
-exit status is then 1. Inputs that reach new code are kept in fuzz/corpus, from where the next run goes on.
+exit status is then 1, and also where a target does not run. Inputs that reach new code are kept in fuzz/corpus, from
+where the next run goes on.
 """
 
 import argparse
 import hashlib
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -65,6 +67,26 @@ def read_picture(data, folder):
         path.unlink()
 
 
+def read_maps(data, folder):
+    """Read a file of maps as `tvmap tv --weight` does; its first byte says whether it is .tif or .npy."""
+    import numpy as np
+
+    from tvmap import pictures
+    from tvmap.errors import StudyError
+
+    path = folder / ("x.npy" if data[:1] == b"\1" else "x.tif")
+    path.write_bytes(data[1:])
+    try:
+        maps, _ = pictures.read_weight(path)
+    except StudyError as error:
+        assert str(path) in str(error) and "\n" not in str(error), error
+    else:
+        assert maps.ndim == 3 and 1 <= len(maps) <= pictures.MOST_MAPS
+        assert maps.dtype == np.float32 and np.isfinite(maps).all() and maps.min() >= 0
+    finally:
+        path.unlink()
+
+
 def seeds():
     """{target: its first inputs}."""
     import hostile
@@ -78,6 +100,7 @@ def seeds():
         "images": [content for content, _ in images.values()],
         "archives": [content for content, _ in hostile.archives().values()],
         "pictures": [bytes([suffixes.index(end)]) + content for end, content in named if end in suffixes],
+        "maps": [bytes([end == ".npy"]) + content for end, content in named if end in (".tif", ".npy")],
     }
 
 
@@ -102,7 +125,7 @@ def read_archive(data, folder):
     assert {*folder.iterdir()} <= {path, table}
 
 
-TARGETS = {"images": read_image, "archives": read_archive, "pictures": read_picture}
+TARGETS = {"images": read_image, "archives": read_archive, "pictures": read_picture, "maps": read_maps}
 
 
 def fuzz(target, arguments):
@@ -112,6 +135,8 @@ def fuzz(target, arguments):
     with atheris.instrument_imports(include=["PIL", "zipfile", "tifffile", "pydicom", "tvmap"]):
         import zipfile
 
+        import pydicom.pixels  # noqa: F401
+        import tifffile  # noqa: F401
         from PIL import (  # noqa: F401
             BmpImagePlugin,
             GifImagePlugin,
@@ -129,6 +154,7 @@ def fuzz(target, arguments):
         import tvmap.pictures
         import tvmap.sources  # noqa: F401
 
+    sys.stderr = os.fdopen(os.dup(2), "w", 1)  # -close_fd_mask leaves it open, for the reason why a target dies
     logging.disable(logging.CRITICAL)
     tvmap.pictures.MOST_PIXELS = Image.MAX_IMAGE_PIXELS = (
         10**6
@@ -163,7 +189,10 @@ def start(target, seconds, log):
 
 
 def main(seconds):
-    """Fuzz all targets, each in a process that is started again where it dies; return the number of findings."""
+    """Fuzz all targets, each in a process that is started again after a finding that ended it; return the exit status.
+
+    A target that dies twice without a finding, or never executes anything, is broken, and said with its log.
+    """
     for target, cases in seeds().items():
         for folder in ("corpus", "work"):
             (FOLDER / folder / target).mkdir(parents=True, exist_ok=True)
@@ -174,30 +203,39 @@ def main(seconds):
     began = time.monotonic()
     logs = {target: open(FOLDER / f"{target}.log", "w+", encoding="utf-8", errors="replace") for target in TARGETS}
     running = {target: start(target, seconds, log) for target, log in logs.items()}
+    kept = {target: len(list((FOLDER / "findings").glob(f"{target}-*"))) for target in TARGETS}
+    deaths = dict.fromkeys(TARGETS, 0)  # without a new finding
     while running:
         time.sleep(1)
         for target, process in list(running.items()):
             left = round(began + seconds - time.monotonic())
             if process.poll() is not None:
                 del running[target]
-                if left > 2:  # a finding that ended the process
+                n = len(list((FOLDER / "findings").glob(f"{target}-*")))
+                deaths[target] += left > 2 and n == kept[target]
+                kept[target] = n
+                if left > 2 and deaths[target] < 2:
                     running[target] = start(target, left, logs[target])
     elapsed = time.monotonic() - began
+    broken = False
     for target, log in logs.items():
         log.seek(0)
-        report(target, log.read(), elapsed)
+        runs = report(target, log.read(), elapsed)
         log.close()
+        if not runs or deaths[target] > 1:
+            broken = True
+            print(f"{target}: broken, it ended too early; {log.name} says why")
     shutil.rmtree(FOLDER / "work")
     found = {*(FOLDER / "findings").iterdir()} - before
     findings = sorted(path for path in found if path.suffix != ".txt")  # beside each exception its traceback
     print(f"{len(findings)} findings")
     for path in findings:
         print(f"  {path.relative_to(ROOT)}")
-    return len(findings)
+    return int(bool(findings) or broken)
 
 
 def report(target, text, elapsed):
-    """Print what libFuzzer's log says about a target."""
+    """Print what libFuzzer's log says about a target; return the number of its executions, 0 if it never began."""
     runs = sum(map(int, re.findall(r"stat::number_of_executed_units: (\d+)", text)))
     covered = [tuple(map(int, pair)) for pair in re.findall(r"cov: (\d+) ft: (\d+)", text)]
     inited = re.search(r"INITED cov: (\d+) ft: (\d+)", text)
@@ -207,6 +245,7 @@ def report(target, text, elapsed):
         f"{target}: {runs} executions in {elapsed:.0f} s; edges covered {first[0]} -> {last[0]}, "
         f"features {first[1]} -> {last[1]}"
     )
+    return runs if inited else 0
 
 
 if __name__ == "__main__":
@@ -218,4 +257,4 @@ if __name__ == "__main__":
     if given.target:
         fuzz(given.target, given.options)
     else:
-        sys.exit(1 if main(given.seconds) else 0)
+        sys.exit(main(given.seconds))

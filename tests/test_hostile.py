@@ -196,6 +196,34 @@ def test_the_targets_of_make_fuzz_find_nothing_in_a_few_changes(target, tmp_path
         fuzz.TARGETS[target](bytes(damaged), tmp_path)
 
 
+# What stands for a process of libFuzzer, and how it is judged.
+ENDS = {
+    "runs": ("print('#2 INITED cov: 3 ft: 4'); print('stat::number_of_executed_units: 5')", 0),
+    "dies at its start": ("raise SystemExit('no module')", 1),
+    "runs nothing": ("print('#2 INITED cov: 3 ft: 4'); print('stat::number_of_executed_units: 0')", 1),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_make_fuzz_fails_where_a_target_does_not_run(tmp_path, monkeypatch, capsys, end):
+    code, status = ENDS[end]
+    started = []
+
+    def start(target, seconds, log):
+        started.append(target)
+        return subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
+
+    monkeypatch.setattr(fuzz, "FOLDER", tmp_path / "fuzz")
+    monkeypatch.setattr(fuzz, "TARGETS", {"maps": fuzz.read_maps})
+    monkeypatch.setattr(fuzz, "seeds", lambda: {"maps": [b"x"]})
+    monkeypatch.setattr(fuzz, "start", start)
+    seconds = 60 if end == "dies at its start" else 0  # else its time is over when it ends
+    assert fuzz.main(seconds) == status
+    said = capsys.readouterr().out
+    assert ("maps: broken" in said) == bool(status) and (str(tmp_path / "fuzz/maps.log") in said) == bool(status)
+    assert "0 findings" in said and started.count("maps") == (2 if seconds else 1)
+
+
 # --- names
 
 
@@ -379,12 +407,16 @@ print(pictures.read({path!r}).channels.shape)
 """
 
 
-@pytest.mark.parametrize(("n", "header"), [(4, "8, 6, 0, 0, 0"), (2, "16, 0, 0, 0, 0")], ids=["RGBA", "16 bit"])
-def test_the_largest_image_that_is_read_stays_below_the_bound(n, header, tmp_path):
+@pytest.mark.parametrize(
+    ("n", "header", "channels"),
+    [(4, "8, 6, 0, 0, 0", 3), (2, "16, 0, 0, 0, 0", 1), (8, "16, 6, 0, 0, 0", 3)],
+    ids=["RGBA", "16 bit", "RGBA, 16 bit"],
+)
+def test_the_largest_image_that_is_read_stays_below_the_bound(n, header, channels, tmp_path):
     largest, path = LARGEST.format(n=n, header=header), str(tmp_path / "a.png")
     assert measured(largest + BY_STUDY)[1] < PEAK
     output, peak = measured(largest + BY_COMMAND.format(path=path))
-    assert output == [f"({max(n - 1, 1)}, 9459, 9459)"] and peak < OF_COMMAND
+    assert output == [f"({channels}, 9459, 9459)"] and peak < OF_COMMAND
 
 
 @pytest.mark.parametrize(("n", "dtype"), [(3, np.uint16), (1, np.float64)])
@@ -395,6 +427,36 @@ def test_the_largest_tiff_that_is_read_stays_below_the_bound(n, dtype, tmp_path)
     code = f"from tvmap import pictures\nprint(pictures.read({str(path)!r}).channels.shape)"
     output, peak = measured(code)
     assert output == [f"({n}, 9459, 9459)"] and peak < OF_COMMAND
+
+
+def written_array(path):
+    np.lib.format.open_memmap(path, "w+", ">f4", (8840, 8840, 3)).flush()  # zeros, which take no room on the disk
+
+
+def written_scan(path):
+    values = np.broadcast_to(np.arange(7220, dtype=np.int16), (7220, 7220))
+    window = {"RescaleSlope": 2, "RescaleIntercept": 0, "WindowCenter": 40, "WindowWidth": 400}
+    hostile.dicom(path, values, PhotometricInterpretation="MONOCHROME1", VOILUTFunction="SIGMOID", **window)
+
+
+def written_maps(path):
+    maps = np.zeros((6, 6250, 6250), np.float32)
+    tifffile.imwrite(path, maps, photometric="minisblack", compression="zlib", rowsperstrip=500, metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "read", "shape"),
+    [
+        ("a.npy", written_array, "read({!r}).channels", "(3, 8840, 8840)"),
+        ("a.dcm", written_scan, "read({!r}).channels", "(1, 7220, 7220)"),
+        ("a.tif", written_maps, "read_weight({!r})[0]", "(6, 6250, 6250)"),
+    ],
+)
+def test_the_largest_array_scan_and_maps_that_are_read_stay_below_the_bound(tmp_path, name, write, read, shape):
+    path = tmp_path / name
+    write(path)
+    output, peak = measured(f"from tvmap import pictures\nprint(pictures.{read.format(str(path))}.shape)")
+    assert output == [shape] and peak < OF_COMMAND
 
 
 BOMBS = """
@@ -454,10 +516,10 @@ import hostile, numpy
 from tvmap import pictures
 from tvmap.errors import StudyError
 
-def refused(name, content):
+def refused(name, content, read=pictures.read):
     open(name, "wb").write(content)
     try:
-        pictures.read(name)
+        read(name)
         print("is read")
     except StudyError as error:
         print(error)
@@ -475,13 +537,44 @@ length = struct.unpack("<I", file.getvalue()[140:144])[0]  # of the group that i
 refused("bomb.dcm", file.getvalue()[: 144 + length] + packed(-15))
 deep = {{258: (3, 1, 64), 339: (3, 1, 3), 277: (3, 1, 3)}}
 refused("deep.tif", hostile.tiff(deep, width=9000, height=9000, pixels=b"x"))
+
+small = zlib.compress(b"x")
+tile = {{259: (3, 1, 8), 273: None, 278: None, 279: None, 322: (4, 1, 2**15), 323: (4, 1, 2**15), 324: (4, 1, 8)}}
+numbers = hostile.tiff({{273: (4, 2**24, 8), 279: (4, 2**24, 8)}}, pixels=bytes(2**26))
+chain, n = hostile.tiff(pixels=b"x"), 2**21
+first = chain.index(bytes(4) + b"x")  # the end of its tags
+pages = numpy.zeros(n, [("tags", "<u2"), ("next", "<u4")])
+pages["next"][:-1] = len(chain) + 6 * numpy.arange(1, n)
+chain = hostile.patched(chain, first, struct.pack("<I", len(chain))) + pages.tobytes()
+for read in (pictures.read, pictures.read_weight):
+    refused("strips.tif", hostile.tiff({{278: (3, 1, 1)}}, width=1, height=2**24, pixels=b"x"), read)
+    refused("tile.tif", hostile.tiff(tile | {{325: (4, 1, len(small))}}, pixels=small), read)
+    refused("numbers.tif", numbers, read)
+    refused("chain.tif", chain, read)
+refused("bomb.tif", hostile.tiff({{259: (3, 1, 8), 279: (4, 1, len(bomb))}}, pixels=bomb), pictures.read_weight)
+refused("deep.tif", hostile.tiff(deep, width=9000, height=9000, pixels=b"x"), pictures.read_weight)
+bomb = zlib.compress(bytes(2**24), 9)  # small enough for a piece
+refused("piece.tif", hostile.tiff({{259: (3, 1, 8), 279: (4, 1, len(bomb))}}, pixels=bomb), pictures.read_weight)
+header = numpy.lib.format.header_data_from_array_1_0(numpy.zeros(1, numpy.uint8)) | {{"shape": (7, 9000, 9000)}}
+with open("maps.npy", "wb") as file:
+    numpy.lib.format.write_array_header_1_0(file, header)
+    file.truncate(file.tell() + 7 * 9000 * 9000)
+try:
+    pictures.read_weight("maps.npy")
+except StudyError as error:
+    print(error)
 """
 
 
 def test_bombs_for_the_command_are_refused_below_the_bound(tmp_path):
     output, peak = measured(OF_PICTURES.format(folder=str(tmp_path)))
-    expected = ["more than it declares", "more than 1024 MiB", "pixels of 24 bytes"]
-    assert len(output) == 3 and all(part in line for part, line in zip(expected, output, strict=True)), output
+    expected = ["more than it declares", "more than 896 MiB", "pixels of 24 bytes"]
+    expected += ["pieces are missing", "pieces of 1024 MiB", "too much beside its pixels", "more than one image"]
+    expected += ["pieces are missing", "pieces of 1024 MiB", "too much beside its pixels", "more than 6 pages"]
+    expected += ["more than it declares", "have colours", "more than it declares", "at most 6"]
+    assert len(output) == len(expected) and all(part in line for part, line in zip(expected, output, strict=True)), (
+        output
+    )
     assert peak < PEAK
 
 

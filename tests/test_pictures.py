@@ -1,5 +1,8 @@
 """Images of every kind come in whole and go out with the depth that they had; damaged ones are refused in a line."""
 
+import struct
+import zlib
+
 import hostile
 import numpy as np
 import pydicom
@@ -7,6 +10,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from tvmap import pictures
 from tvmap.errors import StudyError
@@ -26,6 +31,61 @@ def save(path, values, **options):
     else:
         Image.fromarray(values).save(path, **options)
     return path
+
+
+def filtered(rows, step):
+    """Rows (H, n) of a PNG, filtered by each of its five filters in turn (PNG, 9.2), `step` bytes a pixel."""
+
+    def paeth(left, above, corner):
+        near = {value: abs(left + above - corner - value) for value in (left, above, corner)}
+        return min((left, above, corner), key=near.get)
+
+    padded, lines = np.pad(rows.astype(int), ((1, 0), (step, 0))), []
+    for y, row in enumerate(rows.tolist()):
+        left, above, corner = padded[y + 1].tolist(), padded[y].tolist()[step:], padded[y].tolist()
+        triples = list(zip(left, above, corner, strict=False))
+        guess = (0, lambda a, b, c: a, lambda a, b, c: b, lambda a, b, c: (a + b) // 2, paeth)[y % 5]
+        lines.append(
+            [y % 5, *((value - (guess(*t) if y % 5 else 0)) % 256 for value, t in zip(row, triples, strict=True))]
+        )
+    return np.array(lines, np.uint8)
+
+
+def png_16(values, interlaced=False):
+    height, width, n = values.shape
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    data = b""
+    for top, left, down, right in passes if interlaced else [(0, 0, 1, 1)]:
+        part = np.ascontiguousarray(values[top::down, left::right], ">u2")
+        data += filtered(part.reshape(len(part), -1).view(np.uint8), 2 * n).tobytes() if part.size else b""
+    header = (width, height, 16, {3: 2, 4: 6}[n], 0, 0, int(interlaced))
+    return hostile.png(header=header, data=zlib.compress(data))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("n", [3, 4])
+def test_colour_of_16_bits_in_png_keeps_both_bytes(tmp_path, n, interlaced):
+    values = RANDOM.integers(0, 65536, (11, 9, n), np.uint16)
+    (tmp_path / "a.png").write_bytes(png_16(values, interlaced))
+    picture = pictures.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.values(picture.channels), values)
+    pictures.write(tmp_path / "b.png", picture, picture.channels)
+    assert (tmp_path / "b.png").read_bytes()[24] == 16
+    with Image.open(tmp_path / "b.png") as seen:  # by Pillow, which keeps the high bytes
+        np.testing.assert_array_equal(np.asarray(seen), values >> 8)
+    again = pictures.read(tmp_path / "b.png")
+    np.testing.assert_array_equal(again.values(again.channels), values)
+
+
+def test_orientation_of_16_bits_in_png(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    content = png_16(COLOUR16)
+    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk + content[33:])
+    picture = pictures.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.values(picture.channels), np.rot90(COLOUR16, -1))
 
 
 @pytest.mark.parametrize(
@@ -146,6 +206,23 @@ def test_colours_of_scans_that_others_made(name):
     np.testing.assert_allclose(np.moveaxis(pictures.read(path).channels, 0, -1), expected / 255, atol=1e-6)
 
 
+def test_packed_scans_are_read_or_refused_with_what_to_do(tmp_path):
+    path, grey = tmp_path / "a.dcm", np.full((16, 24), 90, np.uint8)
+
+    def packed(jpeg, syntax, rows=grey):
+        content = {"PixelData": encapsulate([jpeg]), "TransferSyntaxUID": syntax}
+        return pictures.read(hostile.dicom(path, rows, **content))
+
+    jpeg = hostile.encoded(grey, "JPEG")
+    np.testing.assert_allclose(packed(jpeg, JPEGBaseline8Bit).channels[0], grey / 255, atol=1e-6)
+    for other, syntax, rows in ((jpeg, JPEGLSLossless, grey), (jpeg, JPEGBaseline8Bit, grey[:4, :4])):
+        with pytest.raises(StudyError, match=r"a\.dcm: its pixels are packed as .*; save it with its pixels unpacked"):
+            packed(other, syntax, rows)
+    with pytest.raises(StudyError, match="more than 16 MiB of packed pixels"):
+        packed(bytes(2**24), RLELossless)
+    assert Image.MAX_IMAGE_PIXELS == pictures.MOST_PIXELS
+
+
 def test_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[274] = 6  # turn by 90 degrees clockwise
@@ -213,10 +290,15 @@ def test_a_scan_that_others_made():
         (
             "a.tif",
             lambda path: tifffile.imwrite(path, np.zeros((3, 8, 8), np.uint8), photometric="minisblack"),
-            "3 images",
+            "more than one image",
         ),
         ("a.gif", lambda path: hostile_gif(path), "2 images"),
-        ("a.png", lambda path: path.write_bytes(hostile.png(header=(4, 4, 16, 2, 0, 0, 0))), "would lose 8"),
+        ("a.png", lambda path: path.write_bytes(hostile.png(header=(4, 4, 16, 4, 0, 0, 0))), "would lose 8"),
+        (
+            "a.png",
+            lambda path: path.write_bytes(hostile.png((b"tRNS", bytes(6)), header=(4, 4, 16, 2, 0, 0, 0))),
+            "would lose 8",
+        ),
         (
             "a.tif",
             lambda path: Image.fromarray(np.full((4, 4), 70000, np.int32)).save(path, compression="tiff_lzw"),
@@ -279,8 +361,13 @@ def test_what_is_no_map_is_said(tmp_path):
         ("a.npy", -np.ones((2, 2)), "≥ 0"),
         ("a.npy", np.array([["x"]]), "cannot be read"),
         ("a.npy", np.zeros((0, 3)), "shape"),
+        ("a.npy", np.ones((7, 2, 2)), "at most 6"),
+        ("a.tif", np.ones((7, 2, 2)), "more than 6 pages"),
+        ("a.tif", np.ones((2, 2, 3)), "have colours"),
     ):
-        if values is not None:
+        if name.endswith("npy"):
             np.save(tmp_path / name, values)
+        elif values is not None:
+            tifffile.imwrite(tmp_path / name, values, photometric="rgb" if values.shape[-1] == 3 else "minisblack")
         with pytest.raises(StudyError, match=message):
             pictures.read_weight(tmp_path / name)

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import math
+import struct
 import warnings
 import zlib
 from dataclasses import dataclass, replace
@@ -20,12 +21,15 @@ from .files import write_atomically
 from .logs import quiet
 
 MOST_PIXELS = 89_478_485  # as Pillow's own bound against files that declare absurd sizes
-MOST_BYTES = 2**30  # of a file, and of the values in it
+MOST_BYTES = 7 * 2**27  # of a file, and of the values in it: with the float32 made of them less than 2 GiB
+MOST_MAPS = 6  # two for each colour
+MOST_TAGS = 2**27  # bytes that the tags of a TIFF may take in memory
+MOST_RLE = 2**24  # bytes of a packed DICOM image, which pydicom makes up to 64 times as many
 BLOCK = 2**20  # values that are converted at a time
 PILLOW = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 TIFF, DICOM, NUMPY = {".tif", ".tiff"}, {".dcm", ".dicom"}, {".npy"}
-COLOUR_16 = "colour of 16 bits, of which this reader would lose 8; save it as TIFF"
+COLOUR_16 = "16 bits, of which this reader would lose 8; save it as TIFF"
 SUFFIXES = PILLOW | TIFF | DICOM | NUMPY
 # What is written for what is read: without loss, and with the depth that was read.
 WRITTEN = dict.fromkeys(PILLOW, ".png") | dict.fromkeys(TIFF | DICOM, ".tif") | dict.fromkeys(NUMPY, ".npy")
@@ -123,7 +127,7 @@ def read(path, limits=None):
 def write(path, picture, channels):
     """Write `channels` (C, H, W) to `path`, atomically, with what else `picture` is; its suffix says the format.
 
-    `path` may end in .png (8 bit, 16 bit grey), .tif or .npy.
+    `path` may end in .png (8, 16 bit), .tif or .npy.
     """
     write_values(path, picture.values(channels))
 
@@ -154,7 +158,9 @@ def write_values(path, values):
             options |= {"photometric": "rgb" if values.shape[-1] > 2 else "minisblack", "planarconfig": "contig"}
             options |= {"extrasamples": ["unassalpha"]} if values.shape[-1] in (2, 4) else {}
         tifffile.imwrite(content, values, metadata=None, **options)
-    elif suffix == ".png" and (values.dtype == np.uint8 or (values.dtype == np.uint16 and values.ndim == 2)):
+    elif suffix == ".png" and values.dtype == np.uint16 and values.ndim == 3:
+        _write_png_16(content, values)
+    elif suffix == ".png" and values.dtype in (np.uint8, np.uint16):
         Image.fromarray(values).save(content, "PNG")
     else:
         depth = f"{values.dtype} {'colour' if values.ndim == 3 else 'grey'}"
@@ -162,10 +168,21 @@ def write_values(path, values):
     write_atomically(path, content.getvalue())
 
 
+def _write_png_16(file, values):
+    """A PNG of values (H, W, 2 … 4), uint16, which Pillow cannot write; the rows are not filtered."""
+    height, width, n = values.shape
+    rows = np.zeros((height, 1 + 2 * n * width), np.uint8)
+    rows[:, 1:] = np.ascontiguousarray(values, ">u2").view(np.uint8).reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[n], 0, 0, 0)
+    file.write(b"\x89PNG\r\n\x1a\n")
+    for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
+        file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
+
+
 def read_weight(path):
     """Maps (n, H, W), as they are, in units of the image's range, and the penalty they are for, None if not said.
 
-    From a .tif file, a page a map, or a .npy file, (H, W) or (n, H, W).
+    From a .tif file, a page a map, or a .npy file, (H, W) or (n, H, W); n is at most MOST_MAPS.
     """
     path = Path(path)
     if path.suffix.lower() not in TIFF | NUMPY:
@@ -173,8 +190,7 @@ def read_weight(path):
     try:
         if path.stat().st_size > MOST_BYTES:
             raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB")
-        values, penalty = (_read_numpy(path), None) if path.suffix.lower() in NUMPY else _pages(path)
-        values = (values if values.ndim == 3 else values[None]).astype(np.float32)
+        values, penalty = (_array_of_maps(path), None) if path.suffix.lower() in NUMPY else _pages(path)
     except StudyError:
         raise
     except FileNotFoundError:
@@ -192,14 +208,14 @@ def _picture(path, values, limits, suffix):
     (values, alpha), own = _split_alpha(path, np.asarray(values)), None
     if values.dtype == bool:
         values = values.astype(np.uint8) * np.uint8(255)
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.dtype.kind not in "uif" or not values.size or (values.dtype.kind in "ui" and values.dtype.itemsize > 2):
         raise StudyError(f"{path}: {values.dtype} values of shape {values.shape}; give 8 or 16 bits, or floating point")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise StudyError(f"{path}: {(~np.isfinite(values)).sum()} pixels are NaN or infinite")
-    dtype, assumed, ends = values.dtype, False, (float(values.min()), float(values.max()))
-    if values.dtype in (np.uint8, np.uint16):
-        own = 0, np.iinfo(values.dtype).max
+    dtype, assumed, ends = values.dtype.newbyteorder("="), False, (float(values.min()), float(values.max()))
+    alpha = None if alpha is None else alpha.astype(dtype)
+    if dtype in (np.uint8, np.uint16):
+        own = 0, np.iinfo(dtype).max
     elif values.dtype.kind == "f" and ends[0] >= -1 and ends[1] <= 2:
         own = 0, 1
     if limits is None and own is None:
@@ -227,10 +243,11 @@ def _split_alpha(path, values):
     return values, None
 
 
-def _within(path, height, width, bytes_a_pixel=1):
+def _within(path, height, width, bytes_a_pixel=1, beside=0):
+    """Refuse what is too large; `beside`: bytes a pixel that reading takes beside the values."""
     if height * width > MOST_PIXELS:
         raise StudyError(f"{path}: declares {height} × {width} pixels, more than {MOST_PIXELS:,}; cut it into pieces")
-    if height * width * bytes_a_pixel > MOST_BYTES:
+    if height * width * (bytes_a_pixel + beside) > MOST_BYTES:
         raise StudyError(f"{path}: declares {height} × {width} pixels of {bytes_a_pixel} bytes; cut it into pieces")
 
 
@@ -241,11 +258,27 @@ def _read_pillow(path):
         if n_images > 1:
             raise StudyError(f"{path}: has {n_images} images; save the one that is meant")
         if picture.format == "PNG" and _png_depth(path) == 16 and not picture.mode.startswith("I"):
-            raise StudyError(f"{path}: {COLOUR_16}")
+            return _png_16(path, picture)
         if picture.format == "PPM" and picture.mode == "RGB" and _ppm_maximum(picture) > 255:
-            raise StudyError(f"{path}: {COLOUR_16}")
+            raise StudyError(f"{path}: colour of {COLOUR_16}")
         # A viewer turns what a camera has tagged; what is written has no tag.
         return _plain(path, ImageOps.exif_transpose(picture) or picture)
+
+
+def _png_16(path, picture):
+    """Colour of 16 bits, of which Pillow keeps one byte: read once for the high one and once for the low one."""
+    tile = picture.tile[0]
+    if tile.args not in ("RGB;16B", "RGBA;16B") or "transparency" in picture.info:
+        raise StudyError(f"{path}: grey with transparency, or one colour that is transparent, of {COLOUR_16}")
+    values = np.zeros((picture.height, picture.width, len(picture.mode)), np.uint16)
+    with Image.open(path, formats=("PNG",)) as low:
+        low.tile = [tile._replace(args=tile.args.replace("16B", "16L"))]
+        for half, shift in ((picture, 8), (low, 0)):
+            for top in range(0, len(values), 256):
+                rows = values[top : top + 256]
+                part = half.crop((0, top, half.width, top + len(rows)))
+                rows |= np.asarray(part).astype(np.uint16) << np.uint16(shift)
+    return UPRIGHT.get(picture.getexif().get(274), lambda values: values)(values)
 
 
 def _png_depth(path):
@@ -278,9 +311,9 @@ def _read_tiff(path):
     """The one image of a TIFF: by tifffile, which keeps every depth, or by Pillow for what is packed otherwise."""
     import tifffile
 
+    if _n_pages(path, 1) > 1:
+        raise StudyError(f"{path}: has more than one image; save the one that is meant")
     with tifffile.TiffFile(path) as file:
-        if len(file.pages) > 1:
-            raise StudyError(f"{path}: has {len(file.pages)} images; save the one that is meant")
         page = file.pages.first
         if page.samplesperpixel > 4:
             raise StudyError(f"{path}: has {page.samplesperpixel} numbers a pixel; grey or colour is needed")
@@ -292,10 +325,9 @@ def _read_tiff(path):
         kept = depths != {1} and int(page.photometric) in (WHITE_IS_0, BLACK_IS_0, RGB)
         if not kept or (packing != PLAIN and packing not in DEFLATE):
             return _tiff_by_pillow(path, depths)
-        if packing in DEFLATE:
-            _check_inflated(path, file, page)
+        _check_chunks(path, file, page)
         try:
-            values = page.asarray()
+            values = page.asarray(maxworkers=1)
         except (ValueError, ImportError):  # values packed in a way that tifffile has no decoder for
             return _tiff_by_pillow(path, depths)
         if int(page.photometric) == WHITE_IS_0:
@@ -305,12 +337,46 @@ def _read_tiff(path):
         return UPRIGHT.get(orientation.value if orientation else 1, lambda values: values)(values)
 
 
-def _check_inflated(path, file, page):
-    """Strips and tiles that become more than they declare are refused before tifffile unpacks them whole."""
-    most = math.prod(page.chunks) * page.dtype.itemsize
-    for segment, _ in file.filehandle.read_segments(page.dataoffsets, page.databytecounts):
+def _n_pages(path, most):
+    """The number of pages of a TIFF, at most `most` + 1, of which neither tifffile nor Pillow has read any.
+
+    Raises:
+        StudyError: their tags, of which both make lists of numbers, would take more than MOST_TAGS.
+    """
+    with open(path, "rb") as file:
+        head = file.read(16)
+        order = ">" if head[:2] == b"MM" else "<"
+        codes = ("Q", "HHQQ", "Q") if head[2:4] in (b"+\0", b"\0+") else ("H", "HHII", "I")
+        n_tags, tag, offset = (struct.Struct(order + code) for code in codes)
+        n, held, (at,) = 0, 0, offset.unpack_from(head, offset.size)
+        while at and n <= most:
+            file.seek(at)
+            packed = file.read(n_tags.size)
+            if len(packed) < n_tags.size:
+                break
+            n += 1
+            tags = file.read(min(*n_tags.unpack(packed), 4096) * tag.size)  # tifffile, too, takes no more
+            for _, kind, length, _ in tag.iter_unpack(tags[: len(tags) // tag.size * tag.size]):
+                held += length * (2 if kind in (1, 2, 7) else 48)  # bytes, or numbers of Python
+            if held > MOST_TAGS:
+                raise StudyError(f"{path}: too much beside its pixels; save it without layers, or in fewer strips")
+            packed = file.read(offset.size)
+            at = offset.unpack(packed)[0] if len(packed) == offset.size else 0
+    return n
+
+
+def _check_chunks(path, file, page):
+    """Strips and tiles that are too large, or become more than they declare, are refused before tifffile unpacks."""
+    deflated, most = int(page.compression) in DEFLATE, math.prod(page.chunks) * page.dtype.itemsize
+    if most > (MOST_BYTES // 4 if deflated else MOST_BYTES):  # packed, unpacked and put together
+        raise StudyError(f"{path}: packed in pieces of {most >> 20} MiB; save it unpacked")
+    if len(page.dataoffsets) < math.prod(page.chunked):  # each that lacks would be filled, one by one
+        raise StudyError(f"{path}: some of its pieces are missing; it is damaged")
+    if deflated and max(page.databytecounts, default=0) > 2 * most + 2**16:
+        raise StudyError(f"{path}: holds more than it declares; it is damaged")
+    for segment, _ in file.filehandle.read_segments(page.dataoffsets, page.databytecounts) if deflated else ():
         if segment is not None and len(zlib.decompressobj().decompress(segment, most + 1)) > most:
-            raise StudyError(f"{path}: unpacks to more than it declares; it is damaged")
+            raise StudyError(f"{path}: holds more than it declares; it is damaged")
 
 
 def _tiff_by_pillow(path, depths):
@@ -324,12 +390,40 @@ def _pages(path):
     """All pages of a TIFF (n, H, W), and the penalty that its description names."""
     import tifffile
 
+    penalty, n = None, _n_pages(path, MOST_MAPS)
+    if n > MOST_MAPS:
+        raise StudyError(f"{path}: has more than {MOST_MAPS} pages; a page is a map, two for each colour are the most")
     with tifffile.TiffFile(path) as file:
-        _within(path, file.pages.first.imagelength, file.pages.first.imagewidth)
-        penalty = None
+        first = file.pages.first
+        maps = _space_for_maps(path, (n, first.imagelength, first.imagewidth), first.dtype)
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            penalty = json.loads(file.pages.first.description)["tvmap"]["penalty"]
-        return np.stack([page.asarray() for page in file.pages]), penalty
+            penalty = json.loads(first.description)["tvmap"]["penalty"]
+        for number in range(n):
+            page = file.pages[number].aspage()
+            if (page.imagelength, page.imagewidth, page.samplesperpixel) != (*maps.shape[1:], 1):
+                raise StudyError(f"{path}: its pages differ in shape, or have colours; a map is a page (H, W)")
+            if page.dtype != first.dtype or int(page.compression) not in (PLAIN, *DEFLATE):
+                raise StudyError(f"{path}: its pages differ in depth, or are packed; save them unpacked")
+            _check_chunks(path, file, page)
+            maps[number] = page.asarray(maxworkers=1)
+    return maps, penalty
+
+
+def _space_for_maps(path, shape, dtype):
+    """An empty array for maps (n, H, W), float32; more than one image can use, or memory hold, are refused."""
+    if len(shape) != 3 or shape[0] > MOST_MAPS:
+        raise StudyError(f"{path}: shape {shape}; a map is (H, W), several are (n, H, W), at most {MOST_MAPS}")
+    n, height, width = shape
+    _within(path, height, width, n * max(dtype.itemsize, 4))
+    return np.empty(shape, np.float32)
+
+
+def _array_of_maps(path):
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    values = values if values.ndim == 3 else values[None]
+    maps = _space_for_maps(path, values.shape, values.dtype)
+    maps[:] = values
+    return maps
 
 
 def _read_numpy(path):
@@ -350,16 +444,12 @@ def _read_dicom(path):
     data = pydicom.dcmread(path)
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
         raise StudyError(f"{path}: a DICOM file without pixels")
-    _within(path, int(data.Rows), int(data.Columns), int(data.SamplesPerPixel) * -(-int(data.BitsAllocated) // 8))
+    rows, columns = int(data.Rows), int(data.Columns)
+    _within(path, rows, columns, int(data.SamplesPerPixel) * -(-int(data.BitsAllocated) // 8), beside=16)  # in float64
     if int(data.get("NumberOfFrames") or 1) > 1:
         raise StudyError(f"{path}: has {data.NumberOfFrames} images; save the one that is meant")
     kind = data.PhotometricInterpretation
-    try:
-        values = data.pixel_array
-    except (RuntimeError, NotImplementedError, ImportError) as error:
-        syntax = data.file_meta.TransferSyntaxUID.name
-        reason = str(error).splitlines()[0]
-        raise StudyError(f"{path}: its pixels are packed as {syntax}, no decoder for it is here ({reason})") from None
+    values = _dicom_pixels(path, data, rows * columns)
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         if kind == "PALETTE COLOR":
             raise StudyError(f"{path}: colours by a palette; save it as PNG")
@@ -382,6 +472,27 @@ def _read_dicom(path):
     if kind == "MONOCHROME1":  # low values are bright
         values = low + high - values
     return values, ((low, high) if window and low < high else None)
+
+
+def _dicom_pixels(path, data, n_pixels):
+    from pydicom.uid import RLELossless
+
+    syntax, bound = data.file_meta.TransferSyntaxUID, Image.MAX_IMAGE_PIXELS
+    if syntax == RLELossless and len(data.PixelData) > MOST_RLE:
+        raise StudyError(f"{path}: more than {MOST_RLE >> 20} MiB of packed pixels; save it with its pixels unpacked")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            Image.MAX_IMAGE_PIXELS = n_pixels  # the JPEG inside may declare more than the file around it
+            return data.pixel_array
+    except (RuntimeError, NotImplementedError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(
+            f"{path}: its pixels are packed as {syntax.name}, which cannot be undone here ({reason}); "
+            "save it with its pixels unpacked"
+        ) from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = bound
 
 
 def _check_deflated(path):
