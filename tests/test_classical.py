@@ -160,7 +160,7 @@ def test_the_edge_of_the_strengths_is_said():
 
 def test_missing_bm3d_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "bm3d", None)
-    with pytest.raises(StudyError, match=r"pip install bm3d.*non-commercial"):
+    with pytest.raises(StudyError, match=r"envs/requirements-bm3d.txt .*envs/baselines.yaml.*non-commercial"):
         typical("bm3d")
 
 

@@ -2,14 +2,18 @@
 
 import contextlib
 import hashlib
+import re
 import subprocess
+import sys
 import time
 
 import pytest
+import torch
 from crash import Server
-from smoke import ENVIRONMENT, RESULTS, command, finished, fresh, snakemake
+from smoke import ENVIRONMENT, RESULTS, ROOT, command, finished, fresh, snakemake
 
 import retrieve_archive
+import train
 from tvmap import download
 from tvmap.errors import StudyError
 
@@ -59,6 +63,42 @@ def test_a_read_only_folder_is_said(tmp_path):
         run = snakemake(folder, *TARGETS)
         assert run.returncode == 1 and "Traceback" not in run.stdout
         assert [line for line in run.stdout.splitlines() if "Read-only file system" in line and RESULTS in line]
+
+
+def test_a_log_a_store_and_a_lock_that_cannot_be_written_are_said_without_a_traceback(tmp_path):
+    """What the rules of a finished study meet where its results have become read-only, called as they call it."""
+    results, advice = tmp_path / "results", r"cannot be written \(Read-only file system\); make room or mend the rights"
+    settings = {"settings": {"schedule": "constant", "epochs": 1, "validate_every": 1}}
+    (tmp_path / "input").write_text("x")
+    with small_disk(results, "1m") as remount:
+        (results / "job.json").write_text("{}")
+        for kept, name in ((False, "trained"), (True, r"trained/\w+-1\.lock")):
+            if kept:
+                remount("rw")
+                (results / "trained").mkdir()
+            remount("ro")
+            with pytest.raises(StudyError, match=f"results/{name}: {advice}"):
+                train.main([tmp_path / "input"], settings, results / "trained", "code", {}, None)
+        command = [sys.executable, ROOT / "workflow/scripts/train.py", results / "job.json"]
+        run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert re.search(f"ERROR {results}/job.log: {advice}", run.stderr), run.stderr
+
+
+def test_a_training_that_cannot_be_kept_is_said(tmp_path, monkeypatch):
+    """The folder of the unfinished training is one, so it is moved to its place at the end; a file stands there."""
+    settings = {"settings": {"schedule": "constant", "epochs": 1, "validate_every": 1}}
+    (tmp_path / "input").write_text("x")
+
+    def trained(*arguments, folder, **options):
+        (folder.parent / folder.name.removesuffix(".unfinished")).write_text("in the way")
+        return {}
+
+    monkeypatch.setattr(train.training, "train", trained)
+    monkeypatch.setattr(train.stacks, "training_images", lambda path: None)
+    how = {"threads": torch.get_num_threads(), "device": "cpu", "checkpoint_seconds": 9, "wandb": None}
+    with pytest.raises(StudyError, match=r"trained/\w+-1: cannot be written \(Not a directory\)"):
+        train.main([tmp_path / "input"], settings, tmp_path / "trained", "code", how, None)
 
 
 def test_a_server_that_dies_at_every_tenth_of_the_file_loses_nothing(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def test_off_it_needs_no_package_and_writes_nothing(tmp_path, monkeypatch):
 
 def test_without_the_package_one_line_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(StudyError, match="training.wandb: pip install -r envs/requirements-wandb.txt"):
+    with pytest.raises(StudyError, match="wandb: pip install -r envs/requirements-wandb.txt .*envs/torch.yaml"):
         with tracking.tracked("offline", tmp_path, "abc", {}):
             pass
 

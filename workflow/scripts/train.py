@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tvmap import devices, logs, machine, stacks, training
-from tvmap.files import copy_atomically, locked, write_atomically
+from tvmap.files import copy_atomically, locked, write_atomically, writing
 from tvmap.logs import log, logged_to
 from tvmap.tracking import tracked
 
@@ -37,7 +37,8 @@ def main(inputs, settings, store, code_version, how, folder):
     key = json.dumps([key, hashes, code_version], sort_keys=True)
     fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
     kept = Path(store) / f"{fingerprint}-{schedule['epochs']}"
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    with writing(kept.parent):
+        kept.parent.mkdir(parents=True, exist_ok=True)
     with locked(kept.with_name(f"{kept.name}.lock"), lambda: log.warning(WAITING, fingerprint)):
         if kept.exists():
             log.info("training %s was finished before: taken from %s", fingerprint, kept)
@@ -47,7 +48,8 @@ def main(inputs, settings, store, code_version, how, folder):
             validation = [torch.from_numpy(stacks.load(path)["images"])[:, None] for path in inputs[1:]]
             log.info("training %s on %s with %d threads", fingerprint, device, torch.get_num_threads())
             work = kept.with_name(f"{kept.name}.unfinished")
-            work.mkdir(exist_ok=True)
+            with writing(work):
+                work.mkdir(exist_ok=True)
             where = {"folder": work, "checkpoint_path": work / "checkpoint.pt", "fingerprint": fingerprint}
             where |= {"earlier": sorted(kept.parent.glob(f"{fingerprint}-*/*.pt"))}
             options = {"checkpoint_seconds": how["checkpoint_seconds"], "device": device, **settings}
@@ -57,9 +59,10 @@ def main(inputs, settings, store, code_version, how, folder):
             summary |= {"versions": machine.versions(), "machine": machine.description()}
             summary |= {"max_rss_mib": logs.peak_memory()}
             write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
-            work.rename(kept)
-            if not continuable:
-                (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
+            with writing(kept):
+                work.rename(kept)
+                if not continuable:
+                    (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
     for name in FILES if folder else ():
         copy_atomically(kept / name, Path(folder) / name)
 

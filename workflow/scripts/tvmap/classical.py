@@ -128,7 +128,8 @@ def _bm3d(z, noise_std, strength):
         import bm3d
     except (ImportError, OSError) as error:  # OSError: its compiled library is for another system
         raise StudyError(
-            f"bm3d: the package cannot be imported ({error}); `pip install bm3d`, or leave the method out. "
+            f"bm3d: the package cannot be imported ({error}); pip install -r envs/requirements-bm3d.txt (with "
+            "--use-conda: add pip and, below `- pip:`, bm3d to envs/baselines.yaml), or leave the method out. "
             "Its licence, of Tampere University, allows non-commercial use only"
         ) from error
     profile = bm3d.BM3DProfile()

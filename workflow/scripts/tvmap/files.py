@@ -20,6 +20,18 @@ def write_atomically(path, content):
         file.write(data)
 
 
+@contextlib.contextmanager
+def writing(path):
+    """What the system refuses in the block becomes a `StudyError` that names `path` and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"{path}: cannot be written ({error.strerror}); make room or mend the rights and run again, "
+            "nothing that was finished is lost"
+        ) from None
+
+
 def copy_atomically(source, path):
     """Replace `path` by a copy of the file `source`; errors as in `write_atomically`."""
     with open(source, "rb") as original, _replacing(path) as file:
@@ -32,8 +44,13 @@ def locked(path, waiting):
 
     The operating system releases the lock of a process that ends, however it ends. On a file system without locks the
     block runs without one.
+
+    Raises:
+        StudyError: the lock file cannot be opened for writing.
     """
-    with open(path, "ab") as file:
+    with writing(path):
+        file = open(path, "ab")  # noqa: SIM115 (an error of the block is none of the lock's)
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -49,16 +66,14 @@ def _replacing(path):
     """Give a file beside `path` that replaces it at the end of the block, when its content is on the disk."""
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise StudyError(
-            f"{path}: cannot be written ({error.strerror}); make room or mend the rights and run again, "
-            "nothing that was finished is lost"
-        ) from None
+    with writing(path):
+        try:
+            with open(partial, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise

@@ -7,6 +7,7 @@ import resource
 import sys
 
 from .errors import StudyError
+from .files import writing
 
 log = logging.getLogger("tvmap")
 
@@ -39,15 +40,18 @@ def logged_to(path):
     130; any other exception leaves its traceback in the file.
     """
     logging.raiseExceptions = False  # a full disk takes no log either: what it says must still reach the terminal
-    handlers: list[logging.Handler] = [
-        logging.FileHandler(path, mode="w", encoding="utf-8"),
-        logging.StreamHandler(sys.stderr),
-    ]
-    for handler in handlers:
+    handlers: list[logging.Handler] = []
+
+    def add(handler):
         handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
+        handlers.append(handler)
+
     log.setLevel(logging.INFO)
     try:
+        add(logging.StreamHandler(sys.stderr))
+        with writing(path):
+            add(logging.FileHandler(path, mode="w", encoding="utf-8"))
         yield log
     except StudyError as error:
         log.error("%s", error)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from .errors import StudyError
+from .files import writing
 
 FOLDERS = ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR")  # otherwise in the user's home
 
@@ -27,14 +28,16 @@ def tracked(mode, folder, name, settings):
         yield lambda row: None
         return
     home = Path(folder).resolve() / "wandb"
-    home.mkdir(parents=True, exist_ok=True)
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True)
     for variable in FOLDERS if mode == "offline" else ():
         os.environ.setdefault(variable, str(home))
     try:
         import wandb
     except ImportError:
         raise StudyError(
-            "training.wandb: pip install -r envs/requirements-wandb.txt first, or set it to null"
+            "training.wandb: pip install -r envs/requirements-wandb.txt first (with --use-conda: add wandb to "
+            "envs/torch.yaml, on a GPU envs/torch-cuda.yaml), or set it to null"
         ) from None
     quiet = wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True, x_disable_meta=True)
     where = {"mode": mode, "project": "tvmap", "dir": str(home.parent), "settings": quiet}
