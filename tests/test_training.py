@@ -119,7 +119,7 @@ def test_a_checkpoint_that_does_not_fit_is_ignored(tmp_path, caplog, damage):
         (folder / "checkpoint.pt").write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"nonsense")
     with caplog.at_level("INFO", logger="tvmap"):
         run(folder)
-    assert "not used" in caplog.text
+    assert "not used" in caplog.text and "starts again at its first step" in caplog.text
     assert contents(folder) == contents(tmp_path / "whole")
 
 
@@ -153,6 +153,7 @@ def test_a_checkpoint_with_one_wrong_byte_is_not_used(tmp_path, monkeypatch, cap
     with caplog.at_level("INFO", logger="tvmap"):
         run(tmp_path / "run")
     assert "checkpoint.pt cannot be read (BadZipFile): not used" in caplog.text
+    assert "starts again at its first step" in caplog.text
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 

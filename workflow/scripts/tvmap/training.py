@@ -55,7 +55,7 @@ def learning_rates(settings, n_steps):
 
 def _resume(paths, fingerprint, n_steps):
     """The furthest checkpoint of this training at `paths`, or None; damaged, foreign and longer ones are ignored."""
-    found = None
+    found, refused = None, False
     for path in filter(Path.exists, dict.fromkeys(map(Path, paths))):
         try:
             with zipfile.ZipFile(path) as archive:  # PyTorch does not look at the checksums in its files
@@ -64,11 +64,15 @@ def _resume(paths, fingerprint, n_steps):
             checkpoint = torch.load(path, weights_only=True, map_location="cpu")
             step = checkpoint["state"]["step"]
             if checkpoint["fingerprint"] != fingerprint:
+                refused = True
                 log.info("%s belongs to another training (settings, data or code differ): not used", path)
             elif step <= n_steps and (found is None or step > found["state"]["step"]):
                 found = checkpoint
         except Exception as error:  # whatever a damaged file makes the reader raise
+            refused = True
             log.warning("%s cannot be read (%s): not used", path, type(error).__name__)
+    if refused and found is None:
+        log.warning("no other checkpoint: the training starts again at its first step")
     return found
 
 
