@@ -1,5 +1,6 @@
 """The command `tvmap`, called as a user calls it."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 from skimage import data
 
-from tvmap import commands, denoising, pictures
+from tvmap import commands, denoising, devices, pictures
 
 CAT = data.chelsea()[60:124, 90:154]
 NOISY = (CAT / 255 + 0.06 * np.random.default_rng(2).normal(size=CAT.shape)).clip(0, 1)
@@ -120,6 +122,54 @@ def test_the_sheet_of_maps(folder, tmp_path, name):
     assert tvmap("tv", folder / "flat.npy", "-o", tmp_path / "flat.npy", "--weight", 0, "--sheet", "--range", 0, 1) == 0
     width, height = size(tmp_path / "out_sheet.png")
     assert height > width > 800
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_counts_the_images_and_lines_stand_above_it(folder, tmp_path, capsys, monkeypatch, terminal):
+    (folder / "bad.png").write_bytes(b"no image")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05", "--iterations", "2") == 1
+    said = capsys.readouterr().err
+    assert ("6/6" in said) == ("image/s" in said) == terminal
+    lines = re.split(r"[\r\n]+", said)
+    assert [line for line in lines if line.startswith("tvmap: ") and "bad.png: cannot be read" in line]
+    assert sum(line.startswith("tvmap: ") for line in lines) == said.count("tvmap: ") == 8  # of array.npy two
+    assert tvmap("tv", folder / "grey.png", "-o", tmp_path / "out.png", "--weight", "0.05", "--iterations", "2") == 0
+    assert "image/s" not in capsys.readouterr().err, "one image needs no bar"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "function"),
+    [
+        (["tv", "--weight", "0.05"], "by_weight"),
+        (["denoise", "--weight", "sure"], "by_sure"),
+        (["denoise"], "by_network"),
+    ],
+)
+def test_the_device_asked_for_is_the_one_that_computes(folder, tmp_path, monkeypatch, arguments, function):
+    asked, devices_used, compute = [], [], getattr(denoising, function)
+
+    def pick(key):
+        asked.append(key)
+        return torch.device("cpu", 0)
+
+    def computed(*values, **options):
+        devices_used.append(options["device"])
+        return compute(*values, **options)
+
+    monkeypatch.setattr(devices, "pick", pick)
+    monkeypatch.setattr(denoising, function, computed)
+    for chosen in ([], ["--device", "cuda"]):
+        output = tmp_path / "out.tif"
+        assert tvmap(*arguments, folder / "grey.png", "-o", output, "--iterations", "2", *chosen) == 0
+    assert asked == ["auto", "cuda"] and devices_used == [torch.device("cpu", 0)] * 2
+
+
+def test_without_a_gpu_cuda_is_refused_in_a_line(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    arguments = ["--weight", "0.05", "--device", "cuda"]
+    assert tvmap("tv", folder / "grey.png", "-o", tmp_path / "out.png", *arguments) == 1
+    assert capsys.readouterr().err == "tvmap: device: cuda, but no CUDA device is usable here; set it to cpu or auto\n"
 
 
 def test_one_bad_image_does_not_stop_the_others(folder, tmp_path, capsys):
