@@ -59,7 +59,7 @@ test-conda: $(READY) ## run the small study with --use-conda, from an environmen
 test-crash: $(READY) ## kill the small study at random moments of every rule, ROUNDS times, and compare how it ends
 	CRASH_ROUNDS=$(ROUNDS) python -m pytest -m crash
 
-fuzz: $(READY) ## fuzz the readers of images and archives for FUZZ_SECONDS; findings go to fuzz/findings
+fuzz: $(READY) ## fuzz the readers of images, archives and maps for FUZZ_SECONDS; findings go to fuzz/findings
 	python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-fuzz.txt
 	python tests/fuzz.py --seconds $(FUZZ_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the readers of images and archives: make fuzz. Needs envs/requirements-fuzz.txt.
+"""Coverage-guided fuzzing of the readers of images, archives and maps: make fuzz. Needs envs/requirements-fuzz.txt.
 
 An exception that is no StudyError, a wrong result, more than SECONDS or MIB is a finding, kept in fuzz/findings; the
 exit status is then 1, and also where a target does not run. Inputs that reach new code are kept in fuzz/corpus, from

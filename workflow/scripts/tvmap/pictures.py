@@ -370,6 +370,8 @@ def _check_chunks(path, file, page):
     deflated, most = int(page.compression) in DEFLATE, math.prod(page.chunks) * page.dtype.itemsize
     if most > (MOST_BYTES // 4 if deflated else MOST_BYTES):  # packed, unpacked and put together
         raise StudyError(f"{path}: packed in pieces of {most >> 20} MiB; save it unpacked")
+    if len(page.dataoffsets) < math.prod(page.chunked):  # each that lacks would be filled, one by one
+        raise StudyError(f"{path}: some of its pieces are missing; it is damaged")
     if deflated and max(page.databytecounts, default=0) > 2 * most + 2**16:
         raise StudyError(f"{path}: holds more than it declares; it is damaged")
     for segment, _ in file.filehandle.read_segments(page.dataoffsets, page.databytecounts) if deflated else ():
