@@ -36,7 +36,7 @@ CONFIG = {
     "network": {"up_bound": 0, "padding": 0},
 }
 WEIGHTS = np.linspace(0, 0.8, 17)
-N_FIGURES = 17
+N_FIGURES = 18
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,19 @@ def write_study(folder, n_images, draws):
         for number in range(n_images)
     ]
     courses = [{"variant": "", "epoch": k, "minutes": 2 * k, "val_psnr": 30 + k, "val_gain": k - 2} for k in (1, 2, 3)]
+    by_level = [
+        {
+            "protocol": "uniform",
+            "group": k,
+            "baseline": name,
+            "level_low": 0.1 * k,
+            "level_high": 0.1 * k + 0.05,
+            "n": 5,
+        }
+        | {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "win_rate": 1.0}
+        for k in (1, 2, 3)
+        for name, mean in (("noisy", 9), ("bm3d", k - 2), ("bm3d-blind", 0.1), ("nlm-blind", 1), ("map-oracle", -3))
+    ]
     for row in course:
         row["relative_gap"] = 2.0 ** -row["iterations"]
     tables = {
@@ -122,6 +135,7 @@ def write_study(folder, n_images, draws):
         "failures": failures,
         "contrasts": contrasts,
         "courses": courses,
+        "by_level": by_level,
         "per_image": metrics,
         "grid": grid,
         "scalar_choice": choice,
@@ -410,6 +424,22 @@ def test_levels_are_drawn_for_studies_with_three_of_them(tmp_path):
     assert not any(name.startswith("levels") for name in figures.figures(CONFIG))
     found = figures.figures(CONFIG | {"noise": {"kind": "relative", "protocols": protocols}})
     assert found["levels_ssim"].settings == {"protocols": protocols, "metric": "ssim"} and "levels_psnr" in found
+
+
+def test_strongest_rivals_are_drawn_over_the_noise_level(study, paths):
+    import draw_by_level
+
+    protocols = CONFIG["noise"]["protocols"]
+    (panel,) = draw_by_level.main(study / "tables/by_level.csv", **paths, protocols=protocols).axes
+    shown = [container.get_label() for container in panel.containers]
+    assert shown == [
+        "non-local means, σ estimated",
+        "BM3D",
+    ]  # not the noisy image, the oracle map, BM3D that knows less
+    (line, *_) = panel.containers[1]
+    assert line.get_xdata() == pytest.approx([0.125, 0.225, 0.325]) and list(line.get_ydata()) == [-1, 0, 1]
+    one_level = CONFIG | {"noise": {"kind": "relative", "protocols": {"fixed0.5": 0.5}}}
+    assert "by_level" in figures.figures(CONFIG) and "by_level" not in figures.figures(one_level)
 
 
 def test_variants_and_courses_are_drawn(tmp_path):

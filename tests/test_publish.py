@@ -160,7 +160,7 @@ def test_figures_are_drawn_again_from_the_published_copy_without_torch(study):
     assert run.returncode == 0, run.stderr
     drawn = {path.name: path.read_bytes() for path in (study.parents[1] / "again").iterdir()}
     assert {f"figures/{name}" for name in drawn} == {name for name in names if name.startswith("figures/")}
-    assert len(drawn) == 2 * 13
+    assert len(drawn) == 2 * 14
     assert all(data == (study / "figures" / name).read_bytes() for name, data in drawn.items())
     left_out = [line for line in run.stdout.splitlines() if "left out" in line]
     assert len(left_out) == 4 and all("examples/" in line for line in left_out)

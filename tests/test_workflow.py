@@ -127,7 +127,7 @@ def test_every_file_is_there_and_none_is_empty(results):
     names += ["report.html", "explorer.html", "checks/checks.csv", "provenance.json", "manifest.csv"]
     names += [f"model/{name}" for name in ("last.safetensors", "best.safetensors", "history.csv", "training.json")]
     names += [f"examples/{protocol}.npz" for protocol in PROTOCOLS]
-    assert len(names) == 2 * 17 + 14 + 7 + 5 + 4 + 2
+    assert len(names) == 2 * 18 + 15 + 8 + 5 + 4 + 2
     assert [name for name in names if not (results / name).is_file() or not (results / name).stat().st_size] == []
 
 
@@ -150,7 +150,7 @@ def test_checks_hold_and_the_page_shows_every_figure(results):
     checks = pd.read_csv(results / "checks/checks.csv")
     assert checks["holds"][:-1].all() and checks["check"].iloc[-1].startswith("relative gap")  # for 16 steps too large
     page = (results / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == len(list((results / "figures").glob("*.png"))) == 17
+    assert page.count("data:image/png;base64,") == len(list((results / "figures").glob("*.png"))) == 18
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -324,14 +324,14 @@ def test_comments_and_docstrings_of_modules_rerun_nothing(study):
     assert jobs(snakemake(study, "--dry-run")) == {}
 
 
-TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figure": 10, "build_report": 1, "all": 1}
+TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figure": 11, "build_report": 1, "all": 1}
 TABLES |= {"sweep_examples": 2, "build_explorer": 1}
-MEASURED = {**TABLES, "draw_figure": 11, "measure_images": 2, "collect_times": 1}  # the eleventh figure shows the times
+MEASURED = {**TABLES, "draw_figure": 12, "measure_images": 2, "collect_times": 1}  # the twelfth figure shows the times
 MEASURED |= {"write_provenance": 1}  # which says when and where
-EXPLAINED = {**MEASURED, "explain_study": 1, "draw_figure": 13}  # two figures show the solver's course and the maps
+EXPLAINED = {**MEASURED, "explain_study": 1, "draw_figure": 14}  # two figures show the solver's course and the maps
 CHOSEN = {**EXPLAINED, "choose_scalars": 2, "denoise_images": 8}
 TRAINED = {**EXPLAINED, "train": 1, "predict_maps": 2, "denoise_images": 2}
-TRAINED |= {"collect_courses": 1, "draw_figure": 14}
+TRAINED |= {"collect_courses": 1, "draw_figure": 15}
 CHANGED_CODE = [
     (
         "tvmap/metrics.py",
@@ -346,7 +346,7 @@ CHANGED_CODE = [
         "tvmap/grid.py",
         "round(10)",
         "round(9)",
-        {**CHOSEN, "search_grid": 8, "gather_grid": 4, "refine_grid": 2, "collect_courses": 1, "draw_figure": 14},
+        {**CHOSEN, "search_grid": 8, "gather_grid": 4, "refine_grid": 2, "collect_courses": 1, "draw_figure": 15},
     ),
 ]
 CHANGED_SETTINGS = [
@@ -440,7 +440,7 @@ def test_tables_made_again_on_one_core_have_the_same_bytes(study, results):
     run = snakemake(study, *names, "--forcerun", *rules, cores=1)
     assert run.returncode == 0, run.stdout[-5000:]
     again = [path for path in (study / RESULTS / "tables").iterdir() if path.stem not in ("times", "courses")]
-    assert len(again) == 12 + 6
+    assert len(again) == 13 + 7
     for path in [*again, *(study / RESULTS / "examples").iterdir()]:
         original = results / path.relative_to(study / RESULTS)
         assert path.stat().st_mtime_ns > original.stat().st_mtime_ns and path.read_bytes() == original.read_bytes()
@@ -662,7 +662,7 @@ def rules():
 
 
 def test_directives_are_complete_and_in_one_order():
-    assert len(rules()) == 33
+    assert len(rules()) == 34
     for name, directives in rules().items():
         assert directives == [directive for directive in DIRECTIVES if directive in directives], name
         assert set(DIRECTIVES) - set(directives) <= OPTIONAL, name
