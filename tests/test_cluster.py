@@ -23,7 +23,8 @@ LONG = {**ON_GPU, "training": {"epochs": 40, "threads": 2}}  # still running whe
 def cluster():
     folder = tempfile.mkdtemp(prefix="slurm-")  # pytest's own folders are closed to the user munge
     try:
-        subprocess.run([ROOT / "tests/slurm.sh", "start", folder], check=True)
+        # nproc obeys OMP_NUM_THREADS
+        subprocess.run([ROOT / "tests/slurm.sh", "start", folder], env=ENVIRONMENT, check=True)
         yield
     finally:
         subprocess.run([ROOT / "tests/slurm.sh", "stop", folder], check=True)
