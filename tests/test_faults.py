@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -124,15 +126,18 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_is_not_disturbed(t
     folder = fresh(tmp_path)
     with open(tmp_path / "first.txt", "w") as log:
         options = {"cwd": folder, "env": ENVIRONMENT, "stdout": log, "stderr": subprocess.STDOUT}
-        first = subprocess.Popen(command(folder, TARGETS[0]), **options)
+        first = subprocess.Popen(command(folder, TARGETS[0]), start_new_session=True, **options)
         try:
             while first.poll() is None and not list((folder / ".snakemake/locks").glob("*")):
                 time.sleep(0.05)
+            os.killpg(first.pid, signal.SIGSTOP)  # or it may have ended before the second has begun
             second = snakemake(folder, TARGETS[0])
+            os.killpg(first.pid, signal.SIGCONT)
             assert second.returncode == 1 and "Directory cannot be locked" in second.stdout
             assert "no other instances of snakemake are running" in " ".join(second.stdout.split())
             assert first.wait(timeout=600) == 0, (tmp_path / "first.txt").read_text()[-5000:]
         finally:
-            first.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(first.pid, signal.SIGKILL)
             first.wait()
     assert (folder / TARGETS[0]).read_bytes() == (results.parents[1] / TARGETS[0]).read_bytes()
