@@ -1,6 +1,7 @@
 """A small study with every rule, killed at a random moment of a job of each rule and started again, until it ends."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -20,6 +21,7 @@ from PIL import Image
 from smoke import ENVIRONMENT, command, program
 
 STUDY = "crash"
+POLL_SECONDS = 0.01
 # How a run dies: by Ctrl-C, by a scheduler or a shutdown, by a lack of memory or power; the whole of it or a part.
 WAYS = {
     "Ctrl-C": (signal.SIGINT, "all"),
@@ -146,9 +148,15 @@ def running(folder):
         with contextlib.suppress(OSError, IndexError):
             script = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")[1]
             if script.startswith(f"{folder}/.snakemake/scripts/"):
-                text = Path(script).read_bytes().decode(errors="replace")
-                found[int(process)] = re.search(r"/logs/(\w+)[./]", text)[1]  # of the rule's log file
+                found[int(process)] = _rule_of(script)
     return found
+
+
+@functools.cache
+def _rule_of(script):
+    """The rule whose copy this is, by its log file. Read once: a poll of all processes must cost the study little."""
+    text = Path(script).read_bytes().decode(errors="replace")
+    return re.search(r"/logs/(\w+)[./]", text)[1]
 
 
 def stop(job):
@@ -189,12 +197,13 @@ class Run:
         """Start the study, kill it in the first job of a rule among `rules` after this share of its time.
 
         A job that ends before is let go, and the next one is met. `times`: {rule: duration in s}; `forced`: a rule that
-        is to run again. A start that ends at once, as the one before left its lock or unfinished files, is followed by
-        another one.
+        is to run again, and nothing after it. A start that ends at once, as the one before left its lock or unfinished
+        files, is followed by another one.
 
         Returns the rule, whose job ran when it was killed, or None: the study ended before.
         """
-        process, (number, whom) = self.start(*(["--forcerun", forced] if forced else [])), WAYS[way]
+        again = ["--forcerun", forced, "--until", forced] if forced else []
+        process, (number, whom) = self.start(*again), WAYS[way]
         late = set()
         while process.poll() is None:
             found = ((job, rule) for job, rule in running(self.folder).items() if rule in rules and job not in late)
@@ -208,7 +217,7 @@ class Run:
                 self.follow()
                 return rule
             late.add(job)
-            time.sleep(0.005)
+            time.sleep(POLL_SECONDS)
         if process.returncode == 0:
             return None
         self.follow()
@@ -221,19 +230,22 @@ class Run:
         while time.monotonic() < end:
             if job not in running(self.folder):
                 return True
-            time.sleep(0.005)
+            time.sleep(POLL_SECONDS)
         return False
 
-    def _await(self, seconds=180):
-        """Wait for the end; Snakemake that does not come to it is killed, as its user would do.
+    def _await(self, seconds=20):
+        """Wait for the end; Snakemake that has had no job for so long and does not end is killed, as its user would do.
 
         Its handler of SIGTERM takes a lock that the same thread holds while it selects jobs: then it waits for ever.
         """
-        try:
-            self.process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.lines[-1] += "; it did not end, so it was killed"
-            self.end()
+        busy = time.monotonic()
+        while self.process.poll() is None:
+            if running(self.folder):
+                busy = time.monotonic()
+            elif time.monotonic() - busy > seconds:
+                self.lines[-1] += "; it did not end, so it was killed"
+                return self.end()
+            time.sleep(POLL_SECONDS)
 
     def follow(self):
         """Do what the message of the run that has just ended tells its user to do."""

@@ -201,13 +201,14 @@ def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):
     path = study / "provenance.json"
     provenance = json.loads(path.read_text())
     provenance["config"]["baselines"] = ["unet-direct"]
+    provenance["training_direct"] = provenance["training"] | {"fingerprint": "direct"}
     provenance["config"]["variants"] = {
         "seed-2": {"training": {"seed": 2, "epochs": 7}},
         "given": {"network": {"weights": "study"}},
         "fold": {"data": {"fold": {"number": 1, "of": 3}}},
     }
     path.write_text(json.dumps(provenance))
-    for name in ("smoke/model_direct", "smoke.seed-2/model", "smoke.fold/model"):
+    for name in ("smoke.seed-2/model", "smoke.fold/model"):
         (study.parent / name).mkdir(parents=True)
         record = {"fingerprint": name, "epochs": 7, "seconds": 1.5}
         (study.parent / name / "training.json").write_text(json.dumps(record))
@@ -215,9 +216,7 @@ def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):
     looks_module.log_looks(study, "smoke", provenance)
     lines = looks.read_text().removeprefix(before).splitlines()
     assert len(lines) == 4
-    assert (
-        ',"smoke, unet-direct",smoke/model_direct,4,' in lines[1] and ",smoke.seed-2,smoke.seed-2/model,4," in lines[2]
-    )
+    assert ',"smoke, unet-direct",direct,4,' in lines[1] and ",smoke.seed-2,smoke.seed-2/model,4," in lines[2]
     assert ",smoke.given," in lines[3] and lines[3].split(",")[2] == lines[0].split(",")[2]
 
 

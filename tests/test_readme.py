@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PUBLISHED = sorted(path.parent.parent for path in ROOT.glob("results/reference/*/tables/summary.csv"))
 # Of these the README compares the variants, on a fold of the train and val images; of `evidence`, which has the weights
-# of xray-tgv, the rivals. The others have rows of their own.
+# of xray-tgv, the rivals, and of `unet-direct` one of them. The others have rows of their own.
 COMPARED = [folder for folder in PUBLISHED if folder.name in ("ambiguities", "better-map")]
 # Of these the README has all repetitions of the training together: other folds, other seeds.
 REPEATED = [folder for folder in PUBLISHED if folder.name in ("cross-validation", "seeds")]
-STUDIES = [folder for folder in PUBLISHED if folder not in (*COMPARED, *REPEATED) and folder.name != "evidence"]
+RIVALS = [folder for folder in PUBLISHED if folder.name in ("evidence", "unet-direct")]
+STUDIES = [folder for folder in PUBLISHED if folder not in (*COMPARED, *REPEATED, *RIVALS)]
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)

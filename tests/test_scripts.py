@@ -1,6 +1,7 @@
 """The scripts of the workflow, called directly: what they refuse, what they choose, and their form."""
 
 import ast
+import hashlib
 import json
 import re
 import shutil
@@ -505,7 +506,11 @@ def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
     config["variants"] = {"given": {"network": {"weights": "/home/somebody/best.safetensors"}}}
     rows = [("train", "fast; slow", "T1", "T3"), ("select", None, None, None), ("measure", "slow", "T2", "T4")]
     pd.DataFrame(rows, columns=["step", *tabular.WHERE]).to_csv(tmp_path / "times.csv", index=False)
-    sources = results / "manifest.csv", results / "model/training.json", None, tmp_path / "times.csv"
+    config["network"]["weights_direct"] = "/home/somebody/direct.safetensors"
+    (tmp_path / "direct").write_bytes(b"weights")
+    model = results / "model/training.json"
+    trainings = {"training": (model, None), "training_direct": (model, tmp_path / "direct")}
+    sources = results / "manifest.csv", trainings, tmp_path / "times.csv"
     write_provenance.main(*sources, tmp_path / "provenance.json", config, {"scripts": "abc"})
     text = (tmp_path / "provenance.json").read_text()
     found = json.loads(text)
@@ -514,6 +519,9 @@ def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
     assert found["data"]["n"] == {"train": 6, "val": 2, "test": 4} and found["data"]["source"] == "archive"
     assert set(found["versions"]) == {"python", "torch", "numba", "numpy", "pillow", "scikit-image", "snakemake"}
     assert set(found["training"]) >= {"epochs", "reported", "best_epoch", "seconds", "fingerprint", "code_version"}
+    direct, digest = found["training_direct"], hashlib.sha256(b"weights").hexdigest()
+    assert direct.pop("weights_sha256") == digest and direct | {"reported": "last"} == found["training"]
+    assert found["config"]["network"]["weights_direct"] == "direct.safetensors"
     assert found["machines"] == {"fast": ["train"], "slow": ["train", "measure"]}
     assert found["times"] == {"start": "T1", "end": "T4"} and found["code"] == {"scripts": "abc"}
 

@@ -225,21 +225,36 @@ def test_shares_of_the_way_to_the_oracle_map(results):
 def test_a_study_of_given_weights_reports_their_training(results):
     folder = results.parents[1]
     shutil.copytree(results / "model", folder / "given")
-    change = {"study": "later", "network": {"weights": str(folder / "given/last.safetensors")}}
+    shutil.copytree(results / "model_direct", folder / "direct")
+    given = {"weights": str(folder / "given/last.safetensors")}
+    given["weights_direct"] = str(folder / "direct/last.safetensors")
+    change = {"study": "later", "network": given, "baselines": ["unet-direct"]}
     run = smoke.snakemake(folder, change=change)
     assert run.returncode == 0, run.stdout[-5000:]
     later = folder / "results/later"
-    assert not (later / "model").exists()
+    assert not (later / "model").exists() and not (later / "model_direct").exists()
+    images = [study / "denoised/test_fixed0.5_0_unet-direct.npz" for study in (later, results)]
+    assert np.array_equal(*(stacks.load(path)["images"] for path in images))
     history = (later / "tables/training_history.csv").read_text()
     assert history == (results / "tables/training_history.csv").read_text()
     provenance = json.loads((later / "provenance.json").read_text())
     assert provenance["config"]["network"]["weights"] == "last.safetensors"
     assert provenance["training"]["weights_sha256"] in (later / "report.html").read_text()
+    direct = provenance["training_direct"]
+    assert direct["fingerprint"] == json.loads((results / "model_direct/training.json").read_text())["fingerprint"]
+    assert direct["weights_sha256"] in (later / "report.html").read_text()
     assert str(folder) not in (later / "provenance.json").read_text()
-    assert "train" not in pd.read_csv(later / "tables/times.csv")["step"].tolist()
+    assert not {"train", "train_direct"} & set(pd.read_csv(later / "tables/times.csv")["step"])
     publish_study.main(later, folder / "published")
-    assert not (folder / "published/model").exists() and not (later / "tables/courses.csv").exists()
+    assert not list((folder / "published").glob("model*")) and not (later / "tables/courses.csv").exists()
 
-    (folder / "given/history.csv").unlink()
+    (folder / "given/history.csv").rename(folder / "history.csv")
     run = smoke.snakemake(folder, "--dry-run", "--forceall", change=change)
     assert run.returncode != 0 and "given/history.csv is missing" in run.stdout
+    (folder / "history.csv").rename(folder / "given/history.csv")
+
+    for key, other, said in (("weights", "direct", "the image"), ("weights_direct", "given", "maps")):
+        swapped = given | {key: str(folder / other / "last.safetensors")}
+        run = smoke.snakemake(folder, "results/later/tables/summary.csv", change=change | {"network": swapped})
+        assert run.returncode != 0 and "Traceback" not in run.stdout
+        assert f"{other}/last.safetensors: weights of a network that predicts {said}" in run.stdout

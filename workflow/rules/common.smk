@@ -62,13 +62,17 @@ FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_S
 HOW = ("seed", "report", "validation_protocol", "threads", "checkpoint_seconds", "wandb")
 TRAINING = {
     "settings": {key: value for key, value in config["training"].items() if key not in HOW},
-    "network": {key: value for key, value in config["network"].items() if key != "weights"},
+    "network": {key: value for key, value in config["network"].items() if not key.startswith("weights")},
     "solver": config["solver"],
     "noise_kind": config["noise"]["kind"],
     "noise_level": config["noise"]["train_level"],
     "seed": config["seed"] if config["training"]["seed"] is None else config["training"]["seed"],
 }
-WEIGHTS = config["network"]["weights"] or f"{RESULTS}/model/{config['training']['report']}.safetensors"
+# {key of network: the weights in use, given or trained here}: of NET_Θ and of the rival without TV.
+WEIGHTS = {
+    key: config["network"][key] or f"{RESULTS}/{folder}/{config['training']['report']}.safetensors"
+    for key, folder in (("weights", "model"), ("weights_direct", "model_direct"))
+}
 NETWORK = {key: config["network"][key] for key in tvmap.config.OF_WEIGHTS}
 VARIANTS = tvmap.config.variants(config)
 # A variant that differs in its network or training alone has the noise and the scalars of the study.
@@ -115,7 +119,7 @@ BENCHMARKED = [
     *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=SPLITS),
     *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
     *([] if config["network"]["weights"] else [f"{BENCHMARKS}/train.tsv"]),
-    *([f"{BENCHMARKS}/train_direct.tsv"] if "unet-direct" in METHODS else []),
+    *([f"{BENCHMARKS}/train_direct.tsv"] if "unet-direct" in METHODS and not config["network"]["weights_direct"] else []),
     *(
         f"{BENCHMARKS}/search_grid/{split}_{round}_{shard}.tsv"
         for split in ("val", "test")
@@ -190,14 +194,14 @@ def protocol_value(wildcards):
     return config["noise"]["protocols"][wildcards.protocol]
 
 
-def of_training(name):
-    """`name` of the training's folder, which for `network.weights` is the one that these lie in."""
+def of_training(name, key="weights"):
+    """`name` of the training's folder, which for weights that are given is the one that these lie in."""
 
     def found(wildcards):
-        path = Path(WEIGHTS).parent / name
-        if config["network"]["weights"] and not path.is_file():
+        path = Path(WEIGHTS[key]).parent / name
+        if config["network"][key] and not path.is_file():
             raise WorkflowError(
-                f"network.weights: {path} is missing; the report describes the training: put its {name} beside the "
+                f"network.{key}: {path} is missing; the report describes the training: put its {name} beside the "
                 f"weights, or ask for the measurements alone, such as {RESULTS}/metrics/map_{PROTOCOLS[0]}_0.csv"
             )
         return str(path)

@@ -116,7 +116,7 @@ rule choose_scalars:
 
 rule predict_maps:
     input:
-        model=WEIGHTS,
+        model=WEIGHTS["weights"],
         noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
     output:
         f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_map.npz",
@@ -334,7 +334,7 @@ rule denoise_classical:
 
 rule denoise_direct:
     input:
-        model=f"{RESULTS}/model_direct/{config['training']['report']}.safetensors",
+        model=WEIGHTS["weights_direct"],
         noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
     output:
         f"{RESULTS}/denoised/test_{{protocol}}_{{draw}}_{{method}}.npz",

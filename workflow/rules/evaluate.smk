@@ -223,6 +223,8 @@ rule write_provenance:
         manifest=rules.select_images.output[0],
         training=of_training("training.json"),
         weights=config["network"]["weights"] or [],
+        training_direct=of_training("training.json", "weights_direct") if "unet-direct" in METHODS else [],
+        weights_direct=(config["network"]["weights_direct"] or []) if "unet-direct" in METHODS else [],
         times=rules.collect_times.output[0],
     output:
         f"{RESULTS}/provenance.json",

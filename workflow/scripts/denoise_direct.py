@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tvmap import devices, network, stacks
+from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 from tvmap.solver import check_finite
 
@@ -18,7 +19,10 @@ def main(model_path, noisy_path, output_path, device, threads):
     noisy, device = stacks.load(noisy_path), devices.pick(device)
     z = torch.from_numpy(noisy["images"])[:, None]
     check_finite(z, noisy_path)
-    images = network.predict_maps(network.load_network(model_path).to(device), z.to(device)).cpu()
+    model = network.load_network(model_path).to(device)
+    if model.predicts != "image":
+        raise StudyError(f"{model_path}: weights of a network that predicts maps; network.weights_direct is for others")
+    images = network.predict_maps(model, z.to(device)).cpu()
     stacks.save(output_path, ids=noisy["ids"], images=images[:, 0].numpy())
     log.info("%d images", len(images))
 

@@ -23,6 +23,8 @@ def main(model_path, noisy_path, output_path, wanted, device, threads):
     z = torch.from_numpy(noisy["images"])[:, None]
     check_finite(z, noisy_path)
     model = network.load_network(model_path).to(device)
+    if model.predicts != "map":
+        raise StudyError(f"{model_path}: weights of a network that predicts the image, for network.weights_direct")
     for name, value in wanted.items():
         if getattr(model, name) != value:
             raise StudyError(

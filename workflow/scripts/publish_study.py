@@ -48,7 +48,8 @@ def main(folder, target):
         chosen += OF_TRAINING
         if not origin["config"]["data"].get("fold"):  # of a recipe on trial nobody needs the weights
             chosen += [f"model/{origin['training']['reported']}.safetensors"]
-    if "unet-direct" in origin["config"].get("baselines", []):
+    direct = "unet-direct" in origin["config"].get("baselines", [])
+    if direct and not origin["config"]["network"].get("weights_direct"):
         reported = origin["config"]["training"]["report"]
         chosen += [f"model_direct/{name}" for name in ("history.csv", "training.json", f"{reported}.safetensors")]
     drawn_from = {path for figure in found.values() for path in figure.inputs.values()}

@@ -14,21 +14,25 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(manifest_path, training_path, weights_path, times_path, output_path, config, code):
-    """`weights_path`: of a network that was trained before, or None; code: what names the code of the study.
+def main(manifest_path, trainings, times_path, output_path, config, code):
+    """Write the record of the study.
+
+    trainings: {"training": (its training.json, weights that were trained before or None)}, "training_direct" likewise
+    for the rival without TV; code: what names the code of the study.
 
     Where archive, folder and given weights lie on this machine is left out: their names and hashes identify them.
     """
     config = json.loads(json.dumps(config))
     for key in ("archive", "folder"):
         config["data"][key] = config["data"][key] and Path(config["data"][key]).name
-    training = provenance.read_training(training_path) | {"reported": figures.reported(config)}
-    if weights_path:
-        training["weights_sha256"] = sha256(weights_path)
+    records = {name: provenance.read_training(path) for name, (path, _) in trainings.items()}
+    for name, (_, weights_path) in trainings.items():
+        if weights_path:
+            records[name]["weights_sha256"] = sha256(weights_path)
+    records["training"]["reported"] = figures.reported(config)
     for overlay in (config, *config["variants"].values()):
-        given = (overlay.get("network") or {}).get("weights")
-        if given:
-            overlay["network"]["weights"] = Path(given).name
+        network = overlay.get("network") or {}
+        network.update({key: Path(network[key]).name for key in ("weights", "weights_direct") if network.get(key)})
     splits = Counter(row["split"] for row in manifest.read(manifest_path))
     times = tabular.read_table(times_path, ["step", *tabular.WHERE], may_be_empty=tabular.WHERE).dropna()
     machines = {}
@@ -42,7 +46,7 @@ def main(manifest_path, training_path, weights_path, times_path, output_path, co
         "times": {"start": min(times["start"], default=None), "end": max(times["end"], default=None)},
         "versions": machine.versions(),
         "machines": machines,
-        "training": training,
+        **records,
         "seed": config["seed"],
         "data": {"source": config["data"]["source"], "n": dict(splits), "manifest_sha256": sha256(manifest_path)},
     }
@@ -57,7 +61,9 @@ def sha256(path):
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         inputs = snakemake.input
-        sources = (inputs.manifest, inputs.training, inputs.get("weights"), inputs.times)
+        trainings = {"training": (inputs.training, inputs.get("weights"))}
+        if inputs.get("training_direct"):
+            trainings["training_direct"] = inputs.training_direct, inputs.get("weights_direct")
         root = Path(snakemake.scriptdir).resolve().parents[1]  # a package that is installed may lie elsewhere
         code = {"scripts": snakemake.params.study_code, **provenance.commit(root)}
-        main(*sources, snakemake.output[0], snakemake.params.config, code)
+        main(inputs.manifest, trainings, inputs.times, snakemake.output[0], snakemake.params.config, code)

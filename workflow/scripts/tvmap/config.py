@@ -98,7 +98,7 @@ def _check_variant(path, overlay):
     if given:
         useless = [f"training.{key}" for key in overlay.get("training") or {}]
         said = () if given == "study" else OF_WEIGHTS  # what a file is checked against
-        useless += [f"network.{key}" for key in overlay["network"] if key not in ("weights", *said)]
+        useless += [f"network.{key}" for key in overlay["network"] if key not in ("weights", "weights_direct", *said)]
         if useless:
             raise StudyError(f"{path}.{useless[0]}: the file in network.weights decides it; leave {useless[0]} out")
     if given == "study" and {"data", "seed"} & set(overlay):

@@ -27,7 +27,7 @@ def log_looks(folder, name, origin):
     with open(LOOKS, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for study, path, variant in _trainings(folder, name, settings):
-            training = provenance.read_training(path) if path else origin["training"]
+            training = origin[path] if isinstance(path, str) else provenance.read_training(path)
             if not variant["data"]["fold"] and (study, training["fingerprint"]) not in known:
                 schedule = variant["training"]["schedule"].replace("_", "-")
                 what = f"{training['epochs']} epochs, {schedule} rate"
@@ -35,11 +35,13 @@ def log_looks(folder, name, origin):
 
 
 def _trainings(folder, name, settings):
-    """(name, training.json, configuration) of the study, of its direct network and of its variants."""
-    of_study = None if settings["network"]["weights"] else folder / "model/training.json"  # None: see provenance
-    yield name, of_study, settings
+    """(name, training, configuration) of the study, of its direct network and of its variants.
+
+    The training is the name of its record in the study's provenance or, of a variant's own, its training.json.
+    """
+    yield name, "training", settings
     if "unet-direct" in settings["baselines"]:
-        yield f"{name}, unet-direct", folder / "model_direct/training.json", settings
+        yield f"{name}, unet-direct", "training_direct", settings
     for variant, merged in config.variants(settings).items():
         own = folder.with_name(merged["study"]) / "model/training.json"
-        yield f"{name}.{variant}", of_study if merged["network"]["weights"] else own, merged
+        yield f"{name}.{variant}", "training" if merged["network"]["weights"] else own, merged
