@@ -38,7 +38,7 @@ OF_RIVALS = [
     f"{RESULTS}/weights/test_fixed0.5_0_scalar-sure.npz",
     f"{RESULTS}/denoised/test_fixed0.5_0_wavelet.npz",
 ]
-TIMES = ("times.csv", "courses.csv")
+TIMES = ("times.csv", "steps.csv", "courses.csv")
 
 # Put into each environment. Snakemake adds its own site-packages to the path of a script, so a missing package would be
 # borrowed from there without a word: now only Snakemake is found there. As a script ends, it tells where it ran.

@@ -558,7 +558,8 @@ def test_unrolling_is_drawn_over_the_number_of_iterations(tmp_path, paths):
         for v, g in (("", 1.5), ("train-8", 1.0), ("T-16", 0.5), ("other", 9))
         for m in ("psnr", "ssim")
     ]
-    times = pd.DataFrame({"iterations": [8, 64], "milliseconds": [50, 80], "low": [45, 78], "high": [60, 90]})
+    times = pd.DataFrame({"variant": ["", "train-8", "other"], "milliseconds": [80, 50, 900]})
+    times = times.assign(iterations=[64, 8, 64], low=[78, 45, 900], high=[90, 60, 900])
     times.assign(size=4, threads=1, precision="float32", device="a machine").to_csv(tmp_path / "steps.csv", index=False)
     pd.DataFrame(rows).to_csv(tmp_path / "variants.csv", index=False)
     variants = {

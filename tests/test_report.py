@@ -135,6 +135,10 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
         "courses": [
             {"variant": "", "epoch": e, "minutes": 0.25 * e, "val_psnr": 29 + e, "val_gain": 0.7 * e} for e in (1, 2, 3)
         ],
+        "steps": [
+            {"variant": "", "iterations": 256, "milliseconds": 90.4, "low": 85, "high": 95, "size": 1, "threads": 2}
+            | {"precision": "float32", "device": "a machine"}
+        ],
     }
     for name, table in rows.items():
         table = pandas.DataFrame(table)
@@ -402,13 +406,14 @@ def test_nearest_to_the_published_by_levels_and_by_gain():
 
 
 def test_the_cost_of_steps_is_said_with_where_it_was_taken():
-    steps = pandas.DataFrame({"iterations": [64, 8], "milliseconds": [90.4, 60.0], "threads": 1, "device": "a machine"})
+    times, of = {"variant": ["", "T-8", "large"], "milliseconds": [90.4, 60.0, 400]}, {"": 64, "T-8": 8}
+    steps = pandas.DataFrame({**times, "iterations": [64, 8, 1], "threads": 1, "device": "a machine"})
     steps["low"], steps["high"] = steps["milliseconds"] - 5, steps["milliseconds"] + 5
-    said = findings.cost_of_steps(steps.assign(precision="float32"))
+    said = findings.cost_of_steps(steps.assign(precision="float32"), of)
     assert "took 60 ms with T = 8 and 90 ms with T = 64, 1.5 times as long" in said
     assert said.endswith("(median, on a machine with 1 thread, U-Net in float32).")
-    assert "overlap; median" in findings.cost_of_steps(steps.assign(precision="float32", low=60))
-    assert "with 2 threads," in findings.cost_of_steps(steps.assign(precision="float32", threads=2))
+    assert "overlap; median" in findings.cost_of_steps(steps.assign(precision="float32", low=60), of)
+    assert "with 2 threads," in findings.cost_of_steps(steps.assign(precision="float32", threads=2), of)
 
 
 def test_failures_and_speed_are_said_by_their_numbers(small, tmp_path):
@@ -426,6 +431,7 @@ def test_failures_and_speed_are_said_by_their_numbers(small, tmp_path):
     assert "not lower at detail 2.000 to 4.000, 6.000, and there up to 100 % higher" in sentence
     goal = "the published gain of +1.30 dB on the validation images"
     assert f"The shortest training that reaches {goal} is that of the study: 30.0 s." in text
+    assert "times the median time of a step (a machine with 2 threads, U-Net in float32)." in text
     arguments = study(tmp_path / "study")
     path = next(path for path in arguments[0] if path.stem == "courses")
     pandas.read_csv(path).assign(val_gain=[0.1, 0.5, 0.3]).to_csv(path, index=False)
@@ -445,7 +451,7 @@ def with_config(folder, change, **options):
 
 def test_a_study_of_given_weights_has_no_course(tmp_path):
     arguments = with_config(tmp_path / "a", lambda found: found["config"]["network"].update(weights="last.safetensors"))
-    build_report.main([path for path in arguments[0] if path.stem != "courses"], *arguments[1:])
+    build_report.main([path for path in arguments[0] if path.stem not in ("courses", "steps")], *arguments[1:])
     text = Reader(arguments[-1].read_text()).text
     assert "How soon a training is good" not in text and "Figure 12." not in text and "Figure 9." in text
 

@@ -116,6 +116,12 @@ def test_courses_end_with_the_time_of_the_training_and_gain_over_the_oracle(tmp_
     assert found["val_gain"].tolist() == [0.5, 1.5] * 2
     assert courses.minutes_to(published.GAIN, found) == {"": 8, "other": 2}
     assert courses.minutes_to(0.5, found) == {"": 4, "other": 1} and courses.minutes_to(2, found) == {}
+    steps = {"variant": ["", "other"], "iterations": 8, "milliseconds": [1200, 300], "low": 1, "high": 2, "size": 4}
+    steps = pd.DataFrame(steps).assign(threads=1, precision="float32", device="a machine")
+    steps.to_csv(tmp_path / "steps.csv", index=False)
+    (tmp_path / "training.json").write_text('{"steps": 400, "seconds": 7}')
+    trainings = dict.fromkeys(("", "other"), tmp_path / "training.json")
+    assert courses.training_minutes(trainings, tmp_path / "steps.csv") == {"": 8, "other": 2}
     found.to_csv(tmp_path / "courses.csv", index=False)
     assert courses.read(tmp_path / "courses.csv")["variant"].tolist() == ["", "", "other", "other"]
 
@@ -174,17 +180,23 @@ def test_variants_are_run_and_compared(results):
     page = (results / "report.html").read_text(encoding="utf-8")
     assert ">nan<" not in page and "4.11 Variants" in page and "fold 1 of 3" in page
     assert "solver.iterations: 4" in page and "in the training; the largest, " in page
-    steps = pd.read_csv(results / "tables/steps.csv")
-    assert steps["iterations"].tolist() == [4, 8] and (steps["low"] <= steps["milliseconds"]).all()
-    assert (0 < steps["low"]).all() and (steps["milliseconds"] <= steps["high"]).all()
-    assert f"ms with T = 4 and {steps['milliseconds'].iloc[1]:.0f} ms with T = 8" in page
+    steps = pd.read_csv(results / "tables/steps.csv", keep_default_na=False)
+    assert steps["variant"].tolist() == ["", "seed-2", "short"] and steps["iterations"].tolist() == [8, 8, 4]
+    assert (0 < steps["low"]).all() and (steps["low"] <= steps["milliseconds"]).all()
+    assert (steps["milliseconds"] <= steps["high"]).all()
+    assert f"ms with T = 4 and {steps['milliseconds'].iloc[0]:.0f} ms with T = 8" in page
+    n_steps = json.loads((results.with_name("smoke.short") / "model/training.json").read_text())["steps"]
+    minutes = n_steps * steps["milliseconds"].iloc[2] / 60000
+    assert float(row(found, "short")["training_minutes"]) == pytest.approx(minutes, rel=1e-12)
     course = pd.read_csv(results / "tables/courses.csv", keep_default_na=False)
     assert course["variant"].tolist() == [name for name in ("", "seed-2", "short") for _ in range(3)]
     grid = pd.read_csv(results / "grid/val_fixed0.5_0.csv")
     oracle = grid.groupby("id")["psnr"].max().mean()
     np.testing.assert_allclose(course["val_psnr"] - course["val_gain"], oracle, rtol=1e-12)
     history = pd.read_csv(results.with_name("smoke.short") / "model/history.csv")
-    assert course[course["variant"] == "short"]["val_psnr"].tolist() == history["val_psnr"].tolist()
+    short = course[course["variant"] == "short"]
+    assert short["val_psnr"].tolist() == history["val_psnr"].tolist()
+    assert short["minutes"].iloc[-1] == pytest.approx(minutes, rel=1e-12)
 
 
 def test_given_weights_are_used_and_nothing_is_trained(results):

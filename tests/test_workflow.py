@@ -44,6 +44,7 @@ COLUMNS = {
     "learned": "protocol,map,noise_std,detail,weight_low,weight,weight_high,n",
     "failures": "protocol,method,bin,detail,mse,n",
     "contrasts": "protocol,draw,id,contrast,noise_std",
+    "steps": "variant,iterations,milliseconds,low,high,size,threads,precision,device",
     "courses": "variant,epoch,minutes,val_psnr,val_gain",
     "examples": "protocol,kind,id,noise_level,gain_db,psnr_noisy,psnr_scalar,psnr_map,weight_scalar",
 }
@@ -61,6 +62,7 @@ ROWS = {
     "convergence": 2 * 2 * 2 * 7,  # 1, 2, 4, … 64 iterations
     "failures": 2 * 2 * 12,
     "contrasts": 2 * N_TEST,
+    "steps": 1,
     "courses": 3,
     "learned": 2 * 3 * 12,  # relative noise: the levels of the images differ in both protocols
 }
@@ -122,12 +124,12 @@ def test_every_file_is_there_and_none_is_empty(results):
     config = json.loads((results / "provenance.json").read_text())["config"]
     names = [f"figures/{name}.{ending}" for name in figures.figures(config) for ending in ("png", "pdf")]
     names += [f"tables/{name}.csv" for name in COLUMNS]
-    without = ("per_image", "grid", "convergence", "learned", "failures", "contrasts", "courses")
+    without = ("per_image", "grid", "convergence", "learned", "failures", "contrasts", "steps", "courses")
     names += [f"tables/{name}.md" for name in COLUMNS if name not in without]
     names += ["report.html", "explorer.html", "checks/checks.csv", "provenance.json", "manifest.csv"]
     names += [f"model/{name}" for name in ("last.safetensors", "best.safetensors", "history.csv", "training.json")]
     names += [f"examples/{protocol}.npz" for protocol in PROTOCOLS]
-    assert len(names) == 2 * 18 + 15 + 8 + 5 + 4 + 2
+    assert len(names) == 2 * 18 + 16 + 8 + 5 + 4 + 2
     assert [name for name in names if not (results / name).is_file() or not (results / name).stat().st_size] == []
 
 
@@ -337,7 +339,15 @@ CHANGED_CODE = [
         "tvmap/metrics.py",
         "0.01 * data_range",
         "0.02 * data_range",
-        {**CHOSEN, **TRAINED, "search_grid": 8, "gather_grid": 4, "refine_grid": 2, "denoise_images": 10},
+        {
+            **CHOSEN,
+            **TRAINED,
+            "time_steps": 1,
+            "search_grid": 8,
+            "gather_grid": 4,
+            "refine_grid": 2,
+            "denoise_images": 10,
+        },
     ),
     ("tvmap/intervals.py", '"bootstrap"', '"intervals"', TABLES),
     ("tvmap/page.py", "import base64", "import base64\n\nEXTRA = 1", {"build_report": 1, "all": 1}),
@@ -352,7 +362,7 @@ CHANGED_CODE = [
 CHANGED_SETTINGS = [
     ({"report": {"bootstrap": 300}}, {**TABLES, "write_provenance": 1}),
     ({"grid": {"refine": 8}}, {**CHOSEN, "refine_grid": 2, "write_provenance": 1}),
-    ({"training": {"epochs": 4}}, TRAINED),
+    ({"training": {"epochs": 4}}, {**TRAINED, "time_steps": 1}),
     ({"training": {"checkpoint_seconds": 9}}, {"write_provenance": 1, "build_report": 1, "all": 1}),
     (
         {"noise": {"protocols": {"uniform": [0.1, 0.4]}}},  # the training validates with the other one
@@ -421,7 +431,7 @@ def test_a_run_on_one_core_with_other_shards_gives_the_same_bytes(tmp_path, resu
     assert "training.threads is 2, and as many run on 1 core(s)" in run.stdout
     made = {path.relative_to(folder / RESULTS) for path in (folder / RESULTS).rglob("*") if path.is_file()}
     skipped, timed = {"logs", "benchmarks", "trained", "shards"}, {"training.json", "provenance.json", "report.html"}
-    made = {path for path in made if path.stem not in ("times", "courses") and path.name not in timed}
+    made = {path for path in made if path.stem not in ("times", "steps", "courses") and path.name not in timed}
     compared = {path for path in made if not set(path.parts) & skipped}
     assert len(list((folder / RESULTS / "grid/shards").glob("test_*.csv"))) == 6
     assert len(compared) > 90 and {path.suffix for path in compared} >= {
@@ -439,7 +449,7 @@ def test_tables_made_again_on_one_core_have_the_same_bytes(study, results):
     rules = ["measure_images", "collect_tables", "pick_examples", "explain_study"]
     run = snakemake(study, *names, "--forcerun", *rules, cores=1)
     assert run.returncode == 0, run.stdout[-5000:]
-    again = [path for path in (study / RESULTS / "tables").iterdir() if path.stem not in ("times", "courses")]
+    again = [path for path in (study / RESULTS / "tables").iterdir() if path.stem not in ("times", "steps", "courses")]
     assert len(again) == 13 + 7
     for path in [*again, *(study / RESULTS / "examples").iterdir()]:
         original = results / path.relative_to(study / RESULTS)

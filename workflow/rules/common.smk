@@ -58,16 +58,23 @@ CHECKLISTS = "workflow/report/checklists.html.j2"
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_STUDY, format=["png", "pdf"])
 
 
-# What the trained weights depend on; where and how it is computed is not part of it.
 HOW = ("seed", "report", "validation_protocol", "threads", "checkpoint_seconds", "wandb")
-TRAINING = {
-    "settings": {key: value for key, value in config["training"].items() if key not in HOW},
-    "network": {key: value for key, value in config["network"].items() if not key.startswith("weights")},
-    "solver": config["solver"],
-    "noise_kind": config["noise"]["kind"],
-    "noise_level": config["noise"]["train_level"],
-    "seed": config["seed"] if config["training"]["seed"] is None else config["training"]["seed"],
-}
+
+
+def of_network(settings):
+    """What trained weights depend on: the arguments of the training but where and how it is computed."""
+    training, seed = settings["training"], settings["seed"]
+    return {
+        "settings": {key: value for key, value in training.items() if key not in HOW},
+        "network": {key: value for key, value in settings["network"].items() if not key.startswith("weights")},
+        "solver": settings["solver"],
+        "noise_kind": settings["noise"]["kind"],
+        "noise_level": settings["noise"]["train_level"],
+        "seed": seed if training["seed"] is None else training["seed"],
+    }
+
+
+TRAINING = of_network(config)
 # {key of network: the weights in use, given or trained here}: of NET_Θ and of the rival without TV.
 WEIGHTS = {
     key: config["network"][key] or f"{RESULTS}/{folder}/{config['training']['report']}.safetensors"
@@ -79,8 +86,6 @@ VARIANTS = tvmap.config.variants(config)
 MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}
 STUDIES = {"": config, **VARIANTS}
 TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if tvmap.figures.trains(settings)}
-# T of its training and of those that differ from it by T alone, if there are any.
-TRAINED_ITERATIONS = sorted(set(tvmap.figures.steps(config)[0].values()))
 # How images are measured, in the grid too.
 MEASURE = {"clamp": config["report"]["clamp"], "window": config["report"]["ssim_window"]}
 GPUS = 0 if config["device"] == "cpu" else 1
@@ -119,7 +124,11 @@ BENCHMARKED = [
     *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=SPLITS),
     *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
     *([] if config["network"]["weights"] else [f"{BENCHMARKS}/train.tsv"]),
-    *([f"{BENCHMARKS}/train_direct.tsv"] if "unet-direct" in METHODS and not config["network"]["weights_direct"] else []),
+    *(
+        [f"{BENCHMARKS}/train_direct.tsv"]
+        if "unet-direct" in METHODS and not config["network"]["weights_direct"]
+        else []
+    ),
     *(
         f"{BENCHMARKS}/search_grid/{split}_{round}_{shard}.tsv"
         for split in ("val", "test")

@@ -17,6 +17,7 @@ rule collect_courses:
         trainings=[f"results/{study}/model/training.json" for study in TRAINED.values()],
         histories=[f"results/{study}/model/history.csv" for study in TRAINED.values()],
         grids=[validation_grid(name) for name in TRAINED],
+        steps=rules.time_steps.output[0],
     output:
         f"{RESULTS}/tables/courses.csv",
     log:
@@ -45,7 +46,7 @@ rule compare_variants:
     input:
         metrics=[path for name, settings in STUDIES.items() for path in measurements(name, settings)],
         trainings=[f"results/{study}/model/training.json" for study in TRAINED.values()],
-        courses=rules.collect_courses.output[0] if TRAINED else [],
+        times=[rules.time_steps.output[0], rules.collect_courses.output[0]] if TRAINED else [],
     output:
         table=report(f"{RESULTS}/tables/variants.csv", category="Tables", caption="../report/table_variants.rst"),
         markdown=f"{RESULTS}/tables/variants.md",

@@ -51,10 +51,10 @@ use rule train as train_direct with:
         "Train the U-Net that predicts the image"
 
 
-# What unrolling costs. A whole training says it less well: what else the machine did meanwhile is in its time.
+# What a training costs. Its own time says it less well: what else the machine did meanwhile is in it.
 rule time_steps:
     input:
-        rules.train.input.clean_train,
+        [f"results/{study}/clean/train.npz" for study in TRAINED.values()],
     output:
         f"{RESULTS}/tables/steps.csv",
     log:
@@ -65,15 +65,15 @@ rule time_steps:
         TORCH
     threads: config["training"]["threads"]
     resources:
-        mem_mb=memory(8000, (2 + len(TRAINED_ITERATIONS)) * config["training"]["views"], "train"),
+        mem_mb=memory(8000, 3 * sum(STUDIES[name]["training"]["views"] for name in TRAINED), "train"),
         runtime=60,
         gpu=GPUS,
     params:
-        settings=TRAINING,
-        iterations=TRAINED_ITERATIONS,
+        clean={name: f"results/{study}/clean/train.npz" for name, study in TRAINED.items()},
+        trainings={name: of_network(STUDIES[name]) for name in TRAINED},
         code=code_version("time_steps"),
     message:
-        "Time a step of the training with T = {params.iterations}"
+        "Time a step of each training"
     script:
         "../scripts/time_steps.py"
 

@@ -2,17 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from tvmap import courses, provenance, published, tabular
+from tvmap import courses, published, tabular
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(trainings, histories, grids, output_path):
+def main(trainings, histories, grids, steps_path, output_path):
     """`trainings`, `histories`, `grids` of the validation images: {variant: file}, the study under ""."""
-    minutes = {name: provenance.read_training(path)["seconds"] / 60 for name, path in trainings.items()}
-    table = courses.courses(histories, minutes, grids)
+    table = courses.courses(histories, courses.training_minutes(trainings, steps_path), grids)
     tabular.write_table(output_path, table)
     reached = courses.minutes_to(published.GAIN, table)
     for name in histories:
@@ -22,4 +21,5 @@ def main(trainings, histories, grids, output_path):
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        main(*(snakemake.params[name] for name in ("trainings", "histories", "grids")), snakemake.output[0])
+        files = (snakemake.params[name] for name in ("trainings", "histories", "grids"))
+        main(*files, snakemake.input.steps, snakemake.output[0])

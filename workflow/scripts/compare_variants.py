@@ -4,26 +4,26 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import courses, provenance, published, tables, tabular, variants
+from tvmap import courses, published, tables, tabular, variants
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(metrics, trainings, courses_path, overlays, comparable, output_path, report, seed, source):
+def main(metrics, trainings, times, overlays, comparable, output_path, report, seed, source):
     """`metrics`: {variant: its tables of measurements}, "" being the study; a variant without scalars has the study's.
 
-    trainings: {variant: file}; courses_path: what collect_courses.py made of them, None if there are none; overlays:
-    {variant: the keys that differ}; comparable: {variant: noise protocols that measure the study's noisy images as it
-    does}; report: of the config.
+    trainings: {variant: file}; times: what time_steps.py and collect_courses.py made of them, None if there are none;
+    overlays: {variant: the keys that differ}; comparable: {variant: noise protocols that measure the study's noisy
+    images as it does}; report: of the config.
     """
     images = {
         name: pd.concat([tabular.read_table(path, variants.COLUMNS) for path in paths])
         for name, paths in metrics.items()
     }
-    reached = courses.minutes_to(published.GAIN, courses.read(courses_path)) if courses_path else {}
-    minutes = {name: provenance.read_training(path)["seconds"] / 60 for name, path in trainings.items()}
+    minutes = courses.training_minutes(trainings, times[0]) if times else {}
+    reached = courses.minutes_to(published.GAIN, courses.read(times[1])) if times else {}
     changes = {name: variants.described(overlay) for name, overlay in overlays.items()}
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
     found = variants.compare(images, comparable, options)
@@ -42,5 +42,5 @@ def main(metrics, trainings, courses_path, overlays, comparable, output_path, re
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         params = snakemake.params
-        paths = [params.metrics, params.trainings, snakemake.input.get("courses"), params.overlays, params.comparable]
+        paths = [params.metrics, params.trainings, snakemake.input.get("times"), params.overlays, params.comparable]
         main(*paths, snakemake.output.table, params.report, params.seed, params.source)

@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from tvmap import devices, stacks
-from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 from tvmap.solver import check_finite, solve_certified
 
@@ -18,8 +16,7 @@ def main(noisy_path, weight_path, output_path, solver, device, threads):
     """Write ids, images (n, H, W), and of each its primal value and primal-dual gap (n,)."""
     torch.set_num_threads(threads)
     noisy, weights = stacks.load(noisy_path), stacks.load(weight_path)
-    if not np.array_equal(noisy["ids"], weights["ids"]):
-        raise StudyError(f"{weight_path}: its images are not those of {noisy_path}; delete it and run again")
+    stacks.check_images(weight_path, weights, noisy_path, noisy)
     z = torch.from_numpy(noisy["images"])[:, None]
     weight = torch.from_numpy(weights["weight"]).to(z.dtype)
     check_finite(z, noisy_path)

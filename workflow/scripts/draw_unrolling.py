@@ -18,7 +18,8 @@ def main(variants_path, png_path, pdf_path, protocols, training_iterations_of, t
     figure, axes = plotting.panels(1, len(drawn), 2.9, plotting.FULL)
     for panel, (what, steps) in zip(axes[0], drawn, strict=True):
         if what == "time":
-            draw_time(panel, tabular.read_table(steps_path, tabular.STEPS), steps[""])
+            times = tabular.read_table(steps_path, tabular.STEPS)
+            draw_time(panel, times[times["variant"].isin(steps)].sort_values("iterations"), steps[""])
         else:
             part = table[table["variant"].isin(steps)]
             part = part.assign(steps=part["variant"].map(steps)).sort_values("steps")

@@ -6,7 +6,6 @@ import pandas as pd
 import torch
 
 from tvmap import devices, explain, stacks, tabular
-from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ def main(clean_path, paths, outputs, solver, device, threads):
         learned = pd.concat([explain.by_detail(weight, *images).assign(map=name) for name, weight in maps.items()])
         denoised = {method: stacks.load(path) for method, path in files["denoised"].items()}
         for method, stack in denoised.items():
-            if list(stack["ids"]) != list(clean["ids"]):
-                raise StudyError(f"{files['denoised'][method]}: its images are not those of {clean_path}; delete it")
+            stacks.check_images(files["denoised"][method], stack, clean_path, clean)
         images = {method: stack["images"] for method, stack in denoised.items()}
         failures = explain.error_by_detail(clean["images"], images)
         contrasts = {"draw": 0, "id": clean["ids"], "contrast": clean["images"].std(axis=(1, 2), ddof=1, dtype=float)}

@@ -1,16 +1,14 @@
 """Fit a regularisation map, or a pair, to every clean image: the bound of what any map can reach. An oracle."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from tvmap import stacks
-from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
-from tvmap.oracle import oracle_map
+from tvmap.oracle import fit_each, oracle_map
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -21,19 +19,16 @@ def main(clean_path, noisy_path, scalar_path, output_path, solver, maps, penalty
 
     maps, penalty: of the study's network.
     """
-    torch.set_num_threads(1)  # an image a thread
     clean, noisy, scalar = (stacks.load(path) for path in (clean_path, noisy_path, scalar_path))
     for path, stack in ((noisy_path, noisy), (scalar_path, scalar)):
-        if not np.array_equal(clean["ids"], stack["ids"]):
-            raise StudyError(f"{path}: its images are not those of {clean_path}; delete it and run again")
+        stacks.check_images(path, stack, clean_path, clean)
 
     def fit(k):
         images = (torch.from_numpy(stack["images"][k])[None] for stack in (clean, noisy))
         weight, history = oracle_map(*images, float(scalar["weight"][k]), solver, maps, penalty)
         return weight.numpy(), 10 * math.log10(history[0] / min(history))
 
-    with ThreadPoolExecutor(threads) as pool:
-        weights, gains = zip(*pool.map(fit, range(len(clean["ids"]))), strict=True)
+    weights, gains = zip(*fit_each(fit, len(clean["ids"]), threads), strict=True)
     stacks.save(output_path, ids=clean["ids"], weight=np.stack(weights), penalty=penalty)
     log.info("%d maps, %.2f dB above their start on average", len(weights), np.mean(gains))
 

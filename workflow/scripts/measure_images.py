@@ -7,7 +7,6 @@ import pandas as pd
 import torch
 
 from tvmap import metrics, stacks, tabular
-from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -22,14 +21,13 @@ def main(
     Data range 1. measure: {"clamp": whether images are clamped to [0, 1] first, "window": of the SSIM}.
     """
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
+    stacks.check_images(noisy_path, noisy, clean_path, clean)
     patients = tabular.read_table(manifest_path, ("id", "patient")).set_index("id")["patient"]
     x = torch.from_numpy(clean["images"])[:, None]
     tables, measure = [], {"clamp": False, "window": "gaussian"} | (measure or {})
     for method, path in denoised_paths.items():
         denoised, weighted = stacks.load(path), method in weight_paths
-        for other in (noisy, denoised):
-            if not np.array_equal(clean["ids"], other["ids"]):
-                raise StudyError(f"{path}: its images are not those of {clean_path}; delete it and run again")
+        stacks.check_images(path, denoised, clean_path, clean)
         y = torch.from_numpy(denoised["images"])[:, None]
         y = y.clamp(0, 1) if measure["clamp"] else y
         columns = {"protocol": protocol, "draw": draw, "id": clean["ids"], "patient": patients[clean["ids"]].to_numpy()}

@@ -25,10 +25,9 @@ ALLOWED = (
 )
 OF_TRAINING = ("model/history.csv", "model/training.json")  # in the study itself, not of given weights
 OF_FIGURES = (  # beside those of every study, where a figure of the study is drawn from the first of them
-    ("tables/courses.csv",),
+    ("tables/courses.csv", "tables/steps.csv"),
     ("tables/tuning.csv",),
     ("tables/variants.csv", "tables/variants.md"),
-    ("tables/steps.csv",),
 )
 
 

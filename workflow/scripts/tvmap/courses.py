@@ -2,20 +2,34 @@
 
 import pandas as pd
 
-from . import tabular
+from . import provenance, tabular
 
 COLUMNS = ("variant", "epoch", "minutes", "val_psnr", "val_gain")
+
+
+def training_minutes(trainings, steps_path):
+    """{variant: minutes of its training}: its number of steps times the median time of a step.
+
+    The steps of all variants were timed in turns, see time_steps.py, so what else the machine did during one training
+    or another is not in the comparison; nor is the time of the validations.
+
+    Args:
+        trainings: {variant: training.json}.
+        steps_path: the table of times of a step.
+    """
+    times = tabular.read_table(steps_path, tabular.STEPS).set_index("variant")["milliseconds"]
+    return {name: provenance.read_training(path)["steps"] * times[name] / 60000 for name, path in trainings.items()}
 
 
 def courses(histories, minutes, grids):
     """Validation PSNR after each epoch, and its gain, with the minutes of training until then.
 
-    Every epoch counts as taking the same time. The gain is over the scalar oracle of the validation images, the mean
+    Every epoch takes the same time. The gain is over the scalar oracle of the validation images, the mean
     of the best PSNR of each on the grid of λ; a grid measured on clamped images makes it a lower bound.
 
     Args:
         histories: {variant: history.csv}, the study under "".
-        minutes: {variant: duration of the whole training}.
+        minutes: {variant: duration of the whole training}, see `training_minutes`.
         grids: {variant: grid of λ on its validation images, with the noise that it was validated on}.
 
     Returns:

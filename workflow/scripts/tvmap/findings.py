@@ -174,14 +174,24 @@ def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
     return sentences
 
 
-def cost_of_steps(steps):
-    """A sentence on the time of a training step with few and with many iterations, and where it was taken."""
+def cost_of_steps(steps, iterations_of):
+    """A sentence on the time of a training step with few and with many iterations, and where it was taken.
+
+    iterations_of: {variant: T} of the trainings that differ in T alone.
+    """
+    steps, where = steps[steps["variant"].isin(iterations_of)], timed_on(steps)
     first, last = (steps.sort_values("iterations").iloc[row] for row in (0, -1))
     chance = "the middle halves of their times overlap; " if last["low"] < first["high"] else ""
-    threads = f"{last['threads']} thread{'s' if last['threads'] > 1 else ''}"
     return (
         f"A step of the training took {number(first['milliseconds'], 0)} ms with T = {first['iterations']} and "
         f"{number(last['milliseconds'], 0)} ms with T = {last['iterations']}, "
         f"{number(last['milliseconds'] / first['milliseconds'], 1)} times as long "
-        f"({chance}median, on {last['device']} with {threads}, U-Net in {last['precision']})."
+        f"({chance}median, on {where})."
     )
+
+
+def timed_on(steps):
+    """Where the steps of the training were timed: machine, threads, precision."""
+    row = steps.iloc[0]  # the study's; all are timed by one job
+    threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    return f"{row['device']} with {threads}, U-Net in {row['precision']}"

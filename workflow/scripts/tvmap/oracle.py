@@ -7,6 +7,7 @@ best map's gain, and of the images x_T after the solver's T steps, not of minimi
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -101,3 +102,10 @@ def _log_ratio(fields, shape):
 def _fraction(progress):
     """The learning rate over its largest value: 1 up to `progress` 0.7, then half a period of a cosine down to 0."""
     return (1 + math.cos(math.pi * max(0.0, (progress - 0.7) / 0.3))) / 2
+
+
+def fit_each(fit, n, threads):
+    """[fit(k) for each of `n` images k], an image a thread: fits of one small image gain little from more of them."""
+    torch.set_num_threads(1)
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(fit, range(n)))

@@ -70,10 +70,10 @@ TABLES = {  # what the page needs of each
     "learned": tabular.LEARNED,
     "checks": ("check", "holds", "number"),
 }
-OPTIONAL = {  # of a study that trained, of one that has variants, and of one whose variants train with another T
+OPTIONAL = {  # of a study that trained, and of one that has variants
     "courses": courses.COLUMNS,
-    "variants": ("protocol", "metric", "n", "oracle", *_OF_VARIANT),
     "steps": tabular.STEPS,
+    "variants": ("protocol", "metric", "n", "oracle", *_OF_VARIANT),
 }
 # One test image has no standard deviation, one patient no interval, an epoch without validation no score.
 MAY_BE_EMPTY = ("max_rss_mib", "weight_mean", "std", "low", "high", *_TESTS, *_MEANS, *_SHARE, *SCORES, *_OF_VARIANT)
@@ -344,11 +344,12 @@ def render(tables, figures_folder, provenance, template_path, looks):
         ],
         learned=findings.learned(tables["learned"]),
         speed=findings.speed(tables["courses"]) if "courses" in tables else "",
+        timed_on=findings.timed_on(tables["steps"]) if "steps" in tables else "",
         unrolled={"training": training_iterations_of, "test": test_iterations_of},
         unrolling=findings.unrolling(tables["variants"], training_iterations_of, test_iterations_of, levels)
         if "variants" in tables
         else [],
-        cost_of_steps=findings.cost_of_steps(tables["steps"]) if "steps" in tables else "",
+        cost_of_steps=findings.cost_of_steps(tables["steps"], training_iterations_of) if training_iterations_of else "",
         nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],
         rules_head=rules_head(),
         rules_table=rules_table(rules),

@@ -60,3 +60,9 @@ def load(path):
             return arrays
     except Exception as error:  # damaged files raise BadZipFile, ValueError, zlib.error, struct.error, ...
         raise StudyError(f"{path}: not a readable array file ({error}); delete it and run again") from error
+
+
+def check_images(path, stack, expected_path, expected):
+    """Raise a `StudyError` unless `stack`, of `path`, has the images of `expected` in the same order."""
+    if not np.array_equal(stack["ids"], expected["ids"]):
+        raise StudyError(f"{path}: its images are not those of {expected_path}; delete it and run again")

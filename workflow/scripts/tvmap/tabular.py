@@ -39,7 +39,10 @@ TIMES = ("step", "jobs", "seconds", "max_rss_mib")
 WHERE = ("machine", "start", "end")  # of a step, in the table of times: its machines, and when (UTC)
 NO_INTERVAL = ("gain_low", "gain_high")  # where one patient alone was tested
 NO_WEIGHT = ("weight_mean", "gap", "relative_gap")  # empty for methods that solve no problem with a weight
-STEPS = ("iterations", "milliseconds", "low", "high", "size", "threads", "precision", "device")  # low, high: quartiles
+STEPS = (
+    *("variant", "iterations", "milliseconds", "low", "high"),
+    *("size", "threads", "precision", "device"),
+)  # of the time of a step: median and quartiles
 EXAMPLES = (
     "protocol",
     "kind",
