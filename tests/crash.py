@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from smoke import ENVIRONMENT, command, program
+from smoke import ENVIRONMENT, ROOT, command, program
 
 STUDY = "crash"
 POLL_SECONDS = 0.01
@@ -27,17 +27,18 @@ WAYS = {
     "Ctrl-C": (signal.SIGINT, "all"),
     "SIGTERM": (signal.SIGTERM, "all"),
     "SIGKILL": (signal.SIGKILL, "all"),
-    "SIGTERM to Snakemake": (signal.SIGTERM, "Snakemake"),
-    "SIGKILL to Snakemake": (signal.SIGKILL, "Snakemake"),  # its jobs live on
     "SIGKILL to the job": (signal.SIGKILL, "job"),
+    "SIGTERM to Snakemake": (signal.SIGTERM, "Snakemake"),  # its jobs live on
+    "SIGKILL to Snakemake": (signal.SIGKILL, "Snakemake"),
 }
+DEADLY = [way for way, (_, whom) in WAYS.items() if whom != "Snakemake"]  # to the job
 VARYING = ("report.html", "provenance.json", "training.json", "variants.md")  # hold times
 SETTINGS = {
     "study": STUDY,
     "data": {"val_ids": ["IM-0006-0001", "IM-0007-0001"]},
     "training": {"validation_protocol": "fixed0.5"},
     "noise": {"protocols": {"uniform": None}},
-    "baselines": ["scalar-features", "scalar-sure", "wavelet", "unet-direct", "map-oracle"],
+    "baselines": ["scalar-features", "scalar-sure", "wavelet", "unet-direct", "tgv-oracle", "map-oracle"],
     "variants": {"shorter": {"training": {"iterations": 4}}},
 }
 
@@ -108,7 +109,8 @@ def contents(folder):
     for path in sorted(folder.glob(f"results/{STUDY}*/**/*")):
         parts = set(path.relative_to(folder).parts[2:])
         varies = parts & {"logs", "benchmarks", "trained"} or path.name in VARYING or path.suffix == ".partial"
-        if path.is_dir() or varies or path.stem in ("times", "courses", "steps", "unrolling"):
+        timed = ("times", "steps", "unrolling") if path.suffix == ".csv" else ("times", "courses", "unrolling")
+        if path.is_dir() or varies or path.stem in timed:
             continue
         content = path.read_bytes()
         if path.suffix == ".csv" and b"minutes" in content.splitlines()[0]:
@@ -130,6 +132,13 @@ def rules_of(folder, change):
         if rule not in ("all", "total"):
             found[rule] = found.get(rule, 0) + int(n)
     return found
+
+
+def every_rule():
+    """Names of the rules of the workflow, but of `all` and of the one that is for a machine without Snakemake."""
+    text = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    rules = re.findall(r"^rule (\w+):|^use rule \w+ as (\w+) with:", text, re.MULTILINE)
+    return {one or other for one, other in rules} - {"describe_training"}
 
 
 def durations(folder):
@@ -159,6 +168,11 @@ def _rule_of(script):
     return re.search(r"/logs/(\w+)[./]", text)[1]
 
 
+def _group(process):
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(process)
+
+
 def stop(job):
     """Stop the process `job`, so that it is alive when it is killed; returns whether it was still running."""
     with contextlib.suppress(OSError):
@@ -174,17 +188,21 @@ class Run:
 
     def __init__(self, folder, change, log_path):
         self.folder, self.change, self.log_path = folder, change, Path(log_path)
-        self.extra, self.lines = [], []
+        self.lines, self.met = [], set()
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell, and it is inherited
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(self, *arguments):
         """Start Snakemake in a session of its own; the test that does it ends it, see `end`."""
-        arguments = command(self.folder, *self.extra, *arguments, change=self.change)
-        self.extra = []
+        if "lock" in self.met:  # what --unlock does, in the time of a start
+            for path in self.folder.glob(".snakemake/locks/*"):
+                path.unlink()
+        arguments = ["--rerun-incomplete", *arguments] if "incomplete" in self.met else arguments
+        arguments = command(self.folder, *arguments, change=self.change)
         with open(self.log_path, "w") as log:
             options = {"cwd": self.folder, "env": ENVIRONMENT, "stdout": log, "stderr": subprocess.STDOUT}
             self.process = subprocess.Popen(arguments, start_new_session=True, **options)
+        self.group = self.process.pid
         return self.process
 
     def end(self):
@@ -206,7 +224,7 @@ class Run:
         process, (number, whom) = self.start(*again), WAYS[way]
         late = set()
         while process.poll() is None:
-            found = ((job, rule) for job, rule in running(self.folder).items() if rule in rules and job not in late)
+            found = ((job, rule) for job, rule in self._jobs().items() if rule in rules and job not in late)
             job, rule = next(found, (None, None))
             after = share * times.get(rule, 0)
             if job and not self._ends_within(job, after) and stop(job):
@@ -224,6 +242,10 @@ class Run:
         assert attempts, self.log_path.read_text()[-5000:]
         return self.kill_in(rules, way, share, times, forced, attempts - 1)
 
+    def _jobs(self):
+        """{process: rule} of this run; what one that was killed has left running is none of them."""
+        return {job: rule for job, rule in running(self.folder).items() if _group(job) == self.group}
+
     def _ends_within(self, job, seconds):
         """Wait so long, but not beyond the end of the job; returns whether that came."""
         end = time.monotonic() + seconds
@@ -233,14 +255,14 @@ class Run:
             time.sleep(POLL_SECONDS)
         return False
 
-    def _await(self, seconds=20):
+    def _await(self, seconds=8):
         """Wait for the end; Snakemake that has had no job for so long and does not end is killed, as its user would do.
 
         Its handler of SIGTERM takes a lock that the same thread holds while it selects jobs: then it waits for ever.
         """
         busy = time.monotonic()
         while self.process.poll() is None:
-            if running(self.folder):
+            if self._jobs():
                 busy = time.monotonic()
             elif time.monotonic() - busy > seconds:
                 self.lines[-1] += "; it did not end, so it was killed"
@@ -248,14 +270,15 @@ class Run:
             time.sleep(POLL_SECONDS)
 
     def follow(self):
-        """Do what the message of the run that has just ended tells its user to do."""
+        """Do what the message of the run that has just ended tells its user to do, from then on without being told."""
         text = self.log_path.read_text()
         if "Directory cannot be locked" in text:
-            assert "--unlock" in text, text
+            assert "--unlock" in text and "lock" not in self.met, text
             unlocked = program(self.folder, *command(self.folder, "--unlock", change=self.change))
             assert unlocked.returncode == 0, unlocked.stdout
+            self.met.add("lock")
         if "IncompleteFilesException" in text or "rerun-incomplete" in text:
-            self.extra = ["--rerun-incomplete"]
+            self.met.add("incomplete")
 
     def finish(self, attempts=5):
         """Run to the end, following messages; returns the number of starts it took."""

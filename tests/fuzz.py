@@ -106,13 +106,15 @@ def seeds():
 
 def read_archive(data, folder):
     """Read an archive as the workflow does, its manifest there and back; `folder` is for these two files alone."""
+    import hostile
+
     from tvmap import manifest, sources
     from tvmap.errors import StudyError
 
     path, table = folder / "a.zip", folder / "manifest.csv"
     path.write_bytes(data)
     try:
-        with sources.opened("archive", "NORMAL", str(path), None, SIZE) as candidates:
+        with hostile.confined(folder), sources.opened("archive", "NORMAL", str(path), None, SIZE) as candidates:
             try:
                 candidates[-1].grey(SIZE)
             except StudyError as error:

@@ -3,6 +3,7 @@
 The expectation is READ, or a piece of the one line that refuses the file; EITHER where damage may go unnoticed.
 """
 
+import contextlib
 import functools
 import io
 import json
@@ -10,6 +11,7 @@ import os
 import pickle
 import random
 import struct
+import sys
 import zipfile
 import zlib
 
@@ -23,6 +25,40 @@ UNPACK, NO_ZIP, NONE = "cannot be unpacked", "is no readable zip archive", "has 
 SUFFIX = {"JPEG": "jpg", "PNG": "png", "TIFF": "tif", "BMP": "bmp", "GIF": "gif", "PPM": "ppm", "WEBP": "webp"}
 SIDES = (24, 20)  # height, width
 BIG = 2**31 - 1
+
+
+_allowed: list[str] = []  # folders that may be written to just now: a hook of the interpreter stays for good
+_strayed: list[str] = []
+_installed: list = []
+_MADE = {"os.mkdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1}  # event: which argument is the new path
+
+
+def _audit(event, arguments):
+    if not _allowed or event not in ("open", *_MADE):
+        return
+    path = arguments[_MADE.get(event, 0)]
+    reads = event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if reads or isinstance(path, int):
+        return
+    path = os.path.realpath(os.fsdecode(path))
+    if path != os.devnull and not any(path.startswith(f"{folder}/") or path == folder for folder in _allowed):
+        _strayed.append(f"{event}: {path}")
+        raise PermissionError(path)
+
+
+@contextlib.contextmanager
+def confined(*folders):
+    """Inside the block Python writes nothing, makes nothing outside these folders, or the block fails."""
+    if _audit not in _installed:
+        sys.addaudithook(_audit)
+        _installed.append(_audit)
+    _strayed.clear()
+    _allowed[:] = map(os.path.realpath, folders)
+    try:
+        yield
+    finally:
+        _allowed.clear()
+    assert not _strayed, _strayed
 
 
 def noise(*shape, seed=0, kind=np.uint8):

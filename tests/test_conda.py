@@ -139,7 +139,10 @@ def test_results_are_those_of_the_study_without_conda(study, tmp_path_factory):
     names = [str(path.relative_to(alone)) for path in paths if path.name not in TIMES]
     assert {"tables/per_image.csv", "model/last.safetensors", "weights/test_uniform_0_map.npz"} <= set(names)
     assert all((folder / name).stat().st_size for name in names)
+    written, installed = (json.loads((path / "provenance.json").read_text())["versions"] for path in (folder, alone))
+    assert set(written) == set(installed)
     if KIND == "stand-in":
+        assert written == installed
         differ = [name for name in names if (folder / name).read_bytes() != (alone / name).read_bytes()]
         assert not differ
 

@@ -7,7 +7,7 @@ import subprocess
 
 import crash
 import pytest
-from crash import STUDY, WAYS, Run, Server, contents, durations, rules_of, settings
+from crash import DEADLY, STUDY, WAYS, Run, Server, contents, durations, every_rule, rules_of, settings
 from smoke import ENVIRONMENT, RESULTS, command, fresh, snakemake
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
@@ -25,9 +25,12 @@ os.replace = replace
 
 
 def any_ways(random_):
-    """Ways to kill without end, each as often as the others."""
+    """Ways to kill without end: those that a job dies of each as often as the others, another after each eight."""
+    others = [way for way in WAYS if way not in DEADLY]
     while True:
-        yield from random_.sample(list(WAYS), len(WAYS))
+        for _ in range(8 // len(DEADLY)):
+            yield from random_.sample(DEADLY, len(DEADLY))
+        yield random_.choice(others)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +51,17 @@ def test_killed_in_every_rule_it_ends_with_the_same_bytes(undisturbed, tmp_path,
     change, copies, finished = undisturbed
     random_, folder = random.Random(round_), copies[round_]
     counts, times = rules_of(folder, change), durations(finished)
-    assert set(counts) == set(times), "every rule has its benchmark"
+    assert set(counts) == set(times) == every_rule(), "every rule has its benchmark"
     ways, run, left = any_ways(random_), Run(folder, change, tmp_path / "log.txt"), set(counts)
+    died = []
     try:
-        while killed := left and run.kill_in(left, next(ways), random_.uniform(0, 0.95), times):
-            left.discard(killed)
+        while killed := left and run.kill_in(left, way := next(ways), random_.uniform(0, 0.95), times):
+            died += [killed] if way in DEADLY else []
+            left.difference_update(died)
         for rule in sorted(left):  # those whose jobs ended before, or while others were waited for, are run again
             shares = (random_.uniform(0, 0.95) / 2**n for n in range(TRIES))
-            if any(run.kill_in({rule}, next(ways), share, times, forced=rule) for share in shares):
+            if any(run.kill_in({rule}, random_.choice(DEADLY), share, times, forced=rule) for share in shares):
+                died.append(rule)
                 left.discard(rule)
         starts = run.finish()
     finally:
@@ -66,7 +72,7 @@ def test_killed_in_every_rule_it_ends_with_the_same_bytes(undisturbed, tmp_path,
     assert set(found) == set(expected) and any(f"results/{STUDY}/model/" in name for name in expected)
     assert [name for name in expected if found[name] != expected[name]] == []
     assert not left, "a job of every rule was killed while it ran"
-    assert len(run.lines) == len(counts)
+    assert sorted(died) == sorted(counts) and len(run.lines) > len(counts)
 
 
 def test_only_a_job_that_ran_counts_as_killed(tmp_path, monkeypatch):
@@ -76,7 +82,7 @@ def test_only_a_job_that_ran_counts_as_killed(tmp_path, monkeypatch):
     run.log_path.touch()
 
     def start(*_):
-        run.process = subprocess.Popen(["sleep", "1"])
+        run.process, run.group = subprocess.Popen(["sleep", "1"]), os.getpgid(0)
         return run.process
 
     monkeypatch.setattr(run, "start", start)
@@ -88,6 +94,9 @@ def test_only_a_job_that_ran_counts_as_killed(tmp_path, monkeypatch):
         assert run.kill_in({"a_rule"}, way, 0.01, {"a_rule": 10}) == "a_rule"
         assert (run.process.returncode, job.wait()) == ends
     assert len(run.lines) == 2
+    job = subprocess.Popen(["sleep", "2"], start_new_session=True)  # left by an earlier run
+    assert run.kill_in({"a_rule"}, "SIGKILL to the job", 0.01, {"a_rule": 10}) is None and job.poll() is None
+    job.wait()
     job = subprocess.Popen(["true"])
     os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOWAIT)
     assert not crash.stop(job.pid)

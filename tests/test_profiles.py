@@ -1,11 +1,14 @@
 """The profiles for clusters, without one: what is submitted, and the script that asks what became of a job."""
 
+import json
 import subprocess
 
 import pandas as pd
 import pytest
 import yaml
 from smoke import ROOT, fresh, planned
+
+import time_steps
 
 START = 4  # seconds that a job takes to start on Slurm
 STATUS = ROOT / "workflow/profiles/generic/status.sh"
@@ -21,14 +24,16 @@ def seconds_an_image():
     images["train"] = IMAGES["train"]
     each = times["seconds"] / images
     each["sweep_examples"] = each["search_grid"]  # the same solutions, of three images
+    n_steps = json.loads((ROOT / "results/reference/xray-fast/model/training.json").read_text())["steps"]
+    each["time_steps"] = (time_steps.WARM_UP + time_steps.ROUNDS) * times["seconds"]["train"] / n_steps
     each["explain_study"] = 2 * 2 * each["denoise_images"]  # solves two methods of two protocols step by step
     return each
 
 
 def images_of(job):
     """Images that a job takes: those of its split, or its shard of them."""
-    if job["rule"] == "sweep_examples":
-        return 3
+    if job["rule"] in ("sweep_examples", "time_steps"):
+        return {"sweep_examples": 3, "time_steps": 1}[job["rule"]]
     split = {"train": "train"}.get(job["rule"], job["wildcards"].get("split", "test"))
     return IMAGES[split] // int(job["wildcards"].get("scatteritem", "1-of-1").split("-of-")[1])
 

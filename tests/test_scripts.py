@@ -1,6 +1,7 @@
 """The scripts of the workflow, called directly: what they refuse, what they choose, and their form."""
 
 import ast
+import contextlib
 import hashlib
 import json
 import re
@@ -435,41 +436,52 @@ def test_the_end_of_a_log_says_when_and_where_the_job_ran(tmp_path):
 
 
 GAP = "relative gap ≤ 0.001 for every selected λ ≤ 0.1"
-FAULTS = {
-    "every patient in one split": ("manifest.csv", lambda t: t.assign(patient="P")),
-    "no image twice": ("manifest.csv", lambda t: pd.concat([t, t.iloc[:1]])),
-    "5 weights an image": ("tables/grid.csv", lambda t: t.iloc[1:]),
-    "the grid covers every test image": ("tables/grid.csv", lambda t: t[t["id"] != t["id"].iloc[0]]),
-    "every method on every test image": ("tables/per_image.csv", lambda t: t.iloc[1:]),
-    "all numbers are finite": ("tables/per_image.csv", lambda t: t.assign(psnr=np.inf)),
-    "no negative gap beyond rounding": ("tables/per_image.csv", lambda t: t.assign(relative_gap=-1e-3)),
-    "every image made from the file with the manifest's checksum": (
+FAULTS = [
+    ("every patient in one split", "manifest.csv", lambda t: t.assign(patient="P")),
+    ("no image twice", "manifest.csv", lambda t: pd.concat([t, t.iloc[:1]])),
+    ("5 rows and weights an image on the grid", "tables/grid.csv", lambda t: t.iloc[1:]),
+    ("5 rows and weights an image on the grid", "tables/grid.csv", lambda t: pd.concat([t, t.iloc[:1]])),
+    ("the grid covers every val image", "grid/val_uniform_0.csv", lambda t: t[t["id"] != t["id"].iloc[0]]),
+    ("all numbers of the grid are finite", "grid/val_uniform_0.csv", lambda t: t.assign(ssim=-np.inf)),
+    ("the grid covers every test image", "tables/grid.csv", lambda t: t[t["id"] != t["id"].iloc[0]]),
+    ("every method on every test image", "tables/per_image.csv", lambda t: t.iloc[1:]),
+    ("all numbers are finite", "tables/per_image.csv", lambda t: t.assign(psnr=np.inf)),
+    ("no negative gap beyond rounding", "tables/per_image.csv", lambda t: t.assign(relative_gap=-1e-3)),
+    (
+        "every image made from the file with the manifest's checksum",
         "manifest.csv",
         lambda t: t.assign(sha256=t["sha256"].where(t["split"] != "val", "0" * 64)),
     ),
-    "scalar solutions with λ ≤ 0.1 within 0.01 of the minimiser": (
+    (
+        "scalar solutions with λ ≤ 0.1 within 0.01 of the minimiser",
         "tables/per_image.csv",
         lambda t: t.assign(gap=0.06),  # √(2 · 0.06 / 32²) = 0.0108
     ),
-}
+]
 
 
-def check(results, folder, output, iterations=16):
+def check(results, folder, output, iterations=16, x_rays=False):
     paths = {name: folder / f"tables/{name}.csv" for name in ("per_image", "grid")}
     paths |= {"manifest": folder / "manifest.csv", "choice": folder / "tables/scalar_choice.csv"}
     clean = {split: results / f"clean/{split}.npz" for split in ("train", "val", "test")}
     numbers = {"n_values": 5, "n_protocols": 2, "n_draws": 1, "n_methods": 5, "iterations": iterations, "size": 32}
-    check_study.main(paths, clean, output, **numbers)
+    val_grids = sorted((folder / "grid").glob("val_*.csv"))
+    check_study.main(paths, clean, val_grids, output, **numbers, x_rays=x_rays)
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_every_check_can_fail(results, tmp_path, name):
-    (tmp_path / "tables").mkdir()
-    for path in [results / "manifest.csv", *(results / "tables").glob("*.csv")]:
-        shutil.copyfile(path, tmp_path / path.relative_to(results))
+def copied(results, folder):
+    """What `check` reads of a study."""
+    for name in ("tables", "grid"):
+        (folder / name).mkdir()
+    for path in (results / "manifest.csv", *results.glob("tables/*.csv"), *results.glob("grid/val_*.csv")):
+        shutil.copyfile(path, folder / path.relative_to(results))
+
+
+@pytest.mark.parametrize(("name", "file", "damage"), FAULTS)
+def test_every_check_can_fail(results, tmp_path, name, file, damage):
+    copied(results, tmp_path)
     check(results, tmp_path, tmp_path / "checks.csv")
     assert pd.read_csv(tmp_path / "checks.csv").query("check != @GAP")["holds"].all()
-    file, damage = FAULTS[name]
     iterations = 256 if "≤" in name else 16
     damage(pd.read_csv(tmp_path / file, dtype={"id": str, "patient": str})).to_csv(tmp_path / file, index=False)
     with pytest.raises(StudyError, match=f"does not hold that .*{re.escape(name)}"):
@@ -479,14 +491,14 @@ def test_every_check_can_fail(results, tmp_path, name):
 
 def test_every_check_of_the_study_has_a_fault_above(results):
     names = list(pd.read_csv(results / "checks/checks.csv")["check"])
-    assert {name for name in names if "edge" not in name} - {GAP} == {name for name in FAULTS if "≤" not in name}
+    assert {name for name in names if "edge" not in name} - {GAP} == {
+        name.strip() for name in FAULTS if "≤" not in name
+    }
 
 
-def test_a_large_gap_is_said_and_stops_nothing(results, tmp_path):
+def test_a_large_gap_is_said_and_stops_only_a_study_of_x_rays(results, tmp_path):
     """How small it is after T steps depends on the images; a λ above 0.1, and a rival's, do not count."""
-    (tmp_path / "tables").mkdir()
-    for name in ("manifest.csv", "tables/grid.csv", "tables/scalar_choice.csv"):
-        shutil.copyfile(results / name, tmp_path / name)
+    copied(results, tmp_path)
     table = pd.read_csv(results / "tables/per_image.csv", dtype={"id": str})
     fixed = table["method"] == "scalar-fixed"
     for weight, gap, holds in ((0.1, 0.0011, False), (0.1, 0.0009, True), (0.11, 0.0011, True)):
@@ -495,9 +507,11 @@ def test_a_large_gap_is_said_and_stops_nothing(results, tmp_path):
         changed.to_csv(tmp_path / "tables/per_image.csv", index=False)
         check(results, tmp_path, tmp_path / "checks.csv")
         row = pd.read_csv(tmp_path / "checks.csv").iloc[-1]
-        assert (row["check"], row["holds"]) == (GAP, holds) and row["number"] == pytest.approx(
-            gap if weight == 0.1 else 1e-4
-        )
+        assert (row["check"], row["holds"]) == (GAP, holds)
+        assert row["number"] == pytest.approx(gap if weight == 0.1 else 1e-4)
+        refuses = pytest.raises(StudyError, match=f"does not hold that {GAP}")
+        with contextlib.nullcontext() if holds else refuses:
+            check(results, tmp_path, tmp_path / "checks.csv", 256, x_rays=True)
 
 
 def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):

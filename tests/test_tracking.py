@@ -1,11 +1,13 @@
 """Weights & Biases: off by default, offline without account or network, a clear line where it is missing."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import smoke
 
 from tvmap import tracking
 from tvmap.errors import StudyError
@@ -54,3 +56,18 @@ def test_offline_a_run_is_written_and_goes_on_when_the_training_resumes(tmp_path
     assert [path.name for path in study.iterdir()] == ["wandb"]
     logs = list(study.glob("wandb/offline-run-*-abc/run-abc.wandb"))
     assert logs and all(b"train_loss" in path.read_bytes() for path in logs)
+
+
+@pytest.mark.timeout(900)
+def test_a_training_that_is_tracked_is_the_same_training(tmp_path, tmp_path_factory):
+    pytest.importorskip("wandb", reason="needs envs/requirements-wandb.txt")
+    folder, alone = smoke.fresh(tmp_path / "study"), smoke.finished(tmp_path_factory)
+    names = [f"{smoke.RESULTS}/model/{name}" for name in ("last.safetensors", "history.csv", "training.json")]
+    run = smoke.snakemake(folder, *names, change={"training": {"wandb": "offline"}})
+    assert run.returncode == 0, run.stdout[-5000:]
+    for name in names[:2]:
+        assert (folder / name).read_bytes() == (alone / name).read_bytes(), name
+    fingerprint = json.loads((folder / names[2]).read_text())["fingerprint"]
+    (log,) = (folder / smoke.RESULTS).glob(f"wandb/offline-run-*-{fingerprint}/run-{fingerprint}.wandb")
+    content = log.read_bytes()
+    assert all(content.count(name) >= 3 for name in (b"train_loss", b"val_psnr", b"val_ssim"))  # of each epoch

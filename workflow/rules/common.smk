@@ -15,6 +15,7 @@ import tvmap.figures
 import tvmap.fingerprint
 import tvmap.manifest
 import tvmap.methods
+import tvmap.origins
 from tvmap.errors import StudyError
 
 try:
@@ -39,6 +40,9 @@ report: "../report/workflow.rst"
 
 
 RESULTS = f"results/{config['study']}"
+place = next(path for path in (Path(RESULTS), *Path(RESULTS).parents) if path.exists())
+if not os.access(place, os.W_OK):
+    raise WorkflowError(f"{RESULTS}: cannot be written, as {place} is read-only; mend its rights or how it is mounted")
 ARCHIVE = f"resources/{config['data']['mendeley']['filename']}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"

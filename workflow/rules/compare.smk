@@ -47,6 +47,7 @@ rule compare_variants:
         metrics=[path for name, settings in STUDIES.items() for path in measurements(name, settings)],
         trainings=[f"results/{study}/model/training.json" for study in TRAINED.values()],
         times=[rules.time_steps.output[0], rules.collect_courses.output[0]] if TRAINED else [],
+        checks=[f"results/{v['study']}/checks/checks.csv" for name, v in VARIANTS.items() if not MAPS_ONLY[name]],
     output:
         table=report(f"{RESULTS}/tables/variants.csv", category="Tables", caption="../report/table_variants.rst"),
         markdown=f"{RESULTS}/tables/variants.md",

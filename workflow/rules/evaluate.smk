@@ -347,6 +347,7 @@ rule check_study:
         grid=rules.collect_tables.output.grid,
         choice=rules.collect_tables.output.choice,
         clean=expand(f"{RESULTS}/clean/{{split}}.npz", split=SPLITS),
+        val_grids=expand(f"{RESULTS}/grid/val_{{protocol}}_{{draw}}.csv", protocol=PROTOCOLS, draw=DRAWS),
     output:
         f"{RESULTS}/checks/checks.csv",
     log:
@@ -368,6 +369,7 @@ rule check_study:
             "n_methods": len(METHODS),
             "iterations": config["solver"]["iterations"],
             "size": config["data"]["size"],
+            "x_rays": tvmap.origins.origin(config["data"]["source"]).x_rays,
         },
         splits=SPLITS,
         code=code_version("check_study"),

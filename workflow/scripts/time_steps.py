@@ -12,7 +12,7 @@ from tvmap.logs import log, logged_to
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
-WARM_UP, ROUNDS = 2, 15
+WARM_UP, ROUNDS = 2, 31
 
 
 def main(clean_paths, output_path, trainings, threads, device):

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(manifest_path, trainings, times_path, output_path, config, code):
+def main(manifest_path, trainings, times_path, output_path, config, code, lock=None):
     """Write the record of the study.
 
     trainings: {"training": (its training.json, weights that were trained before or None)}, "training_direct" likewise
-    for the rival without TV; code: what names the code of the study.
+    for the rival without TV; code: what names the code of the study; lock: see `tvmap.machine.versions`.
 
     Where archive, folder and given weights lie on this machine is left out: their names and hashes identify them.
     """
@@ -44,7 +44,7 @@ def main(manifest_path, trainings, times_path, output_path, config, code):
         "config": config,
         "code": code,
         "times": {"start": min(times["start"], default=None), "end": max(times["end"], default=None)},
-        "versions": machine.versions(),
+        "versions": machine.versions(lock),
         "machines": machines,
         **records,
         "seed": config["seed"],
@@ -66,4 +66,5 @@ if "snakemake" in globals():
             trainings["training_direct"] = inputs.training_direct, inputs.get("weights_direct")
         root = Path(snakemake.scriptdir).resolve().parents[1]  # a package that is installed may lie elsewhere
         code = {"scripts": snakemake.params.study_code, **provenance.commit(root)}
-        main(inputs.manifest, trainings, inputs.times, snakemake.output[0], snakemake.params.config, code)
+        lock = root / "envs/requirements.txt"
+        main(inputs.manifest, trainings, inputs.times, snakemake.output[0], snakemake.params.config, code, lock)

@@ -8,12 +8,19 @@ from pathlib import Path
 PACKAGES = ("torch", "numba", "numpy", "pillow", "scikit-image", "snakemake")
 
 
-def versions():
-    """Versions of Python and of the packages that the numbers depend on, as far as this environment has them."""
+def versions(lock=None):
+    """Versions of Python and of the packages that the numbers depend on, as far as this environment has them.
+
+    lock: path of a list of name==version, for those that it has not: with conda each rule has the packages it needs
+    alone, and all have the versions of one lock.
+    """
     installed: dict[str, str] = {}
+    lines = Path(lock).read_text(encoding="utf-8").splitlines() if lock else []
+    pinned = dict(line.split(";")[0].strip().split("==") for line in lines if "==" in line and line[0] != "#")
     for distribution in importlib.metadata.distributions():  # of two of one name the first on the path is imported
         installed.setdefault(distribution.name.lower(), distribution.version)
-    return {"python": platform.python_version(), **{name: installed[name] for name in PACKAGES if name in installed}}
+    found = {name: installed.get(name, pinned.get(name)) for name in PACKAGES}
+    return {"python": platform.python_version(), **{name: version for name, version in found.items() if version}}
 
 
 def description():
