@@ -3,14 +3,27 @@
 Every random number belongs to a key (seed, epoch, image), none to a generator's past.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
-from .noise import generator, noise_std
+from .noise import Level, generator, noise_std
 from .philox import key_words, standard_normal
 
 
-def draw_choices(shape, seed, epoch, index, *, noise_level, crop, flips, views=1):
+def draw_choices(
+    shape: Sequence[int],
+    seed: int,
+    epoch: int,
+    index: int,
+    *,
+    noise_level: Level,
+    crop: int | None,
+    flips: bool,
+    views: int = 1,
+) -> tuple[float, int, int, int, bool]:
     """(noise level, view, top, left, flip) of image `index` in `epoch`; its crop has the shape of `crop_shape`."""
     random = generator(seed, "training", epoch, index)
     level = random.uniform(*noise_level) if isinstance(noise_level, (list, tuple)) else noise_level
@@ -21,7 +34,7 @@ def draw_choices(shape, seed, epoch, index, *, noise_level, crop, flips, views=1
     return level, view, top, left, flip
 
 
-def crop_shape(shape, crop):
+def crop_shape(shape: Sequence[int], crop: int | None) -> tuple[int, ...]:
     """Height and width of a crop with side `crop` (None: the whole image), at most the image's own."""
     return tuple(min(crop or side, side) for side in shape)
 
@@ -34,11 +47,27 @@ class Batches:
     drawn; it lives on the device, so that a CUDA graph can advance it.
     """
 
-    def __init__(self, images, seed, size, device, *, noise_level, noise_kind, crop, flips):
+    def __init__(
+        self,
+        images: np.ndarray,
+        seed: int,
+        size: int,
+        device: torch.device,
+        *,
+        noise_level: Level,
+        noise_kind: str,
+        crop: int | None,
+        flips: bool,
+    ) -> None:
         self.n, self.views = len(images), images.shape[1] if images.ndim == 4 else 1
         images = images.reshape(-1, *images.shape[-2:])
         self.images, self.seed, self.size = torch.tensor(images, device=device), seed, size
-        self.choices_of = {"noise_level": noise_level, "crop": crop, "flips": flips, "views": self.views}
+        self.choices_of: dict[str, Any] = {
+            "noise_level": noise_level,
+            "crop": crop,
+            "flips": flips,
+            "views": self.views,
+        }
         self.unit_std = np.array([noise_std(image, 1, noise_kind) for image in images])  # whole images, not the crops
         self.key = key_words(seed, "training noise")
         height, width = crop_shape(images.shape[1:], crop)
@@ -47,7 +76,7 @@ class Batches:
         self.std = torch.zeros(self.n, device=device)
         self.epoch, self.position = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(2))
 
-    def begin(self, epoch, position=0):
+    def begin(self, epoch: int, position: int = 0) -> None:
         """Draw the order of the images and the choices of `epoch`; the first `position` images count as drawn."""
         shape = self.images.shape[1:]
         order = generator(self.seed, "order", epoch).permutation(self.n).tolist()
@@ -59,7 +88,7 @@ class Batches:
         self.epoch.fill_(epoch)
         self.position.fill_(position)
 
-    def draw(self, size):
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The next `size` examples of the epoch: (clean, noisy), float32 (size, 1, h, w)."""
         at = self.position + torch.arange(size, device=self.position.device)
         image, shown, top, left, flip = self.places[at].unbind(1)

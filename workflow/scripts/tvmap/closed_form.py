@@ -23,7 +23,7 @@ from .lanes import compiled
 from .operators import BOUNDARIES, gradient
 
 
-def regions(q, weight, boundary="periodic"):
+def regions(q: np.ndarray, weight: float | np.ndarray, boundary: str = "periodic") -> tuple[np.ndarray, int]:
     """(labels, n): the regions of constant x from its dual q (2, H, W), numbered 0, …, n − 1 in labels (H, W).
 
     They are the connected components of the pixels joined to those neighbours where |q| < Λ; `weight`: a number or
@@ -44,7 +44,7 @@ def regions(q, weight, boundary="periodic"):
 
 
 @compiled
-def _root(parents, pixel):
+def _root(parents: np.ndarray, pixel: int) -> int:
     """The first pixel of the region, to which paths are shortened on the way."""
     while parents[pixel] != pixel:
         parents[pixel] = parents[parents[pixel]]
@@ -53,7 +53,7 @@ def _root(parents, pixel):
 
 
 @compiled
-def _label(joined, labels):
+def _label(joined: np.ndarray, labels: np.ndarray) -> int:
     """Number the connected components of `joined` into `labels` by their first pixels; returns how many there are."""
     rows, columns = labels.shape
     parents = np.arange(rows * columns)  # never a later pixel
@@ -76,13 +76,15 @@ def _label(joined, labels):
     return n
 
 
-def average(image, labels, n):
+def average(image: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
     """P: `image` (H, W) averaged over each of the n regions; sums are in float64."""
     sums, sizes = np.bincount(labels.ravel(), image.ravel(), n), np.bincount(labels.ravel(), minlength=n)
     return (sums / sizes).astype(image.dtype)[labels]
 
 
-def gradients(grad_x, x, q, weight, boundary="periodic"):
+def gradients(
+    grad_x: torch.Tensor, x: torch.Tensor, q: torch.Tensor, weight: torch.Tensor, boundary: str = "periodic"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """∂loss/∂z (1, H, W) and ∂loss/∂Λ (2, H, W), for each direction, of one image from ∂loss/∂x̂, x̂ and its dual.
 
     grad_x, x: tensors (1, H, W); q: (2, H, W); weight: (1 or 2, H, W); all on the CPU.

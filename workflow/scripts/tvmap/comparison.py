@@ -1,6 +1,8 @@
 """Methods compared over the test images: means, paired differences, tests, the share of the way to the oracle map."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from .tabular import BY_LEVEL
 GROUPS, FEWEST = 4, 5  # of noise levels: so many of equally many images, none of fewer images
 
 
-def summarise(per_image, options):
+def summarise(per_image: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
     """Table 1: mean, standard deviation (ddof = 1) and interval of each metric for every protocol and method."""
     rows = []
     for (protocol, method), part in per_image.groupby(["protocol", "method"], sort=False):
@@ -26,7 +28,7 @@ def summarise(per_image, options):
     return pd.DataFrame(rows)
 
 
-def _share(protocol, part, options):
+def _share(protocol: pd.DataFrame, part: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, float]:
     """Share in PSNR of the way from scalar oracle to oracle map that the method of `part` goes: a ratio of means."""
     key, names = ["draw", "id"], ("share", "share_low", "share_high")
     psnr = {method: rows.set_index(key)["psnr"] for method, rows in protocol.groupby("method")}
@@ -38,7 +40,7 @@ def _share(protocol, part, options):
     return dict(zip(names, (gone.mean() / way.mean(), *interval), strict=True))
 
 
-def paired_gains(per_image, options):
+def paired_gains(per_image: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
     """Map minus each other method, image by image: mean, standard deviation, interval, share of images gained, tests.
 
     The tests take the mean over the images and noise draws of a patient, as these are not independent; Holm's
@@ -62,7 +64,7 @@ def paired_gains(per_image, options):
     return gains
 
 
-def by_level(per_image, options):
+def by_level(per_image: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
     """Map minus each other method in PSNR (dB), for groups of images in the order of their noise level.
 
     Of protocols whose level differs from image to image; GROUPS groups of equally many pairs of image and noise draw,
@@ -89,12 +91,12 @@ def by_level(per_image, options):
     return pd.DataFrame(rows, columns=BY_LEVEL)
 
 
-def rms_bound(gap, pixels):
+def rms_bound(gap: float, pixels: int) -> float:
     """How far a result with this primal-dual gap can be from the minimiser, root mean square: √(2 gap / pixels)."""
     return math.sqrt(2 * max(gap, 0) / pixels)
 
 
-def gaps(per_image, pixels):
+def gaps(per_image: pd.DataFrame, pixels: int) -> pd.DataFrame:
     """Primal-dual gaps by protocol and method: median and largest relative one, and the bound of the distance.
 
     bound_to_error: the bound of an image over its root mean square error, median and largest. Below 1 the image is

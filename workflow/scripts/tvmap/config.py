@@ -3,15 +3,20 @@
 import copy
 import difflib
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import yaml
 
 from .errors import StudyError
+from .files import PathLike
 
 # Keys of `network` that trained weights belong to; `start` is of their training alone.
 OF_WEIGHTS = ("up_bound", "maps", "penalty", "padding", "noise_estimate", "steps")
+
+Keys = tuple[Any, ...]  # from the top down to a value: names, and numbers of list entries
 
 # JSON takes 5.0 for an integer, Python's range() does not.
 _Validator = jsonschema.validators.extend(
@@ -20,7 +25,7 @@ _Validator = jsonschema.validators.extend(
 )
 
 
-def check(config, schema_path):
+def check(config: Mapping[str, Any], schema_path: PathLike) -> None:
     """Raise a StudyError that names the first key of `config` that does not fit.
 
     Args:
@@ -46,7 +51,7 @@ def check(config, schema_path):
             raise StudyError(f"variants.{name}: {error}") from None
 
 
-def variants(config):
+def variants(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{name: configuration} of the variants of a study: its keys merged in, the study's name before its own.
 
     `network.weights: study` becomes the path of the study's reported weights. A variant has no baselines but its own.
@@ -62,7 +67,7 @@ def variants(config):
     return found
 
 
-def comparable(study, variant):
+def comparable(study: Mapping[str, Any], variant: Mapping[str, Any]) -> list[str]:
     """Names of the noise protocols in which two configurations measure the same noisy images in the same way."""
     same = all(study[key] == variant[key] for key in ("data", "seed"))
     same &= study["noise"]["kind"] == variant["noise"]["kind"]
@@ -71,7 +76,7 @@ def comparable(study, variant):
     return [name for name, level in study["noise"]["protocols"].items() if same and levels.get(name) == level]
 
 
-def merge(config, overlay):
+def merge(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     """`config` with the keys of `overlay`, dictionaries merged key by key as Snakemake does it; neither is changed."""
     merged = dict(config)
     for key, value in overlay.items():
@@ -80,14 +85,14 @@ def merge(config, overlay):
     return merged
 
 
-def drop_protocols(config):
+def drop_protocols(config: Mapping[str, Any]) -> None:
     """Take out of `config` the noise protocols that are null: an overlay, merged key by key, cannot do it otherwise."""
     noise = config.get("noise")
     if isinstance(noise, dict) and isinstance(noise.get("protocols"), dict):
         noise["protocols"] = {name: level for name, level in noise["protocols"].items() if level is not None}
 
 
-def _check_variant(path, overlay):
+def _check_variant(path: str, overlay: Mapping[str, Any]) -> None:
     """Reject keys of a variant that would have no effect, or another than meant."""
     for key in ("study", "variants"):
         if key in overlay:
@@ -105,7 +110,7 @@ def _check_variant(path, overlay):
         raise StudyError(f"{path}: with data or seed of its own it would test images that the study trained on")
 
 
-def _check_plain(value, path):
+def _check_plain(value: object, path: Keys) -> None:
     """Reject what a JSON schema lets pass: names that are no text, numbers that are not finite."""
     if isinstance(value, float) and not math.isfinite(value):
         raise StudyError(f"{_dotted(path)}: {value} is not a finite number; give a finite one")
@@ -119,12 +124,12 @@ def _check_plain(value, path):
             _check_plain(entry, (*path, index))
 
 
-def _rank(error):
+def _rank(error: jsonschema.ValidationError) -> tuple[bool, list[str], str]:
     """A misspelled key comes first: it explains a key that is missing."""
     return error.validator != "additionalProperties", [str(part) for part in error.absolute_path], error.message
 
 
-def _message(error, schema):
+def _message(error: jsonschema.ValidationError, schema: Mapping[str, Any]) -> str:
     path = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         name = min(set(error.instance) - set(error.schema["properties"]))
@@ -140,7 +145,7 @@ def _message(error, schema):
     return f"{_dotted(path)}: {wrong}; {description}"
 
 
-def _child(schema, part):
+def _child(schema: Mapping[str, Any], part: str | int) -> Mapping[str, Any]:
     """Schema of the key or list entry `part` below an object or list with `schema`."""
     if part in schema.get("properties", {}):
         return schema["properties"][part]
@@ -148,7 +153,7 @@ def _child(schema, part):
     return child if isinstance(child, dict) else {}
 
 
-def _suggestion(path, schema):
+def _suggestion(path: Keys, schema: Mapping[str, Any]) -> str:
     """The known key that was probably meant: similar at the same place, or of the same name elsewhere."""
     known = list(_keys(schema, ()))
     siblings = {key[-1]: key for key in known if key[:-1] == path[:-1]}
@@ -159,17 +164,17 @@ def _suggestion(path, schema):
     return f"known here: {', '.join(sorted(siblings))}"
 
 
-def _keys(schema, path):
+def _keys(schema: Mapping[str, Any], path: Keys) -> Iterator[Keys]:
     for name, entry in schema.get("properties", {}).items():
         yield (*path, name)
         yield from _keys(entry, (*path, name))
 
 
-def _dotted(path):
+def _dotted(path: Keys) -> str:
     return ".".join(str(part) for part in path)
 
 
-def _check_together(config):
+def _check_together(config: Mapping[str, Any]) -> None:
     data, noise, training, grid = (config[name] for name in ("data", "noise", "training", "grid"))
     if config["network"]["penalty"] == "tgv":
         if config["network"]["maps"] != 2:

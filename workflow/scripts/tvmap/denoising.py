@@ -4,8 +4,9 @@
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,10 +14,12 @@ import torch
 from . import machine, network, provenance
 from .errors import StudyError
 from .features import estimate_image_noise_std
+from .files import PathLike
 from .logs import log
+from .operators import Weight
 from .pdhg import as_weight
 from .provenance import REFERENCE
-from .solver import check_problem, powers_of_two, solve, solve_certified
+from .solver import Solution, check_problem, powers_of_two, solve, solve_certified
 from .tgv import as_weights
 
 MOST_ITERATIONS = 2**17
@@ -25,8 +28,19 @@ SURE_RANGE = (0.05, 5)  # of λ, in units of the noise's standard deviation
 NETWORK_BYTES = 900  # a pixel: what the U-Net keeps in float32, measured
 TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
 
+Device = torch.device | str | None
 
-def denoise_tv(image, weight, *, iterations=256, gap=None, boundary="periodic", norm="anisotropic", penalty="tv"):
+
+def denoise_tv(
+    image: np.ndarray | torch.Tensor,
+    weight: Weight | np.ndarray,
+    *,
+    iterations: int = 256,
+    gap: float | None = None,
+    boundary: str = "periodic",
+    norm: str = "anisotropic",
+    penalty: str = "tv",
+) -> np.ndarray | torch.Tensor:
     """argmin_x ½‖x − z‖² + ‖Λ∘∇x‖₁, by T = `iterations` steps of PDHG or to a certified precision.
 
     Args:
@@ -63,7 +77,7 @@ def denoise_tv(image, weight, *, iterations=256, gap=None, boundary="periodic", 
     z = z if z.dtype == torch.float64 else z.float()
     weight = _weight_of(weight, shape, z, penalty)
     check_problem(z, weight)
-    options = {"boundary": boundary, "penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
+    options: dict[str, Any] = {"boundary": boundary, "penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
     if norm == "isotropic" and weight.ndim == 4 and weight.shape[1] == 2:
         raise StudyError("weight: two maps, one for each direction; the isotropic norm takes one")
     if gap is None:
@@ -91,7 +105,16 @@ class Denoised(NamedTuple):
     options: dict
 
 
-def by_weight(channels, weight, *, iterations=256, gap=None, device=None, penalty="tv", **options):
+def by_weight(
+    channels: np.ndarray,
+    weight: Weight | np.ndarray,
+    *,
+    iterations: int = 256,
+    gap: float | None = None,
+    device: Device = None,
+    penalty: str = "tv",
+    **options: Any,
+) -> Denoised:
     """`Denoised` of channels (C, H, W) with λ, (1 or C,), or maps, (1 or C, maps, H, W) or (maps, H, W), of a penalty.
 
     TGV's two numbers are maps (1, 2, 1, 1).
@@ -112,18 +135,18 @@ def by_weight(channels, weight, *, iterations=256, gap=None, device=None, penalt
     return Denoised(x, weight, penalty, relative, iterations, level(channels), {**options, "device": device})
 
 
-def by_network(channels, trained, *, device=None, **options):
+def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Device = None, **options: Any) -> Denoised:
     """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
     z = _batch(channels, device)
     needed, free = NETWORK_BYTES * channels[0].size, machine.free_memory()
     if z.device.type == "cpu" and free is not None and needed > free:  # the system may kill a process without a word
         log.warning("the network needs about %.1f GB for this image, %.1f are free", needed / 1e9, free / 1e9)
     maps = network.predict_maps(trained.to(z.device), z).cpu().numpy()
-    own = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
+    own: dict[str, Any] = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
     return by_weight(channels, maps, device=device, penalty=trained.penalty, **own, **options)
 
 
-def by_sure(channels, *, boundary="periodic", **options):
+def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any) -> Denoised:
     """`Denoised` of channels (C, H, W), each with the λ of the least SURE for the noise that is estimated from it."""
     from .parameter_choice import choose_by_sure
 
@@ -137,14 +160,14 @@ def by_sure(channels, *, boundary="periodic", **options):
     return by_weight(channels, np.array(weights), boundary=boundary, **options)
 
 
-def convergence(channels, weight, found):
+def convergence(channels: np.ndarray, weight: Weight | np.ndarray, found: Denoised) -> tuple[list[int], list[float]]:
     """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
     counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
     channels = channels.astype(found.x.dtype)  # a small gap was found in float64, and is not there in float32
     return counts, [by_weight(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
 
 
-def level(channels):
+def level(channels: np.ndarray) -> float:
     """The noise level of channels (C, H, W), estimated, the largest of them: std(noise)/std(image without noise)."""
     found = []
     for z in channels:
@@ -154,7 +177,7 @@ def level(channels):
     return max(found)
 
 
-def outside_training(noise_level, trained_on):
+def outside_training(noise_level: float, trained_on: tuple[float, float]) -> str | None:
     """A sentence if the level is outside (low, high), the levels the network was trained on; else None."""
     low, high = trained_on
     if low * (1 - TOLERANCE) <= noise_level <= high * (1 + TOLERANCE):
@@ -166,7 +189,9 @@ def outside_training(noise_level, trained_on):
     )
 
 
-def load_reference(path=None):
+def load_reference(
+    path: PathLike | None = None,
+) -> tuple[network.MapNetwork, tuple[float, float] | None, dict[str, Any]]:
     """(network, noise levels of its training or None, options of the solver) of a file of weights, or of the reference.
 
     Levels and options are those of the study whose provenance.json lies in the folder above the file's.
@@ -193,12 +218,12 @@ def load_reference(path=None):
     return trained, None if levels[0] is None else levels, solver
 
 
-def _batch(channels, device):
+def _batch(channels: np.ndarray, device: Device) -> torch.Tensor:
     """Channels (C, H, W) as a batch of C images."""
     return torch.from_numpy(np.ascontiguousarray(channels))[:, None].to(device or "cpu")
 
 
-def _tensor(values, name):
+def _tensor(values: Weight | np.ndarray, name: str) -> torch.Tensor:
     """A tensor as it is; of anything else a copy as a tensor, float64 where it is, or is given as Python numbers."""
     if isinstance(values, torch.Tensor):
         return values
@@ -212,7 +237,7 @@ def _tensor(values, name):
         raise StudyError(f"{name}: {error}; real numbers are needed") from None
 
 
-def _weight_of(weight, shape, z, penalty):
+def _weight_of(weight: Weight | np.ndarray, shape: Sequence[int], z: torch.Tensor, penalty: str) -> torch.Tensor:
     """λ or Λ of `denoise_tv` as the solver takes it: a number, (B, 1, H, W) or (B, 2, H, W)."""
     weight = _tensor(weight, "weight").to(z.device, z.dtype)
     n, _, height, width = z.shape
@@ -236,7 +261,7 @@ def _weight_of(weight, shape, z, penalty):
     return as_weights(weight, z) if penalty == "tgv" else as_weight(weight, z)
 
 
-def _to_gap(z, weight, gap, options):
+def _to_gap(z: torch.Tensor, weight: torch.Tensor, gap: float, options: Mapping[str, Any]) -> tuple[Solution, int]:
     """(`Solution`, T) for the first T = 64, 128, … at which every image's relative gap is at most `gap`."""
     if not 0 < gap < math.inf:
         raise StudyError(f"gap: {gap}; it must be a number > 0, such as 1e-4")

@@ -6,18 +6,23 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pooch
 import requests
 
 from .errors import StudyError
+from .files import PathLike
 from .logs import log
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 ATTEMPTS = 5  # in a row without a single new byte
 CHUNK_BYTES = 2**16  # at most this much is lost when a connection breaks
 
 
-def fetch(url, path, n_bytes, sha256, pause=1.0):
+def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pause: float = 1.0) -> None:
     """Download `url` to `path`; an unfinished file stays at `<path>.part`, from which the next call goes on.
 
     Args:
@@ -67,7 +72,7 @@ def fetch(url, path, n_bytes, sha256, pause=1.0):
     log.info("%s: %d bytes, sha256 %s", path.name, path.stat().st_size, found)
 
 
-def _transfer(url, part, n_bytes, pause):
+def _transfer(url: str, part: Path, n_bytes: int | None, pause: float) -> None:
     """Fetch what is missing in `part`, again and again while the connection fails."""
     failures = 0
     while True:
@@ -97,12 +102,12 @@ def _transfer(url, part, n_bytes, pause):
         time.sleep(pause * 2 ** (failures - 1))
 
 
-def _request(url, file, offset, n_bytes):
+def _request(url: str, file: "_Limited", offset: int, n_bytes: int | None) -> None:
     """Append the bytes from `offset` on to `file`; the whole file replaces it if the server does not resume."""
     progress = sys.stderr.isatty() or _Tenths(n_bytes)
     responses = []
 
-    def check(response, **_):
+    def check(response: requests.Response, **_: object) -> None:
         responses.append(response)
         if not response.headers.get("Content-Length", "0").isdecimal():
             raise requests.ConnectionError("the server sends a length that is no number")
@@ -141,9 +146,9 @@ def _request(url, file, offset, n_bytes):
 class _Limited(io.BufferedWriter):
     """A file that grows by one chunk beyond its limit and no further, whatever a server sends."""
 
-    limit = None
+    limit: int | None = None
 
-    def write(self, data):
+    def write(self, data: "ReadableBuffer") -> int:
         if self.limit is not None and self.tell() > self.limit:
             raise StudyError(
                 f"config data.mendeley.bytes: {self.name} grows beyond {self.limit} bytes; correct the url or, if this "
@@ -155,11 +160,11 @@ class _Limited(io.BufferedWriter):
 class _Tenths:
     """Progress as one log line per 10 %, for logs and terminals without cursor; stands in for a tqdm bar in pooch."""
 
-    def __init__(self, n_bytes):
+    def __init__(self, n_bytes: int | None) -> None:
         self.n_bytes, self.done, self.total = n_bytes, 0, 0  # total: what pooch expects of this one transfer
         self.ended = False
 
-    def update(self, count):
+    def update(self, count: int) -> None:
         if self.ended:
             return
         size = self.n_bytes or self.total
@@ -167,20 +172,20 @@ class _Tenths:
         if size and self.done * 10 // size > before * 10 // size:
             log.info("%d %% of %.1f MB", self.done * 10 // size * 10, size / 1e6)
 
-    def reset(self):
+    def reset(self) -> None:
         """Called by pooch at the end, before it adds the total once more."""
         self.ended = True
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
-def _sha256(path):
+def _sha256(path: PathLike) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _short(error):
+def _short(error: requests.RequestException) -> str:
     """Name the reason of a requests error in a few words; its own text nests the representations of its causes."""
     if error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"

@@ -4,12 +4,16 @@ import contextlib
 import fcntl
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import StudyError
 
+PathLike = str | os.PathLike[str]
 
-def write_atomically(path, content):
+
+def write_atomically(path: PathLike, content: str | bytes | memoryview) -> None:
     """Replace `path` by `content` (bytes or text).
 
     Raises:
@@ -21,7 +25,7 @@ def write_atomically(path, content):
 
 
 @contextlib.contextmanager
-def writing(path):
+def writing(path: PathLike) -> Iterator[None]:
     """What the system refuses in the block becomes a `StudyError` that names `path` and says what to do."""
     try:
         yield
@@ -32,14 +36,14 @@ def writing(path):
         ) from None
 
 
-def copy_atomically(source, path):
+def copy_atomically(source: PathLike, path: PathLike) -> None:
     """Replace `path` by a copy of the file `source`; errors as in `write_atomically`."""
     with open(source, "rb") as original, _replacing(path) as file:
         shutil.copyfileobj(original, file, 2**20)
 
 
 @contextlib.contextmanager
-def locked(path, waiting):
+def locked(path: PathLike, waiting: Callable[[], object]) -> Iterator[None]:
     """Hold the lock file `path` during the block; where another process holds it, call `waiting` and wait for it.
 
     The operating system releases the lock of a process that ends, however it ends. On a file system without locks the
@@ -62,7 +66,7 @@ def locked(path, waiting):
 
 
 @contextlib.contextmanager
-def _replacing(path):
+def _replacing(path: PathLike) -> Iterator[BinaryIO]:
     """Give a file beside `path` that replaces it at the end of the block, when its content is on the disk."""
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .errors import StudyError
+from .files import PathLike
 from .logs import quiet
 
 SMALLEST_VIEW = 0.5  # side of a view over the short side of the picture
@@ -16,7 +17,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
 quiet("PIL")
 
 
-def read_grey(source, name, size):
+def read_grey(source: PathLike | bytes, name: str, size: int) -> np.ndarray:
     """Read an image as the studies use it: centre square, bicubic `size` x `size`, grey 8-bit, divided by 255.
 
     Args:
@@ -36,7 +37,7 @@ def read_grey(source, name, size):
     return _varied(_unit(square), name)
 
 
-def read_views(source, name, size, n, random):
+def read_views(source: PathLike | bytes, name: str, size: int, n: int, random: np.random.Generator) -> np.ndarray:
     """Read `n` random squares of an image at full resolution, each resized as `read_grey` does it with the centre.
 
     Args:
@@ -61,7 +62,7 @@ def read_views(source, name, size, n, random):
     return views
 
 
-def read_tiles(source, name, size):
+def read_tiles(source: PathLike | bytes, name: str, size: int) -> np.ndarray:
     """Cut at most four tiles of `size` x `size` that do not overlap from the centre of a photograph.
 
     A photograph whose short side is longer than two tiles is reduced (bicubic) to two tiles first, so that the tiles
@@ -81,13 +82,13 @@ def read_tiles(source, name, size):
     return block.reshape(rows, size, columns, size).swapaxes(1, 2).reshape(rows * columns, size, size)
 
 
-def _square(picture, left, top, side, size):
+def _square(picture: Image.Image, left: int, top: int, side: int, size: int) -> Image.Image:
     """A square of the picture, resized to size × size and grey."""
     square = picture.crop((left, top, left + side, top + side))
     return square.resize((size, size), Image.Resampling.BICUBIC).convert("L")
 
 
-def _open(source, name):
+def _open(source: PathLike | bytes, name: str) -> Image.Image:
     """Decode the whole file; the result has mode L or RGB."""
     try:
         with warnings.catch_warnings():
@@ -110,7 +111,7 @@ def _open(source, name):
         ) from None
 
 
-def _plain(picture, name):
+def _plain(picture: Image.Image, name: str) -> Image.Image:
     if picture.mode.startswith("I"):
         return _from_16_bit(picture, name)
     if picture.mode == "F":
@@ -119,7 +120,7 @@ def _plain(picture, name):
     return picture if picture.mode in ("L", "RGB") else picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
 
 
-def _from_16_bit(picture, name):
+def _from_16_bit(picture: Image.Image, name: str) -> Image.Image:
     """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip at 255."""
     values = np.asarray(picture)
     if values.min() < 0 or values.max() > 65535:
@@ -128,15 +129,15 @@ def _from_16_bit(picture, name):
     return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
 
 
-def _unit(picture):
+def _unit(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture, dtype=np.float32) / np.float32(255)
 
 
-def _varied(pixels, name):
+def _varied(pixels: np.ndarray, name: str) -> np.ndarray:
     if pixels.min() == pixels.max():
         raise StudyError(f"{name}: all its pixels are equal, nothing can be measured on it; leave it out")
     return pixels
 
 
-def _one_line(error):
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

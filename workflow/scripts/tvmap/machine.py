@@ -3,12 +3,16 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from .files import PathLike
 
 PACKAGES = ("torch", "numba", "numpy", "pillow", "scikit-image", "snakemake")
 
 
-def versions(lock=None):
+def versions(lock: PathLike | None = None) -> dict[str, str]:
     """Versions of Python and of the packages that the numbers depend on, as far as this environment has them.
 
     lock: path of a list of name==version, for those that it has not: with conda each rule has the packages it needs
@@ -23,17 +27,17 @@ def versions(lock=None):
     return {"python": platform.python_version(), **{name: version for name, version in found.items() if version}}
 
 
-def description():
+def description() -> dict[str, Any]:
     """The processor's name, the number of cores this process may use, the platform."""
     return {"cpu": _cpu(), "cores": _cores(), "platform": f"{platform.system()} {platform.machine()}"}
 
 
-def in_words(described):
+def in_words(described: Mapping[str, Any]) -> str:
     """The content of `description` as one line."""
     return f"{described['cpu']}, {described['cores']} cores, {described['platform']}"
 
 
-def free_memory():
+def free_memory() -> int | None:
     """Bytes that a process may still take without swapping, None where the system does not say (Linux does)."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -42,7 +46,7 @@ def free_memory():
         return None
 
 
-def _cpu():
+def _cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -50,5 +54,5 @@ def _cpu():
         return platform.processor() or platform.machine()
 
 
-def _cores():
+def _cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -5,9 +5,11 @@ import hashlib
 import io
 import re
 import unicodedata
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from .errors import StudyError
-from .files import write_atomically
+from .files import PathLike, write_atomically
 from .logs import log
 
 SPLITS = ("train", "val", "test")
@@ -18,7 +20,28 @@ PRIORITY = {"test": 0, "val": 1, "train": 2}
 XRAY = re.compile(r"(?:NORMAL2-)?(IM-[0-9]{4})-[0-9]{4}(?:-[0-9]{4})?|(person[0-9]+)_(?:bacteria|virus)_[0-9]+")
 
 
-def patient_of(stem):
+class _Candidate(Protocol):
+    """What this module needs of `sources.Candidate`, which cannot be read without the numerical libraries."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def patient(self) -> str: ...
+    @property
+    def split(self) -> str | None: ...
+    @property
+    def source_file(self) -> str: ...
+    @property
+    def tile(self) -> int | None: ...
+    @property
+    def read(self) -> Callable[[], bytes]: ...
+
+
+Row = dict[str, Any]  # with the keys COLUMNS
+Pool = list[tuple[str, _Candidate]]  # with the split of each
+
+
+def patient_of(stem: str) -> str:
     """Return the patient of an image name without suffix.
 
     `IM-0129-0001` and `NORMAL2-IM-0129-0001-0002` give IM-0129 (the number alone decides: whether the prefix means
@@ -28,7 +51,7 @@ def patient_of(stem):
     return (match[1] or match[2]) if match else stem
 
 
-def check_name(name):
+def check_name(name: str) -> None:
     """Refuse the name of a file that no table and no line of a log can hold.
 
     Raises:
@@ -38,7 +61,13 @@ def check_name(name):
         raise StudyError(f"{name!r}: has characters in its name that are not UTF-8 or not to be printed; rename it")
 
 
-def build(candidates, counts, val_ids, seed, fold=None):
+def build(
+    candidates: Sequence[_Candidate],
+    counts: Mapping[str, int],
+    val_ids: Collection[str],
+    seed: int,
+    fold: Mapping[str, int] | None = None,
+) -> list[Row]:
     """Choose the images of a study; the result does not depend on the order of the candidates.
 
     Args:
@@ -57,10 +86,11 @@ def build(candidates, counts, val_ids, seed, fold=None):
     for candidate in candidates:
         check_name(candidate.source_file)
     if any(candidate.split is None for candidate in candidates):
-        split = _seeded_split(candidates, counts, seed)
-        pool = [(split[candidate.patient], candidate) for candidate in candidates]
+        dealt = _seeded_split(candidates, counts, seed)
+        pool = [(dealt[candidate.patient], candidate) for candidate in candidates]
     else:
-        pool = _with_val([(candidate.split, candidate) for candidate in candidates], val_ids)
+        given = [(candidate.split, candidate) for candidate in candidates if candidate.split is not None]  # all of them
+        pool = _with_val(given, val_ids)
     pool.sort(key=lambda entry: (PRIORITY[entry[0]], entry[1].source_file, entry[1].id))
     pool = _first_of_each(pool, lambda candidate: candidate.id, "a name that occurred before")
     digests, sizes = {}, {}
@@ -99,7 +129,7 @@ def build(candidates, counts, val_ids, seed, fold=None):
     return hold_out(rows, **fold, n_val=counts["val"], seed=seed) if fold else rows
 
 
-def hold_out(rows, number, of, n_val, seed):
+def hold_out(rows: Sequence[Row], number: int, of: int, n_val: int, seed: int) -> list[Row]:
     """Deal the patients of train and val into `of` folds; fold `number` (from 1) becomes test, the test images go.
 
     About `n_val` images of the next fold become val, the rest train. The folds have as many images as each other, up to
@@ -133,7 +163,7 @@ def hold_out(rows, number, of, n_val, seed):
     return sorted(kept, key=lambda row: (SPLITS.index(row["split"]), row["id"]))
 
 
-def write(path, rows):
+def write(path: PathLike, rows: Iterable[Row]) -> None:
     """Write the rows of `build` as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -142,7 +172,7 @@ def write(path, rows):
     write_atomically(path, text.getvalue())
 
 
-def read(path):
+def read(path: PathLike) -> list[Row]:
     """Read the rows of a manifest; every value is a string but `bytes`, an int."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -156,12 +186,12 @@ def read(path):
         ) from None
 
 
-def _keyed(seed, name):
+def _keyed(seed: int, name: str) -> bytes:
     """Random order that depends on seed and name alone, not on the order or number of the others."""
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
-def _seeded_split(candidates, counts, seed):
+def _seeded_split(candidates: Sequence[_Candidate], counts: Mapping[str, int], seed: int) -> dict[str, str]:
     """Deal patients to test, then val, then train; where images are too few the splits shrink in proportion."""
     patients: dict[str, set] = {}
     for candidate in candidates:
@@ -177,7 +207,7 @@ def _seeded_split(candidates, counts, seed):
     return split
 
 
-def _with_val(pool, val_ids):
+def _with_val(pool: Pool, val_ids: Collection[str]) -> Pool:
     """Where no image is in val, move the named ones there from train."""
     if any(split == "val" for split, _ in pool):
         return pool
@@ -188,7 +218,7 @@ def _with_val(pool, val_ids):
     return [("val" if split == "train" and candidate.id in val_ids else split, candidate) for split, candidate in pool]
 
 
-def _first_of_each(pool, key, reason):
+def _first_of_each(pool: Pool, key: Callable[[_Candidate], Hashable], reason: str) -> Pool:
     """Keep the first entry of every key."""
     seen, kept, dropped = set(), [], []
     for split, candidate in pool:
@@ -201,7 +231,7 @@ def _first_of_each(pool, key, reason):
     return kept
 
 
-def _patients_apart(pool):
+def _patients_apart(pool: Pool) -> Pool:
     """Drop images whose patient is in a split of higher priority."""
     best = {}
     for split, candidate in pool:
@@ -216,7 +246,7 @@ def _patients_apart(pool):
     return [entry for entry in pool if best[entry[1].patient] == PRIORITY[entry[0]]]
 
 
-def _say_dropped(names, reason):
+def _say_dropped(names: Sequence[str], reason: str) -> None:
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         log.warning("left out, %s: %d (%s%s)", reason, len(names), ", ".join(names[:5]), more)

@@ -1,17 +1,19 @@
 """PSNR and SSIM, one number an image, nothing clamped; the reference comes first, `data_range` has no default."""
 
+from collections.abc import Sequence
+
 import torch
 
 SSIM_WINDOWS = ("gaussian", "uniform")
 
 
-def psnr(reference, image, *, data_range):
+def psnr(reference: torch.Tensor, image: torch.Tensor, *, data_range: float) -> torch.Tensor:
     """10·log10(data_range² / MSE) in dB for tensors (B, 1, H, W), computed in float64; ∞ for equal images."""
     mse = (image.double() - reference.double()).square().mean((-3, -2, -1))
     return 10 * torch.log10(data_range**2 / mse)
 
 
-def _window(kind):
+def _window(kind: str) -> list[float]:
     if kind == "gaussian":  # 11 taps, σ = 1.5 (Wang et al. 2004; the window of the tables)
         taps = torch.exp(-torch.arange(-5.0, 6.0, dtype=torch.float64).square() / (2 * 1.5**2))
     elif kind == "uniform":  # 7 taps (the window of the published training log)
@@ -21,7 +23,7 @@ def _window(kind):
     return (taps / taps.sum()).tolist()
 
 
-def _filter(x, taps):
+def _filter(x: torch.Tensor, taps: Sequence[float]) -> torch.Tensor:
     """Separable weighted mean over the window, where it lies wholly inside the image."""
     for axis in (-2, -1):
         n = x.shape[axis] - len(taps) + 1
@@ -32,13 +34,21 @@ def _filter(x, taps):
     return x
 
 
-def local_statistics(reference, window="gaussian"):
+def local_statistics(
+    reference: torch.Tensor, window: str = "gaussian"
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What SSIM needs of the reference alone, for reuse: (float64 image, local mean, local mean of squares)."""
     reference, taps = reference.double(), _window(window)
     return reference, _filter(reference, taps), _filter(reference.square(), taps)
 
 
-def ssim(reference, image, *, data_range, window="gaussian"):
+def ssim(
+    reference: torch.Tensor | Sequence[torch.Tensor],
+    image: torch.Tensor,
+    *,
+    data_range: float,
+    window: str = "gaussian",
+) -> torch.Tensor:
     """Mean structural similarity (Wang et al. 2004), K₁ = 0.01, K₂ = 0.03, one number an image, of (B, 1, H, W).
 
     `reference` may be the result of `local_statistics`. Variances as in scikit-image: population ones for the Gaussian

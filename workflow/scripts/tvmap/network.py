@@ -1,6 +1,8 @@
 """NET_Θ: the U-Net that maps a noisy image to the regularisation parameter map Λ_Θ (dissertation, sections 2.4, 3)."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import safetensors
 import torch
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 from .architecture import CHANNELS
 from .devices import allow_tf32, has_bfloat16
 from .errors import StudyError
-from .files import write_atomically
+from .files import PathLike, write_atomically
 from .logs import log
 from .noise import MAD_TO_STD
 from .solver import PENALTIES, solve
@@ -22,7 +24,7 @@ NOISE_SCALE = 10  # of the noise's standard deviation as an input: like the imag
 NOISE_FLOOR = 1e-4  # smallest unit: an image without noise has no scale
 
 
-def _double_convolution(n_in, n_out):
+def _double_convolution(n_in: int, n_out: int) -> nn.Sequential:
     """Two 3×3 convolutions, zero padding 1, each followed by a leaky ReLU."""
     activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
     return nn.Sequential(
@@ -30,7 +32,7 @@ def _double_convolution(n_in, n_out):
     )
 
 
-def _channels_last(gradient):
+def _channels_last(gradient: torch.Tensor) -> torch.Tensor:
     """The gradient in one piece: as a slice of a concatenation, it slows PyTorch's interpolation down four times."""
     return gradient.contiguous(memory_format=torch.channels_last)
 
@@ -42,7 +44,7 @@ class UNet(nn.Module):
     C → C/2, concatenation with the skip connection, double convolution. Last: 1×1 convolution 32 → 2.
     """
 
-    def __init__(self, n_in=1):
+    def __init__(self, n_in: int = 1) -> None:
         super().__init__()
         down = CHANNELS[1 : len(CHANNELS) // 2 + 1]
         pairs = list(zip(down, down[1:], strict=False))
@@ -52,7 +54,7 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(_double_convolution(b, a) for a, b in reversed(pairs))
         self.last = nn.Conv2d(down[0], CHANNELS[-1], 1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (B, n_in, H, W) → (B, 2, H, W)."""
         skips = [self.first(x)]
         for encoder in self.encoders:
@@ -69,7 +71,7 @@ class UNet(nn.Module):
         return self.last(y)
 
 
-def estimate_noise_std(z):
+def estimate_noise_std(z: torch.Tensor) -> torch.Tensor:
     """`features.estimate_image_noise_std` of each image of a batch, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
     if min(z.shape[-2:]) < 2:
         return z.new_zeros(len(z), 1, 1, 1)
@@ -97,15 +99,15 @@ class MapNetwork(nn.Module):
 
     def __init__(
         self,
-        up_bound=0.0,
-        padding=0,
-        bfloat16=False,
-        predicts="map",
-        maps=1,
-        penalty="tv",
-        noise_estimate="none",
-        steps="fixed",
-    ):
+        up_bound: float = 0.0,
+        padding: int = 0,
+        bfloat16: bool = False,
+        predicts: str = "map",
+        maps: int = 1,
+        penalty: str = "tv",
+        noise_estimate: str = "none",
+        steps: str = "fixed",
+    ) -> None:
         super().__init__()
         if noise_estimate not in NOISE_ESTIMATES:
             raise ValueError(f"noise_estimate must be one of {NOISE_ESTIMATES}, not {noise_estimate!r}")
@@ -117,20 +119,21 @@ class MapNetwork(nn.Module):
         learned = steps == "learned" and predicts == "map"
         self.log_ratio = nn.Parameter(torch.zeros(())) if learned else 0.0
 
-    def weights(self):
+    def weights(self) -> dict[str, torch.Tensor]:
         """All that is learned, by name: the U-Net's weights, and log_ratio if the steps are learned."""
         own = {name: parameter.detach() for name, parameter in self.named_parameters(recurse=False)}
         return self.unet.state_dict() | own
 
-    def load_weights(self, weights):
+    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take over what `weights()` of such a network gave; a missing or unknown name is an error."""
         weights = dict(weights)
         for name, parameter in self.named_parameters(recurse=False):
             parameter.data.copy_(weights.pop(name))
         self.unet.load_state_dict(weights)
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         """z (B, 1, H, W) → Λ (B, maps, H, W), ≥ 0, or x̂ (B, 1, H, W)."""
+        unit: int | torch.Tensor
         d, unit, y = self.padding, 1, z
         if self.noise_estimate == "unit":
             unit = estimate_noise_std(z).clamp_min(NOISE_FLOOR)
@@ -152,7 +155,7 @@ class MapNetwork(nn.Module):
         return (0.1 if self.noise_estimate != "unit" else unit) * F.softplus(y)
 
 
-def keep_variance(unet):
+def keep_variance(unet: UNet) -> None:
     """Draw the weights of all but the last convolution from N(0, g²/n), n inputs of a number of its output; biases 0.
 
     g² = 2/(1 + slope²) before a leaky ReLU of this slope (He et al. 2015), 1 where none follows.
@@ -165,17 +168,17 @@ def keep_variance(unet):
 
 
 def build(
-    up_bound=0.0,
-    padding=0,
-    precision="float32",
-    predicts="map",
-    maps=1,
-    penalty="tv",
-    noise_estimate="none",
-    steps="fixed",
-    start="default",
-    seed=None,
-):
+    up_bound: float = 0.0,
+    padding: int = 0,
+    precision: str = "float32",
+    predicts: str = "map",
+    maps: int = 1,
+    penalty: str = "tv",
+    noise_estimate: str = "none",
+    steps: str = "fixed",
+    start: str = "default",
+    seed: int | None = None,
+) -> MapNetwork:
     """A `MapNetwork` in channels_last, its weights drawn from `seed`.
 
     start: default, as PyTorch does it, which makes the activations smaller from layer to layer | kaiming, which keeps
@@ -194,13 +197,13 @@ def build(
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's annotation lacks it
 
 
-def save_weights(path, state, settings):
+def save_weights(path: PathLike, state: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> None:
     """Write `state`, a network's `weights()`, as safetensors, `settings` (a dict) as JSON beside them, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_atomically(path, save(tensors, metadata={"settings": json.dumps(settings, sort_keys=True)}))
 
 
-def load_network(path):
+def load_network(path: PathLike) -> MapNetwork:
     """The `MapNetwork` whose weights and settings are in `path`, in evaluation mode. No code in the file is run."""
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -218,7 +221,7 @@ def load_network(path):
     return network.eval()
 
 
-def denoise(network, z, solver):
+def denoise(network: MapNetwork, z: torch.Tensor, solver: Mapping[str, Any]) -> torch.Tensor:
     """x̂ of z (B, 1, H, W): solved with the network's map or maps, penalty and steps, or the network's image.
 
     Where no gradient is asked for, the network sees one image at a time: the batch changes no result.
@@ -229,7 +232,7 @@ def denoise(network, z, solver):
     return solve(z, output, **solver, penalty=network.penalty, log_ratio=network.log_ratio)[0]
 
 
-def predict_maps(network, z):
+def predict_maps(network: MapNetwork, z: torch.Tensor) -> torch.Tensor:
     """Λ_Θ (or x̂) of every image of z (B, 1, H, W), one at a time, without gradients: the batch changes no result."""
     with torch.inference_mode():
         return torch.cat([network(image[None]) for image in z])

@@ -9,30 +9,33 @@ import hashlib
 import numpy as np
 
 KINDS = ("relative", "absolute")
+Level = float | list[float] | tuple[float, float]  # a noise level, or low and high, between which it is drawn
 MAD_TO_STD = 1 / 0.6744897501960817  # standard deviation over the median of |n|, n normal
 
 
-def generator(*key):
+def generator(*key: object) -> np.random.Generator:
     """A random generator that depends on the parts of `key` alone (counter-based, keyed by their SHA-256)."""
     digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], np.uint64)))
 
 
-def noise_std(image, noise_level, kind="relative"):
+def noise_std(image: np.ndarray, noise_level: float, kind: str = "relative") -> float:
     """Standard deviation of the noise in image units: noise_level·std(image), or noise_level itself."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, not {kind!r}")
     return float(noise_level * np.std(image, ddof=1, dtype=np.float64) if kind == "relative" else noise_level)
 
 
-def keyed_level(protocol, seed, draw, image_id):
+def keyed_level(protocol: Level, seed: int, draw: int, image_id: str) -> float:
     """The noise level of one image: `protocol` itself if a number, drawn from U[low, high] if a pair."""
     if isinstance(protocol, (int, float)):
         return float(protocol)
     return float(generator(seed, draw, image_id, "level").uniform(*protocol))
 
 
-def keyed_noise(image, noise_level, seed, draw, image_id, kind="relative"):
+def keyed_noise(
+    image: np.ndarray, noise_level: float, seed: int, draw: int, image_id: str, kind: str = "relative"
+) -> np.ndarray:
     """The noisy version z of `image` (float32, (H, W)) for this key."""
     n = generator(seed, draw, image_id).standard_normal(image.shape)
     return (image + noise_std(image, noise_level, kind) * n).astype(np.float32)

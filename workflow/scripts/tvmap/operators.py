@@ -3,13 +3,17 @@
 Images are tensors (B, 1, H, W); gradients are (B, 2, H, W), the vertical difference in channel 0, the horizontal in 1.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 BOUNDARIES = ("periodic", "neumann")
 NORMS = ("anisotropic", "isotropic")
 
+Weight = float | Sequence[float] | torch.Tensor  # what the solvers take as λ or Λ
 
-def gradient(x, boundary="periodic"):
+
+def gradient(x: torch.Tensor, boundary: str = "periodic") -> torch.Tensor:
     """Forward differences ∇x, (B, 1, H, W) → (B, 2, H, W); dissertation (5)-(7).
 
     Along one direction of length 4 the matrix D with ∇x = D x is, row by row,
@@ -31,7 +35,7 @@ def gradient(x, boundary="periodic"):
     return torch.cat([vertical, horizontal], dim=-3)
 
 
-def gradient_adjoint(q, boundary="periodic"):
+def gradient_adjoint(q: torch.Tensor, boundary: str = "periodic") -> torch.Tensor:
     """∇ᵀq, (B, 2, H, W) → (B, 1, H, W), so that ⟨∇x, q⟩ = ⟨x, ∇ᵀq⟩."""
     vertical, horizontal = q[..., :1, :, :], q[..., 1:, :, :]
     if boundary == "neumann":
@@ -43,7 +47,7 @@ def gradient_adjoint(q, boundary="periodic"):
     return vertical.roll(1, -2) - vertical + horizontal.roll(1, -1) - horizontal
 
 
-def project_dual(q, weight, norm="anisotropic"):
+def project_dual(q: torch.Tensor, weight: torch.Tensor, norm: str = "anisotropic") -> torch.Tensor:
     """Projection onto {q : ‖q‖_* ≤ Λ}, clip_Λ of Algorithm 1. `weight` (B, 1 or 2, H, W) or broadcastable.
 
     anisotropic: every entry to [−Λ, Λ] (the text's [0, Λ] is a slip); isotropic: the pair (q_v, q_h) of a pixel to

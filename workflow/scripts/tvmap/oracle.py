@@ -7,7 +7,9 @@ best map's gain, and of the images x_T after the solver's T steps, not of minimi
 """
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,8 +25,20 @@ BLOCKS = (1, 2, 4, 8, 16)  # pixels
 OF_SLOPE, OF_CHANGE = [0.4 * 1.25**k for k in range(9)], [2.0**k for k in range(-3, 3)]
 FINER = [k / 3 for k in (-2, -1, 0, 1, 2)]
 
+Pair = tuple[float, float]  # Λ₁ and Λ₀
+Result = TypeVar("Result")
 
-def oracle_map(clean, noisy, start, solver, maps=1, penalty="tv", steps=300, rate=0.1):
+
+def oracle_map(
+    clean: torch.Tensor,
+    noisy: torch.Tensor,
+    start: float,
+    solver: Mapping[str, Any],
+    maps: int = 1,
+    penalty: str = "tv",
+    steps: int = 300,
+    rate: float = 0.1,
+) -> tuple[torch.Tensor, list[float]]:
     """(Λ, history): Λ (maps, H, W) that minimises mean (x_T(z; Λ) − x)², x_T by `solver.solve`, and the MSE of each Λ.
 
     clean x, noisy z: (1, H, W), float32, on the device that computes; start: the constant Λ to begin with, best the
@@ -69,14 +83,16 @@ def oracle_map(clean, noisy, start, solver, maps=1, penalty="tv", steps=300, rat
     return best_weight, history
 
 
-def oracle_numbers(clean, noisy, noise_std, solver):
+def oracle_numbers(
+    clean: torch.Tensor, noisy: torch.Tensor, noise_std: float, solver: Mapping[str, Any]
+) -> tuple[Pair, float]:
     """((Λ₁, Λ₀), PSNR in dB): the two numbers of TGV with the highest PSNR of x_T(z), on a grid and a finer one in it.
 
     clean x, noisy z: (1, H, W), float32; noise_std: of z, only the scale of the grid; solver: options of `solve`.
     The first among equals.
     """
 
-    def best_of(pairs):
+    def best_of(pairs: Sequence[Pair]) -> tuple[Pair, float]:
         scores = [
             psnr(clean[None], solve(noisy[None], noisy.new_tensor(pair), **solver, penalty="tgv")[0], data_range=1)
             for pair in pairs
@@ -90,21 +106,21 @@ def oracle_numbers(clean, noisy, noise_std, solver):
     return max((best_of(finer), ((slope, change), score)), key=lambda found: found[1])
 
 
-def _log_ratio(fields, shape):
+def _log_ratio(fields: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
     """Sum of `fields` (maps, ·, ·), each with an entry for every block, as images (maps, H, W)."""
     height, width = shape
-    total = 0
+    total: Any = 0
     for field, block in zip(fields, BLOCKS, strict=True):
         total = total + field.repeat_interleave(block, -2).repeat_interleave(block, -1)[:, :height, :width]
     return total
 
 
-def _fraction(progress):
+def _fraction(progress: float) -> float:
     """The learning rate over its largest value: 1 up to `progress` 0.7, then half a period of a cosine down to 0."""
     return (1 + math.cos(math.pi * max(0.0, (progress - 0.7) / 0.3))) / 2
 
 
-def fit_each(fit, n, threads):
+def fit_each(fit: Callable[[int], Result], n: int, threads: int) -> list[Result]:
     """[fit(k) for each of `n` images k], an image a thread: fits of one small image gain little from more of them."""
     torch.set_num_threads(1)
     with ThreadPoolExecutor(threads) as pool:

@@ -50,7 +50,14 @@ class Choice(NamedTuple):
     at_end: bool
 
 
-def converge(z, weight, boundary="periodic", gap=1e-8, start=None, max_iterations=100_000):
+def converge(
+    z: np.ndarray,
+    weight: float,
+    boundary: str = "periodic",
+    gap: float = 1e-8,
+    start: Converged | None = None,
+    max_iterations: int = 100_000,
+) -> Converged:
     """x_λ and q_λ for z (H, W) and a number λ = `weight` ≥ 0, with primal-dual gap ≤ `gap` · primal value.
 
     Accelerated projected gradient steps on the dual problem min_q ½‖z − ∇ᵀq‖², |q| ≤ λ (Beck, Teboulle 2009),
@@ -84,7 +91,7 @@ def converge(z, weight, boundary="periodic", gap=1e-8, start=None, max_iteration
         iterations += steps
 
 
-def degrees_of_freedom(q, weight, boundary="periodic"):
+def degrees_of_freedom(q: np.ndarray, weight: float, boundary: str = "periodic") -> int:
     """Σᵢ ∂xᵢ/∂zᵢ of x_λ from its dual q (2, H, W), an integer: the number of regions of constant x.
 
     It is the dimension of {v : ∇v = 0 wherever |q| < λ}, for almost every z (Tibshirani, Taylor 2011; 2012, Theorem 3),
@@ -94,7 +101,7 @@ def degrees_of_freedom(q, weight, boundary="periodic"):
     return n
 
 
-def sure(z, x, n_regions, noise_std):
+def sure(z: np.ndarray, x: np.ndarray, n_regions: int, noise_std: float) -> float:
     """Stein's estimate of the mean squared error ‖x − clean‖²/n, ‖x − z‖²/n − σ² + 2σ²·df/n (Stein 1981).
 
     Unbiased for z = clean + σ·(normal noise), x a fixed function of z and df = `n_regions` its divergence there. In
@@ -104,7 +111,9 @@ def sure(z, x, n_regions, noise_std):
     return float(_residual(z, x) + noise_std**2 * (2 * n_regions / n - 1))
 
 
-def choose_by_sure(z, noise_std, low, high, boundary="periodic", gap=1e-8):
+def choose_by_sure(
+    z: np.ndarray, noise_std: float, low: float, high: float, boundary: str = "periodic", gap: float = 1e-8
+) -> Choice:
     """The λ in [low, high] of the least `sure` for z (H, W) and σ = `noise_std`, as a `Choice`; 0 < low < high.
 
     The least of at most 23 values: SCANNED λ from low to high with equal ratios, or up to the first WORSE in a row that
@@ -117,7 +126,7 @@ def choose_by_sure(z, noise_std, low, high, boundary="periodic", gap=1e-8):
     _check_interval(low, high, noise_std)
     solutions, values = [], []
 
-    def value(weight):
+    def value(weight: float) -> float:
         nearest = min(solutions, key=lambda s: abs(math.log(s.weight / weight)), default=None)
         solution = converge(z, weight, boundary, gap, nearest)
         solutions.append(solution)
@@ -142,7 +151,9 @@ def choose_by_sure(z, noise_std, low, high, boundary="periodic", gap=1e-8):
     return Choice(weight, solutions[best].x, values[best], len(values), weight in (scanned[0], scanned[-1]))
 
 
-def choose_by_discrepancy(z, noise_std, low, high, boundary="periodic", gap=1e-6):
+def choose_by_discrepancy(
+    z: np.ndarray, noise_std: float, low: float, high: float, boundary: str = "periodic", gap: float = 1e-6
+) -> Choice:
     """The λ in [low, high] with ‖x_λ − z‖² = nσ² for z (H, W), σ = `noise_std`, as a `Choice` (Morozov 1966).
 
     ‖x_λ − z‖ does not decrease with λ, so this λ is found by Brent's root finding, to 0.1 %; 0 < low < high. Where the
@@ -152,7 +163,7 @@ def choose_by_discrepancy(z, noise_std, low, high, boundary="periodic", gap=1e-6
     _check_interval(low, high, noise_std)
     solutions = {}
 
-    def excess(weight):
+    def excess(weight: float) -> float:
         if weight not in solutions:
             nearest = min(solutions.values(), key=lambda s: abs(math.log(s.weight / weight)), default=None)
             solutions[weight] = converge(z, weight, boundary, gap, nearest)
@@ -170,12 +181,12 @@ def choose_by_discrepancy(z, noise_std, low, high, boundary="periodic", gap=1e-6
     return Choice(weight, x, _residual(z, x), len(solutions), at_end)
 
 
-def _residual(z, x):
+def _residual(z: np.ndarray, x: np.ndarray) -> float:
     """‖x − z‖²/n in float64."""
     return float(np.mean((np.asarray(x, np.float64) - z) ** 2))
 
 
-def _checked(z):
+def _checked(z: np.ndarray) -> np.ndarray:
     """z (H, W) in float64; a `StudyError` if it is no image."""
     z = np.ascontiguousarray(z, np.float64)
     if z.ndim != 2 or not z.size:
@@ -187,14 +198,14 @@ def _checked(z):
     return z
 
 
-def _check_interval(low, high, noise_std):
+def _check_interval(low: float, high: float, noise_std: float) -> None:
     if not 0 < low < high < math.inf:
         raise StudyError(f"interval for λ: [{low}, {high}]; it must be 0 < low < high")
     if not 0 < noise_std < math.inf:
         raise StudyError(f"noise_std: {noise_std}; the standard deviation of the noise must be a number > 0")
 
 
-def _certificate(q, z, weight, boundary):
+def _certificate(q: np.ndarray, z: np.ndarray, weight: float, boundary: str) -> tuple[np.ndarray, float]:
     """x = z − ∇ᵀq, (H, W), and the primal-dual gap of (x, q) relative to the primal value."""
     image, dual = torch.from_numpy(z)[None, None], torch.from_numpy(q)[None]
     x = image - gradient_adjoint(dual, boundary)
@@ -204,7 +215,9 @@ def _certificate(q, z, weight, boundary):
 
 
 @compiled
-def _project(y, difference, q, weight, beta, uphill):
+def _project(
+    y: np.ndarray, difference: np.ndarray, q: np.ndarray, weight: float, beta: float, uphill: np.ndarray
+) -> None:
     """One projected step on a row of one direction, q and y in place; adds up where the momentum points, by column."""
     for j in range(len(difference)):
         new = y[j] + difference[j] * 0.125
@@ -217,7 +230,9 @@ def _project(y, difference, q, weight, beta, uphill):
 
 
 @compiled
-def _accelerated(z, q, y, momentum, weight, iterations, periodic):
+def _accelerated(
+    z: np.ndarray, q: np.ndarray, y: np.ndarray, momentum: float, weight: float, iterations: int, periodic: bool
+) -> float:
     """The iterations of `converge`, in place on q and y (2, H, W); returns the momentum t, β = (t − 1)/t_next."""
     rows, columns = z.shape
     last = columns - 1

@@ -8,16 +8,20 @@ is what Algorithm 1 iterates on. Autograd works through every line.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
-from .operators import gradient, gradient_adjoint, project_dual
+from .operators import Weight, gradient, gradient_adjoint, project_dual
 
 DUAL_STARTS = ("zero", "image")
 LIPSCHITZ = {3: 3.0, "sqrt13": math.sqrt(13)}
 
 
-def step_sizes(lipschitz=3, log_ratio=0.0):
+def step_sizes(
+    lipschitz: int | str = 3, log_ratio: float | torch.Tensor = 0.0
+) -> tuple[float | torch.Tensor, float | torch.Tensor]:
     """(primal_step τ, dual_step σ) = (exp(ρ)/L, exp(−ρ)/L).
 
     So τσ‖[I; ∇]‖² ≤ τσL² = 1 for every ρ: convergence is guaranteed (Chambolle, Pock 2011; Sidky et al. 2012; with
@@ -29,26 +33,26 @@ def step_sizes(lipschitz=3, log_ratio=0.0):
     """
     if lipschitz not in LIPSCHITZ:
         raise ValueError(f"lipschitz must be one of {list(LIPSCHITZ)}, not {lipschitz!r}")
-    exp = torch.exp if isinstance(log_ratio, torch.Tensor) else math.exp
+    exp: Callable[[Any], Any] = torch.exp if isinstance(log_ratio, torch.Tensor) else math.exp
     return exp(log_ratio) / LIPSCHITZ[lipschitz], exp(-log_ratio) / LIPSCHITZ[lipschitz]
 
 
-def as_weight(weight, z):
+def as_weight(weight: Weight, z: torch.Tensor) -> torch.Tensor:
     """λ or Λ as a tensor that broadcasts against (B, 2, H, W): a number, (B,), or (B, 1 or 2, H, W)."""
     weight = torch.as_tensor(weight, dtype=z.dtype, device=z.device)
     return weight.reshape(-1, 1, 1, 1) if weight.ndim < 2 else weight
 
 
 def pdhg(
-    z,
-    weight,
-    iterations=256,
-    boundary="periodic",
-    norm="anisotropic",
-    dual_start="zero",
-    lipschitz=3,
-    log_ratio=0.0,
-):
+    z: torch.Tensor,
+    weight: Weight,
+    iterations: int = 256,
+    boundary: str = "periodic",
+    norm: str = "anisotropic",
+    dual_start: str = "zero",
+    lipschitz: int | str = 3,
+    log_ratio: float | torch.Tensor = 0.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Algorithm 1: T = `iterations` steps from x₀ = x̄₀ = z, q₀ = 0 and p₀ = 0 ("zero") or z ("image").
 
     z: (B, 1, H, W); weight: see `as_weight`, not negative; lipschitz, log_ratio: see `step_sizes`. Returns (x_T, q_T),
@@ -70,7 +74,15 @@ def pdhg(
 
 
 @torch.no_grad()
-def ratio_derivative(z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
+def ratio_derivative(
+    z: torch.Tensor,
+    weight: Weight,
+    iterations: int,
+    boundary: str,
+    dual_start: str,
+    lipschitz: int | str,
+    log_ratio: float | torch.Tensor,
+) -> torch.Tensor:
     """∂x_T/∂ρ, (B, 1, H, W), of `pdhg` with the anisotropic norm; exact for the T steps, and the same for every loss.
 
     In forward mode: every iterate takes its derivative (d_) along, so that none has to be stored. dτ = τ, dσ = −σ, and
@@ -96,7 +108,9 @@ def ratio_derivative(z, weight, iterations, boundary, dual_start, lipschitz, log
     return d_x
 
 
-def objective(x, z, weight, boundary="periodic", norm="anisotropic"):
+def objective(
+    x: torch.Tensor, z: torch.Tensor, weight: Weight, boundary: str = "periodic", norm: str = "anisotropic"
+) -> torch.Tensor:
     """The primal value ½‖x − z‖² + ‖Λ∘∇x‖₁ of (16), one number an image, in float64."""
     x, z = x.double(), z.double()
     differences = gradient(x, boundary)
@@ -106,7 +120,14 @@ def objective(x, z, weight, boundary="periodic", norm="anisotropic"):
     return (x - z).square().sum((-3, -2, -1)) / 2 + penalty.sum((-3, -2, -1))
 
 
-def primal_dual_gap(x, q, z, weight, boundary="periodic", norm="anisotropic"):
+def primal_dual_gap(
+    x: torch.Tensor,
+    q: torch.Tensor,
+    z: torch.Tensor,
+    weight: Weight,
+    boundary: str = "periodic",
+    norm: str = "anisotropic",
+) -> torch.Tensor:
     """Primal value − dual value ½‖z‖² − ½‖z − ∇ᵀq‖², for q with |q| ≤ Λ; one number ≥ 0 an image, in float64.
 
     It certifies x: the objective is 1-strongly convex, so ½‖x − x̂‖² ≤ gap.

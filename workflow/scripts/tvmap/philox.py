@@ -7,6 +7,7 @@ batch could change, and a CUDA graph replays it with other counters.
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -14,13 +15,15 @@ WORD = 0xFFFFFFFF
 ROUNDS = 10
 
 
-def key_words(*parts):
+def key_words(*parts: object) -> tuple[int, int]:
     """The key, two 32-bit words, that belongs to `parts`: the start of their SHA-256."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
-def philox4x32(counter, key):
+def philox4x32(
+    counter: Sequence[torch.Tensor], key: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Four words for each counter; counter: four int64 tensors of 32-bit words that broadcast, key: two numbers."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -32,7 +35,9 @@ def philox4x32(counter, key):
     return c0, c1, c2, c3
 
 
-def standard_normal(key, stream, substream, shape):
+def standard_normal(
+    key: tuple[int, int], stream: torch.Tensor, substream: torch.Tensor, shape: Sequence[int]
+) -> torch.Tensor:
     """float32 (n, *shape): n images of normal numbers, one for each entry of `stream`, int64 (n,).
 
     stream, substream (a tensor of one entry): words below 2³² that number the images, here image and epoch.

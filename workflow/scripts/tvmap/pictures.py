@@ -10,15 +10,22 @@ import math
 import struct
 import warnings
 import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import StudyError
-from .files import write_atomically
+from .files import PathLike, write_atomically
 from .logs import quiet
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+    from pydicom import FileDataset
+    from tifffile import TiffFile, TiffPage
 
 MOST_PIXELS = 89_478_485  # as Pillow's own bound against files that declare absurd sizes
 MOST_BYTES = 7 * 2**27  # of a file, and of the values in it: with the float32 made of them less than 2 GiB
@@ -34,12 +41,14 @@ SUFFIXES = PILLOW | TIFF | DICOM | NUMPY
 # What is written for what is read: without loss, and with the depth that was read.
 WRITTEN = dict.fromkeys(PILLOW, ".png") | dict.fromkeys(TIFF | DICOM, ".tif") | dict.fromkeys(NUMPY, ".npy")
 
+Limits = tuple[float, float]  # the values of a file that count as 0 and 1
+
 quiet("PIL", "tifffile", "pydicom")
 
 WHITE_IS_0, BLACK_IS_0, RGB, SEPARATE, PREMULTIPLIED = 0, 1, 2, 2, 1  # of the TIFF tags 262, 284 and 338
 PLAIN, DEFLATE = 1, (8, 32946)  # of the tag 259: what tifffile unpacks without other libraries
 # Of the tag 274: how an image is turned or mirrored to stand upright.
-UPRIGHT = {
+UPRIGHT: dict[int | None, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda values: values[:, ::-1],
     3: lambda values: values[::-1, ::-1],
     4: lambda values: values[::-1],
@@ -67,7 +76,7 @@ class Picture:
     alpha: np.ndarray | None = None
     assumed: bool = False
 
-    def as_float(self):
+    def as_float(self) -> "Picture":
         """The same for values in float32: where they were integers, from 0 to 1."""
         if self.dtype.kind == "f":
             return replace(self, dtype=np.dtype(np.float32))
@@ -75,7 +84,7 @@ class Picture:
         alpha = None if self.alpha is None else (self.alpha / top).astype(np.float32)
         return replace(self, dtype=np.dtype(np.float32), low=0.0, high=1.0, alpha=alpha)
 
-    def values(self, channels):
+    def values(self, channels: np.ndarray) -> np.ndarray:
         """`channels` (C, H, W) in the units, the depth and the shape of the file: (H, W) or (H, W, C)."""
         values = np.asarray(channels, np.float64) * (self.high - self.low) + self.low
         if np.issubdtype(self.dtype, np.integer):
@@ -87,7 +96,7 @@ class Picture:
         return values[..., 0] if values.shape[-1] == 1 else values
 
 
-def read(path, limits=None):
+def read(path: PathLike, limits: Limits | None = None) -> Picture:
     """Read an image file as a `Picture`.
 
     Args:
@@ -124,7 +133,7 @@ def read(path, limits=None):
     return _picture(path, values, limits or window, WRITTEN[suffix])
 
 
-def write(path, picture, channels):
+def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
     """Write `channels` (C, H, W) to `path`, atomically, with what else `picture` is; its suffix says the format.
 
     `path` may end in .png (8, 16 bit), .tif or .npy.
@@ -132,7 +141,7 @@ def write(path, picture, channels):
     write_values(path, picture.values(channels))
 
 
-def write_maps(path, maps, penalty):
+def write_maps(path: PathLike, maps: np.ndarray, penalty: str) -> None:
     """Write maps (n, H, W) to a TIFF, a page each, atomically, with the penalty they are for in its description."""
     import tifffile
 
@@ -144,7 +153,7 @@ def write_maps(path, maps, penalty):
     write_atomically(path, content.getvalue())
 
 
-def write_values(path, values):
+def write_values(path: PathLike, values: np.ndarray) -> None:
     """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically."""
     path, content = Path(path), io.BytesIO()
     suffix = path.suffix.lower()
@@ -168,7 +177,7 @@ def write_values(path, values):
     write_atomically(path, content.getvalue())
 
 
-def _write_png_16(file, values):
+def _write_png_16(file: io.BytesIO, values: np.ndarray) -> None:
     """A PNG of values (H, W, 2 … 4), uint16, which Pillow cannot write; the rows are not filtered."""
     height, width, n = values.shape
     rows = np.zeros((height, 1 + 2 * n * width), np.uint8)
@@ -179,7 +188,7 @@ def _write_png_16(file, values):
         file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
-def read_weight(path):
+def read_weight(path: PathLike) -> tuple[np.ndarray, str | None]:
     """Maps (n, H, W), as they are, in units of the image's range, and the penalty they are for, None if not said.
 
     From a .tif file, a page a map, or a .npy file, (H, W) or (n, H, W); n is at most MOST_MAPS.
@@ -204,7 +213,7 @@ def read_weight(path):
     return values, penalty
 
 
-def _picture(path, values, limits, suffix):
+def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str) -> Picture:
     (values, alpha), own = _split_alpha(path, np.asarray(values)), None
     if values.dtype == bool:
         values = values.astype(np.uint8) * np.uint8(255)
@@ -233,7 +242,7 @@ def _picture(path, values, limits, suffix):
     return Picture(channels, low, high, dtype, suffix, alpha, assumed)
 
 
-def _split_alpha(path, values):
+def _split_alpha(path: Path, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W, 1 or 3) and the transparency (H, W) or None, of (H, W) or (H, W, 1 … 4)."""
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or not 1 <= values.shape[-1] <= 4:
@@ -243,7 +252,7 @@ def _split_alpha(path, values):
     return values, None
 
 
-def _within(path, height, width, bytes_a_pixel=1, beside=0):
+def _within(path: Path, height: int, width: int, bytes_a_pixel: int = 1, beside: int = 0) -> None:
     """Refuse what is too large; `beside`: bytes a pixel that reading takes beside the values."""
     if height * width > MOST_PIXELS:
         raise StudyError(f"{path}: declares {height} × {width} pixels, more than {MOST_PIXELS:,}; cut it into pieces")
@@ -251,7 +260,7 @@ def _within(path, height, width, bytes_a_pixel=1, beside=0):
         raise StudyError(f"{path}: declares {height} × {width} pixels of {bytes_a_pixel} bytes; cut it into pieces")
 
 
-def _read_pillow(path):
+def _read_pillow(path: Path) -> np.ndarray:
     with Image.open(path, formats=FORMATS) as picture:
         _within(path, picture.height, picture.width)
         n_images = getattr(picture, "n_frames", 1)
@@ -265,7 +274,7 @@ def _read_pillow(path):
         return _plain(path, ImageOps.exif_transpose(picture) or picture)
 
 
-def _png_16(path, picture):
+def _png_16(path: Path, picture: "ImageFile") -> np.ndarray:
     """Colour of 16 bits, of which Pillow keeps one byte: read once for the high one and once for the low one."""
     tile = picture.tile[0]
     if tile.args not in ("RGB;16B", "RGBA;16B") or "transparency" in picture.info:
@@ -281,17 +290,17 @@ def _png_16(path, picture):
     return UPRIGHT.get(picture.getexif().get(274), lambda values: values)(values)
 
 
-def _png_depth(path):
+def _png_depth(path: Path) -> int:
     with open(path, "rb") as file:
         return file.read(25)[-1]
 
 
-def _ppm_maximum(picture):
+def _ppm_maximum(picture: "ImageFile") -> int:
     arguments = picture.tile[0].args
     return arguments[1] if isinstance(arguments, tuple) else 255
 
 
-def _plain(path, picture):
+def _plain(path: Path, picture: Image.Image) -> np.ndarray:
     """The pixels of a Pillow image, grey, colour, or either with transparency."""
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
@@ -307,7 +316,7 @@ def _plain(path, picture):
     return np.asarray(picture if picture.mode == mode else picture.convert(mode))
 
 
-def _read_tiff(path):
+def _read_tiff(path: Path) -> np.ndarray:
     """The one image of a TIFF: by tifffile, which keeps every depth, or by Pillow for what is packed otherwise."""
     import tifffile
 
@@ -337,7 +346,7 @@ def _read_tiff(path):
         return UPRIGHT.get(orientation.value if orientation else 1, lambda values: values)(values)
 
 
-def _n_pages(path, most):
+def _n_pages(path: Path, most: int) -> int:
     """The number of pages of a TIFF, at most `most` + 1, of which neither tifffile nor Pillow has read any.
 
     Raises:
@@ -365,28 +374,30 @@ def _n_pages(path, most):
     return n
 
 
-def _check_chunks(path, file, page):
+def _check_chunks(path: Path, file: "TiffFile", page: "TiffPage") -> None:
     """Strips and tiles that are too large, or become more than they declare, are refused before tifffile unpacks."""
-    deflated, most = int(page.compression) in DEFLATE, math.prod(page.chunks) * page.dtype.itemsize
+    deflated = int(page.compression) in DEFLATE
+    most = math.prod(page.chunks) * page.dtype.itemsize  # type: ignore[union-attr]  # without dtype: cannot be read
     if most > (MOST_BYTES // 4 if deflated else MOST_BYTES):  # packed, unpacked and put together
         raise StudyError(f"{path}: packed in pieces of {most >> 20} MiB; save it unpacked")
     if len(page.dataoffsets) < math.prod(page.chunked):  # each that lacks would be filled, one by one
         raise StudyError(f"{path}: some of its pieces are missing; it is damaged")
     if deflated and max(page.databytecounts, default=0) > 2 * most + 2**16:
         raise StudyError(f"{path}: holds more than it declares; it is damaged")
-    for segment, _ in file.filehandle.read_segments(page.dataoffsets, page.databytecounts) if deflated else ():
+    segments: Iterable[Any] = file.filehandle.read_segments(page.dataoffsets, page.databytecounts) if deflated else ()
+    for segment, _ in segments:
         if segment is not None and len(zlib.decompressobj().decompress(segment, most + 1)) > most:
             raise StudyError(f"{path}: holds more than it declares; it is damaged")
 
 
-def _tiff_by_pillow(path, depths):
+def _tiff_by_pillow(path: Path, depths: set[int]) -> np.ndarray:
     with Image.open(path, formats=("TIFF",)) as picture:
         if max(depths) > 8 and not (picture.mode.startswith("I") or picture.mode == "F"):
             raise StudyError(f"{path}: packed in a way that this reader cannot undo without loss; save it unpacked")
         return _plain(path, ImageOps.exif_transpose(picture) or picture)
 
 
-def _pages(path):
+def _pages(path: Path) -> tuple[np.ndarray, str | None]:
     """All pages of a TIFF (n, H, W), and the penalty that its description names."""
     import tifffile
 
@@ -395,7 +406,8 @@ def _pages(path):
         raise StudyError(f"{path}: has more than {MOST_MAPS} pages; a page is a map, two for each colour are the most")
     with tifffile.TiffFile(path) as file:
         first = file.pages.first
-        maps = _space_for_maps(path, (n, first.imagelength, first.imagewidth), first.dtype)
+        shape = n, first.imagelength, first.imagewidth
+        maps = _space_for_maps(path, shape, first.dtype)  # type: ignore[arg-type]  # see `_check_chunks`
         with contextlib.suppress(ValueError, KeyError, TypeError):
             penalty = json.loads(first.description)["tvmap"]["penalty"]
         for number in range(n):
@@ -409,7 +421,7 @@ def _pages(path):
     return maps, penalty
 
 
-def _space_for_maps(path, shape, dtype):
+def _space_for_maps(path: Path, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """An empty array for maps (n, H, W), float32; more than one image can use, or memory hold, are refused."""
     if len(shape) != 3 or shape[0] > MOST_MAPS:
         raise StudyError(f"{path}: shape {shape}; a map is (H, W), several are (n, H, W), at most {MOST_MAPS}")
@@ -418,7 +430,7 @@ def _space_for_maps(path, shape, dtype):
     return np.empty(shape, np.float32)
 
 
-def _array_of_maps(path):
+def _array_of_maps(path: Path) -> np.ndarray:
     values = np.load(path, mmap_mode="r", allow_pickle=False)
     values = values if values.ndim == 3 else values[None]
     maps = _space_for_maps(path, values.shape, values.dtype)
@@ -426,7 +438,7 @@ def _array_of_maps(path):
     return maps
 
 
-def _read_numpy(path):
+def _read_numpy(path: Path) -> np.ndarray:
     values = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(values, np.ndarray):
         raise StudyError(f"{path}: not one array")
@@ -435,7 +447,7 @@ def _read_numpy(path):
     return np.array(values)
 
 
-def _read_dicom(path):
+def _read_dicom(path: Path) -> tuple[np.ndarray, Limits | None]:
     """(values, limits of the window) as a viewer shows them, nothing clipped."""
     import pydicom
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
@@ -474,7 +486,7 @@ def _read_dicom(path):
     return values, ((low, high) if window and low < high else None)
 
 
-def _dicom_pixels(path, data, n_pixels):
+def _dicom_pixels(path: Path, data: "FileDataset", n_pixels: int) -> np.ndarray:
     from pydicom.uid import RLELossless
 
     syntax, bound = data.file_meta.TransferSyntaxUID, Image.MAX_IMAGE_PIXELS
@@ -495,7 +507,7 @@ def _dicom_pixels(path, data, n_pixels):
         Image.MAX_IMAGE_PIXELS = bound
 
 
-def _check_deflated(path):
+def _check_deflated(path: Path) -> None:
     """A file that is deflated as a whole and would become more than MOST_BYTES is refused before pydicom unpacks it."""
     from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian

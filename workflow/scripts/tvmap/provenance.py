@@ -4,14 +4,16 @@ import contextlib
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from .errors import StudyError
+from .files import PathLike
 
 REFERENCE = "xray-tgv"  # the study whose weights the command `tvmap` takes if none are given
 CODE = ("Snakefile", "workflow/rules", "workflow/scripts")
 
 
-def commit(root):
+def commit(root: PathLike) -> dict[str, Any]:
     """{"commit": of the checkout `root`, "changed": whether the code is another}.
 
     Both are None where `root` is no checkout (one around it is of something else) or git is absent or refuses.
@@ -23,7 +25,7 @@ def commit(root):
     return {"commit": None, "changed": None}
 
 
-def read_training(path):
+def read_training(path: PathLike) -> dict[str, Any]:
     """The content of a training.json as a dict, or a `StudyError` that names it."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -34,7 +36,7 @@ def read_training(path):
         ) from error
 
 
-def read(path):
+def read(path: PathLike) -> dict[str, Any]:
     """The content of `path` as a dict, or a `StudyError` that names it."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -47,6 +49,6 @@ def read(path):
         ) from error
 
 
-def _git(root, *arguments):
+def _git(root: PathLike, *arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout

@@ -1,20 +1,26 @@
 """Whether paired differences are more than chance: the signed-rank test, its correction for many tests, effect size."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def signed_rank_p(differences):
+
+def signed_rank_p(differences: ArrayLike) -> float:
     """Two-sided p of Wilcoxon's signed-rank test (1945) that `differences` (n,) lie symmetrically about 0.
 
     Zeros are left out, as Wilcoxon does; nothing but zeros, or a single value, says nothing: NaN.
     """
     differences = np.asarray(differences, dtype=np.float64)
-    differences = differences[differences != 0]
-    return float(stats.wilcoxon(differences).pvalue) if len(differences) > 1 else float("nan")
+    changes = differences[differences != 0]
+    return float(stats.wilcoxon(changes).pvalue) if len(changes) > 1 else float("nan")
 
 
-def holm(p_values):
+def holm(p_values: ArrayLike) -> np.ndarray:
     """p (k,) corrected for k tests (Holm 1979): max_{j ≤ i} min(1, (k − j + 1) p₍ⱼ₎); NaN is no test and stays NaN."""
     p_values = np.asarray(p_values, dtype=np.float64)
     tests = np.flatnonzero(~np.isnan(p_values))
@@ -24,13 +30,13 @@ def holm(p_values):
     return corrected
 
 
-def effect_size(differences):
+def effect_size(differences: ArrayLike) -> float:
     """Mean of paired `differences` (n,) in units of their standard deviation (Cohen's d_z, ddof = 1)."""
     differences = np.asarray(differences, dtype=np.float64)
     std = differences.std(ddof=1) if len(differences) > 1 else float("nan")
     return float(differences.mean() / std) if std > 0 else float("nan")
 
 
-def rank_correlation(one, other):
+def rank_correlation(one: "pd.Series", other: "pd.Series") -> float:
     """Spearman's rank correlation of two Series, in [−1, 1]; NaN if one is constant."""
     return one.rank().corr(other.rank())

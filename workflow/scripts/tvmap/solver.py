@@ -2,14 +2,18 @@
 
 import functools
 import subprocess
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 import torch
 
 from .errors import StudyError
+from .files import PathLike
 from .logs import log
+from .operators import Weight
 from .pdhg import as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
 from .tgv import as_weights, tgv, tgv_objective, tgv_primal_dual_gap
 
@@ -23,6 +27,8 @@ OF_TV_ALONE = {  # options that TGV takes in this form only
     "log_ratio": 0.0,
 }
 
+Result = TypeVar("Result")
+
 _said = set()
 
 
@@ -35,17 +41,17 @@ class Solution(NamedTuple):
     gap: torch.Tensor
 
     @property
-    def relative_gap(self):
+    def relative_gap(self) -> torch.Tensor:
         """gap / primal value; 0 where both vanish (λ = 0)."""
         return self.gap / self.primal.clamp_min(torch.finfo(torch.float64).tiny)
 
 
-def _arrays(z, weight):
+def _arrays(z: torch.Tensor, weight: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """z and the weight as NumPy arrays, the weight with a map or two for every image."""
     return z.detach().numpy(), weight.expand(len(z), -1, *z.shape[-2:]).detach().numpy()
 
 
-def _compiled_pdhg(norm):
+def _compiled_pdhg(norm: str) -> ModuleType:
     """The module of the compiled solver with this norm."""
     if norm == "isotropic":
         from . import isotropic_numba
@@ -58,12 +64,22 @@ def _compiled_pdhg(norm):
 
 class _NumbaPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, norm, iterations, boundary, dual_start, lipschitz, log_ratio):
+    def forward(
+        ctx: Any,
+        z: torch.Tensor,
+        weight: torch.Tensor,
+        norm: str,
+        iterations: int,
+        boundary: str,
+        dual_start: str,
+        lipschitz: int | str,
+        log_ratio: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         compiled = _compiled_pdhg(norm)
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         images, maps = _arrays(z, weight)
 
-        def one(b):
+        def one(b: int) -> tuple[np.ndarray, np.ndarray, Any]:
             options = boundary, dual_start, lipschitz, keep_codes, log_ratio
             return compiled.forward(images[b, 0], maps[b], iterations, *options)
 
@@ -75,11 +91,11 @@ class _NumbaPDHG(torch.autograd.Function):
         return torch.stack([torch.from_numpy(a) for a in solutions])[:, None], q
 
     @staticmethod
-    def backward(ctx, grad_x, _):
+    def backward(ctx: Any, grad_x: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         gradients, compiled = grad_x.contiguous().numpy(), _compiled_pdhg(ctx.norm)
         maps = {"maps": ctx.weight_shape[1]} if ctx.norm == "anisotropic" else {}
 
-        def one(b):
+        def one(b: int) -> tuple[np.ndarray | None, np.ndarray]:
             options = {"with_z": ctx.needs_input_grad[0], "log_ratio": ctx.log_ratio, **maps}
             return compiled.backward(gradients[b, 0], ctx.codes[b], *ctx.options, **options)
 
@@ -94,7 +110,7 @@ class _NumbaPDHG(torch.autograd.Function):
 
 class _ClosedFormPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, *options):
+    def forward(ctx: Any, z: torch.Tensor, weight: torch.Tensor, *options: Any) -> tuple[torch.Tensor, torch.Tensor]:
         x, q = _NumbaPDHG.apply(z.detach(), weight.detach(), "anisotropic", *options)
         ctx.save_for_backward(x, q, weight)
         ctx.boundary = options[1]
@@ -102,13 +118,13 @@ class _ClosedFormPDHG(torch.autograd.Function):
         return x, q
 
     @staticmethod
-    def backward(ctx, grad_x, _):
+    def backward(ctx: Any, grad_x: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         from . import closed_form
 
         x, q, weight = (tensor.detach() for tensor in ctx.saved_tensors)
         maps = weight.expand(len(x), -1, *x.shape[-2:])
 
-        def one(b):
+        def one(b: int) -> tuple[torch.Tensor, torch.Tensor]:
             return closed_form.gradients(grad_x[b], x[b], q[b], maps[b], ctx.boundary)
 
         grad_z, grad_weight = (torch.stack(parts) for parts in zip(*_threaded(one, len(x)), strict=True))
@@ -117,7 +133,16 @@ class _ClosedFormPDHG(torch.autograd.Function):
 
 class _TritonPDHG(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
+    def forward(
+        ctx: Any,
+        z: torch.Tensor,
+        weight: torch.Tensor,
+        iterations: int,
+        boundary: str,
+        dual_start: str,
+        lipschitz: int | str,
+        log_ratio: float | torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         from . import pdhg_triton
 
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
@@ -128,7 +153,7 @@ class _TritonPDHG(torch.autograd.Function):
         return x, q
 
     @staticmethod
-    def backward(ctx, grad_x, _):
+    def backward(ctx: Any, grad_x: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         from . import pdhg_triton
 
         options = *ctx.options, ctx.needs_input_grad[0], ctx.log_ratio
@@ -138,13 +163,15 @@ class _TritonPDHG(torch.autograd.Function):
 
 class _NumbaTGV(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, iterations, boundary):
+    def forward(
+        ctx: Any, z: torch.Tensor, weight: torch.Tensor, iterations: int, boundary: str
+    ) -> tuple[torch.Tensor, ...]:
         from . import tgv_numba
 
         keep_codes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         images, maps = _arrays(z, weight)
 
-        def one(b):
+        def one(b: int) -> tuple[np.ndarray | None, ...]:
             return tgv_numba.forward(images[b, 0], maps[b], iterations, boundary, keep_codes)
 
         x, *fields, ctx.codes = zip(*_threaded(one, len(z)), strict=True)
@@ -154,12 +181,12 @@ class _NumbaTGV(torch.autograd.Function):
         return torch.from_numpy(np.stack(x))[:, None], *others
 
     @staticmethod
-    def backward(ctx, grad_x, *_):
+    def backward(ctx: Any, grad_x: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         from . import tgv_numba
 
         gradients = grad_x.contiguous().numpy()
 
-        def one(b):
+        def one(b: int) -> tuple[np.ndarray, np.ndarray]:
             return tgv_numba.backward(gradients[b, 0], ctx.codes[b], ctx.boundary)
 
         grad_z, grad_weight = (torch.from_numpy(np.stack(g)) for g in zip(*_threaded(one, len(gradients)), strict=True))
@@ -167,7 +194,7 @@ class _NumbaTGV(torch.autograd.Function):
 
 
 @functools.cache
-def _triton_fault(device):
+def _triton_fault(device: torch.device) -> str:
     """Why Triton cannot run on `device`, found out by its first launch, which needs a C compiler; "" if it can."""
     try:
         from . import pdhg_triton
@@ -181,13 +208,13 @@ def _triton_fault(device):
     return ""
 
 
-def _sum_to(gradient, shape):
+def _sum_to(gradient: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Transpose of broadcasting a weight of `shape` to (B, 2, H, W)."""
     summed = [i for i, (n, m) in enumerate(zip(shape, gradient.shape, strict=True)) if n == 1 < m]
     return gradient.sum(summed, keepdim=True) if summed else gradient
 
 
-def _threaded(function, n):
+def _threaded(function: Callable[[int], Result], n: int) -> list[Result]:
     """[function(0), …, function(n − 1)] over torch's threads: the compiled solver releases the global lock.
 
     Numbers below the smallest normal one count as 0 meanwhile: gradients that fade out over many iterations pass
@@ -206,7 +233,9 @@ def _threaded(function, n):
         torch.set_flush_denormal(bool(flushed))
 
 
-def _with_slope(x, log_ratio, z, weight, *options):
+def _with_slope(
+    x: torch.Tensor, log_ratio: float | torch.Tensor, z: torch.Tensor, weight: torch.Tensor, *options: Any
+) -> torch.Tensor:
     """x, with its exact derivative by `log_ratio` if that is a tensor that needs a gradient; else nothing is computed.
 
     On a CPU by `pdhg_numba`, else by the reference. options: iterations, boundary, dual_start, lipschitz.
@@ -227,17 +256,19 @@ def _with_slope(x, log_ratio, z, weight, *options):
     return x + slope * (log_ratio - fixed)  # ρ − ρ = 0 has the slope 1
 
 
-def _needs_gradient(log_ratio):
+def _needs_gradient(log_ratio: float | torch.Tensor) -> TypeGuard[torch.Tensor]:
     return isinstance(log_ratio, torch.Tensor) and log_ratio.requires_grad and torch.is_grad_enabled()
 
 
-def _say_once(message):
+def _say_once(message: str) -> None:
     if message not in _said:
         _said.add(message)
         log.info(message)
 
 
-def _solve_tgv(z, weight, iterations=256, boundary="periodic", **of_tv):
+def _solve_tgv(
+    z: torch.Tensor, weight: Weight, iterations: int = 256, boundary: str = "periodic", **of_tv: Any
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """(x_T, w_T, q_T, r_T) of `tgv.tgv`, by `tgv_numba` on the CPU, elsewhere by the reference, which says so once."""
     for name, value in of_tv.items():
         if value != OF_TV_ALONE[name]:
@@ -250,17 +281,17 @@ def _solve_tgv(z, weight, iterations=256, boundary="periodic", **of_tv):
 
 
 def solve(
-    z,
-    weight,
-    iterations=256,
-    boundary="periodic",
-    norm="anisotropic",
-    dual_start="zero",
-    lipschitz=3,
-    gradient="unrolled",
-    log_ratio=0.0,
-    penalty="tv",
-):
+    z: torch.Tensor,
+    weight: Weight,
+    iterations: int = 256,
+    boundary: str = "periodic",
+    norm: str = "anisotropic",
+    dual_start: str = "zero",
+    lipschitz: int | str = 3,
+    gradient: str = "unrolled",
+    log_ratio: float | torch.Tensor = 0.0,
+    penalty: str = "tv",
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(x_T, q_T) of Algorithm 1 for z (B, 1, H, W) and `weight` a number, (B,) or (B, 1 or 2, H, W); see `pdhg.pdhg`.
 
     penalty tgv: those of `tgv.tgv`, for two maps (B, 2, H, W), Λ₁ and Λ₀; norm, dual_start, lipschitz, gradient and
@@ -306,7 +337,7 @@ def solve(
     return pdhg(z, weight, iterations, boundary, norm, dual_start, lipschitz, log_ratio)
 
 
-def solve_certified(z, weight, penalty="tv", **options):
+def solve_certified(z: torch.Tensor, weight: Weight, penalty: str = "tv", **options: Any) -> Solution:
     """`solve` without gradients, with the primal value and the primal-dual gap; bad values are a `StudyError`."""
     with torch.inference_mode():
         weight = as_weights(weight, z) if penalty == "tgv" else as_weight(weight, z)
@@ -322,13 +353,13 @@ def solve_certified(z, weight, penalty="tv", **options):
         return Solution(x, q, primal, _image_by_image(primal_dual_gap, x, q, z, weight, **fixed))
 
 
-def _image_by_image(certify, *tensors, **options):
+def _image_by_image(certify: Callable[..., torch.Tensor], *tensors: torch.Tensor, **options: Any) -> torch.Tensor:
     """Numbers of all images: in float64, so not of all of them at once, and no image's number depends on another."""
     split = [tensor.expand(len(tensors[0]), *tensor.shape[1:]).split(1) for tensor in tensors]
     return torch.cat([certify(*one, **options) for one in zip(*split, strict=True)])
 
 
-def check_problem(z, weight):
+def check_problem(z: torch.Tensor, weight: torch.Tensor) -> None:
     """A `StudyError` if z or the weight has values that are not finite, or the weight one that is negative."""
     check_finite(z, "noisy image")
     check_finite(weight, "regularisation weight")
@@ -336,13 +367,13 @@ def check_problem(z, weight):
         raise StudyError("regularisation weight: negative values; λ and Λ must be ≥ 0")
 
 
-def check_finite(tensor, name):
+def check_finite(tensor: torch.Tensor, name: PathLike) -> None:
     """A `StudyError` that says how many values of `tensor` are NaN or infinite, if any."""
     bad = (~torch.isfinite(tensor)).sum().item()
     if bad:
         raise StudyError(f"{name}: {bad} values are NaN or infinite; check the image and the noise settings")
 
 
-def powers_of_two(most):
+def powers_of_two(most: int) -> list[int]:
     """1, 2, 4, … up to `most`: after how many iterations a convergence is looked at."""
     return [2**k for k in range(int(most).bit_length())]

@@ -4,14 +4,19 @@ import contextlib
 import io
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from . import images
 from .errors import StudyError
+from .files import PathLike
 from .logs import log
 from .manifest import SPLITS, patient_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 
@@ -59,20 +64,22 @@ class Candidate:
     read: Callable[[], bytes]
     tile: int | None = None
 
-    def grey(self, size, data=None):
+    def grey(self, size: int, data: bytes | None = None) -> "np.ndarray":
         """Return the image as (size, size) float32 in [0, 1], from `data` where the bytes have been read already."""
         data = self.read() if data is None else data
         if self.tile is None:
             return images.read_grey(data, self.source_file, size)
         return images.read_tiles(data, self.source_file, size)[self.tile]
 
-    def views(self, size, n, random, data=None):
+    def views(self, size: int, n: int, random: "np.random.Generator", data: bytes | None = None) -> "np.ndarray":
         """Return `n` random squares of the image, resized: (n, size, size) float32; see `images.read_views`."""
         return images.read_views(self.read() if data is None else data, self.source_file, size, n, random)
 
 
 @contextlib.contextmanager
-def opened(source, category, archive_path, folder_path, size):
+def opened(
+    source: str, category: str, archive_path: PathLike | None, folder_path: PathLike | None, size: int
+) -> Iterator[list[Candidate]]:
     """Give the list of `Candidate`s of a source; they can be read inside the `with` block only.
 
     Args:
@@ -109,13 +116,13 @@ class _Archive(io.FileIO):
 
     most = DIRECTORY_BYTES
 
-    def read(self, size=-1):
+    def read(self, size: int = -1) -> bytes:  # type: ignore[override]  # zipfile never gives None
         if size > self.most:
             raise ValueError(f"{size} bytes in one piece are more than the {self.most} that they may have")
         return super().read(size)
 
 
-def _members(archive, category):
+def _members(archive: zipfile.ZipFile, category: str) -> list[Candidate]:
     """Images at .../<split>/<category>/<name> in the zip, however deep; nothing is ever extracted to the disk."""
     candidates, total = [], 0
     for member in archive.infolist():
@@ -142,8 +149,8 @@ def _members(archive, category):
     return candidates
 
 
-def _member_reader(archive, member):
-    def read():
+def _member_reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], bytes]:
+    def read() -> bytes:
         if member.file_size > MEMBER_BYTES:
             raise StudyError(
                 f"{archive.filename}: {member.filename} unpacks to {member.file_size} bytes, more than the "
@@ -164,7 +171,7 @@ def _member_reader(archive, member):
     return read
 
 
-def _folder(folder_path):
+def _folder(folder_path: PathLike | None) -> list[Candidate]:
     """Every image below the folder; subfolders train, val and test are the splits where there are any."""
     if not folder_path or not Path(folder_path).is_dir():
         raise StudyError(f"config data.folder: there is no folder {folder_path!r}; give the path of your images")
@@ -184,8 +191,8 @@ def _folder(folder_path):
     return with_split or candidates
 
 
-def _file_reader(path):
-    def read():
+def _file_reader(path: PathLike) -> Callable[[], bytes]:
+    def read() -> bytes:
         try:
             with open(path, "rb") as file:
                 data = file.read(FILE_BYTES + 1)
@@ -198,7 +205,7 @@ def _file_reader(path):
     return read
 
 
-def _photographs(size):
+def _photographs(size: int) -> list[Candidate]:
     """Tiles of the photographs in scikit-image's installed files; nothing is fetched from the network."""
     import skimage
 
@@ -215,7 +222,7 @@ def _photographs(size):
     return candidates
 
 
-def _is_image(path):
+def _is_image(path: PurePosixPath) -> bool:
     """Tell an image by its suffix; hidden files and the extra files of macOS archives are none."""
     hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden and "__MACOSX" not in path.parts

@@ -1,56 +1,61 @@
 """Stacks of arrays in one .npz file: images, weights, anything that goes by image id."""
 
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import StudyError
-from .files import write_atomically
+from .files import PathLike, write_atomically
+
+Stack = Mapping[str, np.ndarray]
 
 
-def save(path, **arrays):
+def save(path: PathLike, **arrays: ArrayLike) -> None:
     """Write named arrays to `path`, atomically and with the same bytes for the same arrays."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_atomically(path, buffer.getvalue())
 
 
-def training_images(path):
+def training_images(path: PathLike) -> np.ndarray:
     """The clean training images of `path`, float32 (n, H, W), or with their other views (n, v, H, W)."""
     stack = load(path)
     return np.concatenate([stack["images"][:, None], stack["views"]], 1) if "views" in stack else stack["images"]
 
 
-def penalty(stack):
+def penalty(stack: Stack) -> str:
     """The penalty that a stack's weights are for, tv or tgv; tv where it does not say."""
     return str(stack.get("penalty", "tv"))
 
 
-def solver_options(stack):
+def solver_options(stack: Stack) -> dict[str, Any]:
     """The options of the solver that a stack of weights asks for; scalars ask for none: TV, and the fixed steps."""
     return {"penalty": penalty(stack), "log_ratio": float(stack.get("log_ratio", 0))}
 
 
-def gradient_weight(stack):
+def gradient_weight(stack: Stack) -> np.ndarray:
     """The weight of ∇x in a stack of weights: λ (n,), Λ (n, 1 or 2, H, W), or of TGV's two maps Λ₁ (n, 1, H, W)."""
     return next(iter(maps(stack).values()))
 
 
-def maps(stack):
+def maps(stack: Stack) -> dict[str, np.ndarray]:
     """{name: weights (n, 1 or 2, H, W)} of a stack of maps: Λ, of one direction or of both, or TGV's Λ₁ and Λ₀."""
     if penalty(stack) == "tgv":
         return {"Λ₁": stack["weight"][:, :1], "Λ₀": stack["weight"][:, 1:]}
     return {"Λ": stack["weight"]}
 
 
-def single_maps(stack):
+def single_maps(stack: Stack) -> dict[str, np.ndarray]:
     """{name: map (n, H, W)} of a stack of maps, one for each channel: two directions are told apart as in ∇."""
     named, n_maps = maps(stack), stack["weight"].shape[1]
     names = ("Λ of vertical differences", "Λ of horizontal differences") if len(named) < n_maps else named
     return {name: stack["weight"][:, channel] for channel, name in enumerate(names)}
 
 
-def load(path):
+def load(path: PathLike) -> dict[str, np.ndarray]:
     """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -62,7 +67,7 @@ def load(path):
         raise StudyError(f"{path}: not a readable array file ({error}); delete it and run again") from error
 
 
-def check_images(path, stack, expected_path, expected):
+def check_images(path: PathLike, stack: Stack, expected_path: PathLike, expected: Stack) -> None:
     """Raise a `StudyError` unless `stack`, of `path`, has the images of `expected` in the same order."""
     if not np.array_equal(stack["ids"], expected["ids"]):
         raise StudyError(f"{path}: its images are not those of {expected_path}; delete it and run again")

@@ -1,15 +1,19 @@
 """A step of the training: draw a batch, predict Λ, solve, differentiate, Adam. On a GPU it is one CUDA graph."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 
+from .batches import Batches
 from .graphs import captured
-from .network import denoise
+from .network import MapNetwork, denoise
 
 EPSILON = 1e-8  # PyTorch's own
 
 
-def make_optimiser(parameters, epsilon=EPSILON):
+def make_optimiser(parameters: Iterable[torch.nn.Parameter], epsilon: float = EPSILON) -> torch.optim.Adam:
     """Adam (no weight decay) with moments of 0, and with its learning rate in a tensor, which a step sets."""
     parameters = list(parameters)
     device = parameters[0].device
@@ -24,7 +28,7 @@ def make_optimiser(parameters, epsilon=EPSILON):
     return optimiser
 
 
-def moments(optimiser):
+def moments(optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:
     """The tensors that the optimiser changes beside the parameters: of each, the number of steps and the moments."""
     return [tensor for state in optimiser.state.values() for tensor in state.values()]
 
@@ -42,7 +46,16 @@ class Steps:
     w of TensorFlow's ExponentialMovingAverage).
     """
 
-    def __init__(self, model, batches, solver, clip=None, averages=(), decay=0.0, epsilon=EPSILON):
+    def __init__(
+        self,
+        model: MapNetwork,
+        batches: Batches,
+        solver: Mapping[str, Any],
+        clip: float | None = None,
+        averages: Iterable[torch.Tensor] = (),
+        decay: float = 0.0,
+        epsilon: float = EPSILON,
+    ) -> None:
         self.model, self.batches, self.solver, self.clip = model, batches, solver, clip
         self.parameters, device = list(model.parameters()), batches.images.device
         self.optimiser = make_optimiser(self.parameters, epsilon)
@@ -53,12 +66,12 @@ class Steps:
         self.gradient_norm = torch.zeros((), device=device)
         self._by_size = {}
 
-    def begin(self, epoch, rates, position=0):
+    def begin(self, epoch: int, rates: torch.Tensor, position: int = 0) -> None:
         """Draw the batches of `epoch` and set the learning rates of its steps; `position` images count as done."""
         self.batches.begin(epoch, position)
         self.rates.copy_(rates)
 
-    def take(self, size):
+    def take(self, size: int) -> None:
         """Take a step with the next `size` images; each size has a CUDA graph of its own."""
         if size not in self._by_size:
             left = self.batches.position, self.loss_sum, self.gradient_norm
@@ -67,14 +80,15 @@ class Steps:
             )
         self._by_size[size]()
 
-    def compute(self, size):
+    def compute(self, size: int) -> None:
         """What a step does; nothing here waits for the device."""
         self.optimiser.param_groups[0]["lr"].copy_(self.rates[self.batches.position // self.batches.size][0])
         clean, noisy = self.batches.draw(size)
         loss = F.mse_loss(denoise(self.model, noisy, self.solver), clean)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.gradient_norm.copy_(torch.nn.utils.get_total_norm([p.grad for p in self.model.unet.parameters()]))
+        of_unet = [p.grad for p in self.model.unet.parameters()]
+        self.gradient_norm.copy_(torch.nn.utils.get_total_norm(of_unet))  # type: ignore[arg-type]  # all have one
         if self.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self.gradient_norm)
         self.optimiser.step()

@@ -1,11 +1,12 @@
 """The study's CSV tables: read with every column checked, so that a damaged file ends in one clear line."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from .errors import StudyError
-from .files import write_atomically
+from .files import PathLike, write_atomically
 
 TEXT = (
     "id",
@@ -56,12 +57,19 @@ EXAMPLES = (
 )
 
 
-def write_table(path, table, index=False):
+def write_table(path: PathLike, table: pd.DataFrame, index: bool = False) -> None:
     """Write the data frame as CSV, atomically; `index`: with its index as the first column."""
     write_atomically(path, table.to_csv(index=index, lineterminator="\n"))
 
 
-def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=False, optional=()):
+def read_table(
+    path: PathLike,
+    columns: Collection[str],
+    may_be_empty: Collection[str] = (),
+    separator: str = ",",
+    may_have_no_row: bool = False,
+    optional: Collection[str] = (),
+) -> pd.DataFrame:
     """Return the CSV table at `path`, with `columns` and those of `optional` that it has; identifiers stay text.
 
     Raises:
@@ -90,7 +98,7 @@ def read_table(path, columns, may_be_empty=(), separator=",", may_have_no_row=Fa
     return table
 
 
-def of_protocol(table, protocol, path):
+def of_protocol(table: pd.DataFrame, protocol: str, path: PathLike) -> pd.DataFrame:
     """Return the rows of `table` (read from `path`) of `protocol`, or raise `StudyError` if there is none."""
     rows = table[table["protocol"] == protocol]
     if rows.empty:
@@ -98,7 +106,7 @@ def of_protocol(table, protocol, path):
     return rows
 
 
-def example_row(examples, protocol, path, kind="median"):
+def example_row(examples: pd.DataFrame, protocol: str, path: PathLike, kind: str = "median") -> pd.Series:
     """Return the row (a Series) of `protocol` and `kind` in the table of examples read from `path`."""
     rows = examples[(examples["protocol"] == protocol) & (examples["kind"] == kind)]
     if rows.empty:

@@ -15,7 +15,7 @@ import math
 import torch
 
 from .errors import StudyError
-from .operators import BOUNDARIES, gradient, gradient_adjoint, project_dual
+from .operators import BOUNDARIES, Weight, gradient, gradient_adjoint, project_dual
 
 # τ of x and w; σ of q, of vv and hh, and of vh. K = [∇ −I; 0 E] has sums of absolute values of 4 and 5 in its columns,
 # of 3, 2 and 4 in its rows. With 1 over these as τ and σ, ‖Σ^½ K T^½‖ ≤ 1 (Pock, Chambolle 2011, Lemma 2) and PDHG
@@ -29,7 +29,7 @@ FEASIBILITY_STEPS = 30
 RATIO = 0.5
 
 
-def symmetrised_gradient(w, boundary="periodic"):
+def symmetrised_gradient(w: torch.Tensor, boundary: str = "periodic") -> torch.Tensor:
     """E w, (B, 2, H, W) → (B, 3, H, W): vv = ∂_v w_v, hh = ∂_h w_h and vh = ∂_h w_v + ∂_v w_h.
 
     vh is twice the off-diagonal entry of the symmetric matrix, which has it twice: |vv| + |hh| + |vh| is the sum of the
@@ -59,7 +59,7 @@ def symmetrised_gradient(w, boundary="periodic"):
     return _without_edges(torch.cat([diagonal, mixed], dim=-3), boundary)
 
 
-def symmetrised_gradient_adjoint(r, boundary="periodic"):
+def symmetrised_gradient_adjoint(r: torch.Tensor, boundary: str = "periodic") -> torch.Tensor:
     """Eᵀr, (B, 3, H, W) → (B, 2, H, W), so that ⟨E w, r⟩ = ⟨w, Eᵀr⟩."""
     r = _without_edges(r.clone(), boundary)
     vv, hh, vh = r[..., :1, :, :], r[..., 1:2, :, :], r[..., 2:, :, :]
@@ -68,7 +68,7 @@ def symmetrised_gradient_adjoint(r, boundary="periodic"):
     return torch.cat([vertical, horizontal], dim=-3)
 
 
-def _without_edges(r, boundary):
+def _without_edges(r: torch.Tensor, boundary: str) -> torch.Tensor:
     """`r` with 0 in the rows and columns of E w that are no differences, in place."""
     if boundary == "neumann":
         r[..., 0, [0, -1], :] = 0
@@ -80,12 +80,12 @@ def _without_edges(r, boundary):
     return r
 
 
-def _of_entries(like, diagonal, mixed):
+def _of_entries(like: torch.Tensor, diagonal: float, mixed: float) -> torch.Tensor:
     """(3, 1, 1), a number for vv and hh and one for vh; made where `like` is, so that a CUDA graph can capture it."""
     return torch.cat([like.new_full((2, 1, 1), diagonal), like.new_full((1, 1, 1), mixed)])
 
 
-def as_weights(weight, z):
+def as_weights(weight: Weight, z: torch.Tensor) -> torch.Tensor:
     """(Λ₁, Λ₀) as one tensor (1 or B, 2, 1 or H, 1 or W), from a pair of numbers, (B, 2) or such a tensor."""
     weight = torch.as_tensor(weight, dtype=z.dtype, device=z.device)
     if weight.ndim in (1, 2) and weight.shape[-1] == 2:
@@ -96,7 +96,9 @@ def as_weights(weight, z):
     return weight
 
 
-def tgv(z, weight, iterations=256, boundary="periodic"):
+def tgv(
+    z: torch.Tensor, weight: Weight, iterations: int = 256, boundary: str = "periodic"
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """PDHG: T = `iterations` steps from x₀ = z, w₀ = 0 and duals of 0. Autograd works through every line.
 
     z: (B, 1, H, W); weight: see `as_weights`, not negative. Returns (x_T, w_T, q_T, r_T), of 1, 2, 2 and 3 channels.
@@ -120,7 +122,9 @@ def tgv(z, weight, iterations=256, boundary="periodic"):
     return x, w, q, r
 
 
-def tgv_objective(x, w, z, weight, boundary="periodic"):
+def tgv_objective(
+    x: torch.Tensor, w: torch.Tensor, z: torch.Tensor, weight: Weight, boundary: str = "periodic"
+) -> torch.Tensor:
     """½‖x − z‖² + ‖Λ₁∘(∇x − w)‖₁ + ‖Λ₀∘E w‖₁, one number an image, in float64."""
     x, w, z = x.double(), w.double(), z.double()
     weight = as_weights(weight, z)
@@ -129,7 +133,9 @@ def tgv_objective(x, w, z, weight, boundary="periodic"):
     return (x - z).square().sum((-3, -2, -1)) / 2 + slopes.sum((-3, -2, -1)) + changes.sum((-3, -2, -1))
 
 
-def tgv_primal_dual_gap(x, w, r, z, weight, boundary="periodic"):
+def tgv_primal_dual_gap(
+    x: torch.Tensor, w: torch.Tensor, r: torch.Tensor, z: torch.Tensor, weight: Weight, boundary: str = "periodic"
+) -> torch.Tensor:
     """Objective − dual value ½‖z‖² − ½‖z − ∇ᵀEᵀr̃‖² of `feasible_dual` r̃; one number ≥ 0 an image, in float64.
 
     It certifies x: minimised over w, the objective is 1-strongly convex, so ½‖x − x̂‖² ≤ gap.
@@ -140,7 +146,7 @@ def tgv_primal_dual_gap(x, w, r, z, weight, boundary="periodic"):
     return tgv_objective(x, w, z, weight, boundary) - (z.square() - residual.square()).sum((-3, -2, -1)) / 2
 
 
-def feasible_dual(r, weight, boundary="periodic"):
+def feasible_dual(r: torch.Tensor, weight: torch.Tensor, boundary: str = "periodic") -> torch.Tensor:
     """r̃ near r with |r̃| ≤ Λ₀ and |Eᵀr̃| ≤ Λ₁, in float64: the dual of the problem has no other constraints.
 
     The second bound holds for r only in the limit. A common factor alone would let one pixel of small Λ₁ spoil the

@@ -10,24 +10,29 @@ import io
 import math
 import time
 import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from .batches import Batches
 from .devices import keep_freed_memory, precision
 from .errors import StudyError
-from .files import write_atomically
+from .files import PathLike, write_atomically
 from .history import HISTORY
 from .logs import log
 from .metrics import psnr, ssim
-from .network import build, denoise, save_weights
+from .network import MapNetwork, build, denoise, save_weights
+from .noise import Level
 from .steps import Steps
 
 
-def validate(network, clean, noisy, solver):
+def validate(
+    network: MapNetwork, clean: torch.Tensor, noisy: torch.Tensor, solver: Mapping[str, Any]
+) -> tuple[float, ...]:
     """Mean (MSE, PSNR in dB, SSIM) of the denoised validation images; data range 1, Gaussian window, no clamping."""
     network.eval()
     with torch.inference_mode():
@@ -38,7 +43,7 @@ def validate(network, clean, noisy, solver):
     return mse.item(), *(mean.item() for mean in means)
 
 
-def learning_rates(settings, n_steps):
+def learning_rates(settings: Mapping[str, Any], n_steps: int) -> torch.Tensor:
     """The learning rate of every step, float64 (n_steps,), as PyTorch's schedulers set it."""
     rate, schedule = settings["learning_rate"], settings["schedule"]
     if schedule == "constant":
@@ -53,7 +58,7 @@ def learning_rates(settings, n_steps):
     return torch.tensor(rates, dtype=torch.float64)
 
 
-def _resume(paths, fingerprint, n_steps):
+def _resume(paths: Iterable[PathLike], fingerprint: str, n_steps: int) -> dict[str, Any] | None:
     """The furthest checkpoint of this training at `paths`, or None; damaged, foreign and longer ones are ignored."""
     found, refused = None, False
     for path in filter(Path.exists, dict.fromkeys(map(Path, paths))):
@@ -76,12 +81,22 @@ def _resume(paths, fingerprint, n_steps):
     return found
 
 
-def _history_text(rows):
+def _history_text(rows: Iterable[Sequence[float | None]]) -> str:
     lines = (",".join("" if value is None else repr(value) for value in row) for row in rows)
     return "\n".join([",".join(HISTORY), *lines]) + "\n"
 
 
-def prepare(images, settings, *, network, solver, noise_kind, noise_level, seed, device):
+def prepare(
+    images: np.ndarray,
+    settings: Mapping[str, Any],
+    *,
+    network: Mapping[str, Any],
+    solver: Mapping[str, Any],
+    noise_kind: str,
+    noise_level: Level,
+    seed: int,
+    device: torch.device,
+) -> tuple[MapNetwork, MapNetwork, Steps]:
     """(model, the one to report, `Steps`) at the start of the training; arguments as those of `train`.
 
     Reported is the average of the weights where the settings ask for it, otherwise the model itself.
@@ -99,23 +114,23 @@ def prepare(images, settings, *, network, solver, noise_kind, noise_level, seed,
 
 
 def train(
-    images,
-    validation,
-    settings,
+    images: np.ndarray,
+    validation: Iterable[torch.Tensor],
+    settings: Mapping[str, Any],
     *,
-    network,
-    solver,
-    noise_kind,
-    noise_level,
-    seed,
-    device,
-    folder,
-    fingerprint,
-    checkpoint_path,
-    checkpoint_seconds,
-    earlier=(),
-    on_epoch=lambda row: None,
-):
+    network: Mapping[str, Any],
+    solver: Mapping[str, Any],
+    noise_kind: str,
+    noise_level: Level,
+    seed: int,
+    device: torch.device,
+    folder: PathLike,
+    fingerprint: str,
+    checkpoint_path: PathLike,
+    checkpoint_seconds: float,
+    earlier: Iterable[PathLike] = (),
+    on_epoch: Callable[[dict[str, float | None]], object] = lambda row: None,
+) -> dict[str, Any]:
     """Train and write last.safetensors, best.safetensors, history.csv into `folder`; return a summary dict.
 
     images: float32 (n, H, W) or (n, views, H, W) in [0, 1]; validation: (clean, noisy), tensors (n, 1, H, W); settings:
@@ -130,7 +145,13 @@ def train(
     n_steps = epochs * n_batches
     rates = learning_rates(settings, n_steps)
     keep_freed_memory()
-    start = {"network": network, "solver": solver, "noise_kind": noise_kind, "noise_level": noise_level, "seed": seed}
+    start: dict[str, Any] = {
+        "network": network,
+        "solver": solver,
+        "noise_kind": noise_kind,
+        "noise_level": noise_level,
+        "seed": seed,
+    }
     model, reported, steps = prepare(images, settings, **start, device=device)
 
     state: dict[str, Any] = {"step": 0, "loss": 0.0, "history": [], "best": None, "best_epoch": 0, "seconds": 0.0}
@@ -193,7 +214,14 @@ def train(
     return summary | {"precision": precision(settings["precision"], device)}
 
 
-def _save_checkpoint(path, fingerprint, state, model, reported, moments):
+def _save_checkpoint(
+    path: PathLike,
+    fingerprint: str,
+    state: Mapping[str, Any],
+    model: MapNetwork,
+    reported: MapNetwork,
+    moments: Sequence[torch.Tensor],
+) -> None:
     content = {"fingerprint": fingerprint, "state": state, "moments": moments}
     content |= {"model": model.weights(), "reported": reported.weights()}
     data = io.BytesIO()
