@@ -193,7 +193,16 @@ def test_a_look_at_the_test_images_is_logged_once(study, looks):
     published(study, "archive")
     line = looks.read_text().removeprefix(before)
     fingerprint = json.loads((study / "provenance.json").read_text())["training"]["fingerprint"]
-    assert line.count("\n") == 1 and f",smoke,{fingerprint},4,3 epochs, constant rate" in line.replace('"', "")
+    measured = "fixed0.5, uniform, 1 noise draw"
+    assert line.count("\n") == 1 and f",smoke,{fingerprint},4,{measured},3 epochs, constant rate" in line.replace(
+        '"', ""
+    )
+    path = study / "provenance.json"
+    origin = json.loads(path.read_text())
+    origin["config"]["baselines"] = ["nlm"]
+    looks_module.log_looks(study, "smoke", origin | {"data": origin["data"] | {"source": "archive"}})
+    (again,) = looks.read_text().removeprefix(before + line).splitlines()
+    assert f',smoke,{fingerprint},4,"1 rival, {measured}",' in again
 
 
 def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):

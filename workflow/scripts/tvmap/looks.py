@@ -10,7 +10,9 @@ LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"
 
 
 def log_looks(folder, name, origin):
-    """Add the trainings of a study to the log, each once: its own, its direct network's and its variants'.
+    """Add the trainings of a study to the log: its own, its direct network's and its variants'.
+
+    A training that is published again without a rival, noise level or draw more has its line already.
 
     A study on a fold of the other images does not look at the test images, nor does one of another source.
 
@@ -23,15 +25,22 @@ def log_looks(folder, name, origin):
         return
     settings, n = origin["config"], origin["data"]["n"]["test"]
     with open(LOOKS, newline="", encoding="utf-8") as file:
-        known = {(row["study"], row["fingerprint"]) for row in csv.DictReader(file)}
+        known = {(row["study"], row["fingerprint"], row["measured"]) for row in csv.DictReader(file)}
     with open(LOOKS, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for study, path, variant in _trainings(folder, name, settings):
             training = origin[path] if isinstance(path, str) else provenance.read_training(path)
-            if not variant["data"]["fold"] and (study, training["fingerprint"]) not in known:
+            measured = _measured(variant)
+            if not variant["data"]["fold"] and (study, training["fingerprint"], measured) not in known:
                 schedule = variant["training"]["schedule"].replace("_", "-")
                 what = f"{training['epochs']} epochs, {schedule} rate"
-                writer.writerow([datetime.date.today().isoformat(), study, training["fingerprint"], n, what])
+                writer.writerow([datetime.date.today().isoformat(), study, training["fingerprint"], n, measured, what])
+
+
+def _measured(settings):
+    rivals, levels, draws = len(settings["baselines"]), settings["noise"]["protocols"], settings["noise"]["draws"]
+    with_rivals = f"{rivals} rival{'s' if rivals > 1 else ''}, " if rivals else ""
+    return f"{with_rivals}{', '.join(levels)}, {draws} noise draw{'s' if draws > 1 else ''}"
 
 
 def _trainings(folder, name, settings):

@@ -258,7 +258,7 @@ def read_tables(paths):
 def render(tables, figures_folder, provenance, template_path, looks):
     """The whole page as HTML. `tables`: name → data frame, `provenance`: the content of provenance.json.
 
-    looks: rows (date, study, fingerprint, images, what) of the log of looks at the test X-rays.
+    looks: rows (date, study, fingerprint, images, measured, what) of the log of looks at the test X-rays.
     """
     config, per_image = provenance["config"], tables["per_image"]
     gains, summary, choices = tables["gains"], tables["summary"], tables["scalar_choice"]
@@ -350,6 +350,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         if "variants" in tables
         else [],
         cost_of_steps=findings.cost_of_steps(tables["steps"], training_iterations_of) if training_iterations_of else "",
+        repeated=bool(config["variants"]) and only_repeats,
         nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],
         rules_head=rules_head(),
         rules_table=rules_table(rules),
