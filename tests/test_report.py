@@ -330,6 +330,7 @@ def test_published_numbers_stand_beside_ours(small):
 def test_mathematics_is_mathml_numbered_and_complete(small):
     _, html, _ = small
     assert len(re.findall(r"<math\b", html)) > 60
+    assert not re.search("[\ue000\ue001]", html)
     assert "\\" not in re.sub(r"<details>.*</details>", "", html, flags=re.DOTALL)  # no LaTeX is left
     shown = [int(n) for n in re.findall(r'<span class="number">\((\d+)\)</span>', html)]
     assert shown == list(range(1, len(shown) + 1)) and len(shown) >= 15
@@ -569,6 +570,12 @@ def test_tgv_is_described(tmp_path):
     html = arguments[-1].read_text()
     assert "second-order total generalised variation" in html and "one for each of two orders" in html
     assert "vertical, channel 1" not in html
+    assert "2.8 Total generalised variation (TGV)" in html and "Diagonal preconditioning" in html
+    shown = [int(n) for n in re.findall(r'<span class="number">\((\d+)\)</span>', html)]
+    assert shown == list(range(1, len(shown) + 1)) and html.count('id="equation-tgv') == 4
+    certificate = re.search(r'id="equation-certificate">.*?<span class="number">(\(\d+\))', html, re.DOTALL)[1]
+    assert set(re.findall(r'href="#equation-certificate">(.*?)<', html)) == {certificate}
+    assert 'id="tgv"' not in build(tmp_path / "tv")
 
 
 @pytest.mark.parametrize(

@@ -104,20 +104,30 @@ class Equations(Extension):
 
     def preprocess(self, source, name, filename=None):
         """Convert before Jinja reads the source: nothing needs escaping, and no data is ever converted."""
-        numbers = {}
 
-        def numbered(match):
-            number = numbers.setdefault(match[1], len(numbers) + 1)  # branches of an {% if %} share a name
+        def shown(match):
             parts = "".join(math(part, "block") for part in match[2].split(r"\qquad"))  # may wrap on a narrow screen
+            number = _NUMBER.format(match[1])
             label = f'role="group" aria-label="Equation {number}" tabindex="0"'
             return (
                 f'<div class="equation" id="equation-{match[1]}"><div {label}>{parts}</div>'
                 f'<span class="number">({number})</span></div>'
             )
 
-        source = re.sub(r"\\\[(\w+)\|(.*?)\\\]", numbered, source, flags=re.DOTALL)
+        source = re.sub(r"\\\[(\w+)\|(.*?)\\\]", shown, source, flags=re.DOTALL)
         source = re.sub(r"\\\((.*?)\\\)", lambda match: math(match[1]), source, flags=re.DOTALL)
-        return re.sub(r"\\ref\{(\w+)\}", lambda m: f'<a href="#equation-{m[1]}">({numbers[m[1]]})</a>', source)
+        link = '<a href="#equation-{0}">({1})</a>'
+        return re.sub(r"\\ref\{(\w+)\}", lambda m: link.format(m[1], _NUMBER.format(m[1])), source)
+
+
+_NUMBER = "\ue000{}\ue001"  # stands for the number of an equation until it is known which of them the page has
+
+
+def numbered(html):
+    """`html` with its equations numbered in the order of the page."""
+    names = re.findall(r'<div class="equation" id="equation-(\w+)">', html)
+    numbers = {name: str(k) for k, name in enumerate(names, 1)}
+    return re.sub(_NUMBER.format(r"(\w+)"), lambda match: numbers[match[1]], html)
 
 
 def picture(path):
@@ -282,7 +292,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         raise StudyError(
             f"tables/summary.csv: protocol {missing[0]} is not in noise.protocols; delete the table and run again"
         )
-    return environment.get_template(Path(template_path).name).render(
+    html = environment.get_template(Path(template_path).name).render(
         config=config,
         channels=channels,
         parameters=parameters,
@@ -358,3 +368,4 @@ def render(tables, figures_folder, provenance, template_path, looks):
         seeds=sum("seed" in overlay.get("training", {}) for overlay in config["variants"].values()),
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
     )
+    return numbered(html)
