@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
@@ -587,6 +588,22 @@ def test_unrolling_is_drawn_over_the_number_of_iterations(tmp_path, paths):
     config["variants"] = {"T-16": variants["T-16"]}
     figure = draw_unrolling.main(tmp_path / "variants.csv", **paths, **figures.figures(config)["unrolling"].settings)
     assert len(figure.axes) == 1
+
+
+def test_every_figure_has_its_own_caption_in_snakemakes_report():
+    variants = {"T-8": {"training": {"iterations": 8}}}
+    levels = {**CONFIG["noise"]["protocols"], "fixed0.1": 0.1, "fixed0.2": 0.2}
+    config = CONFIG | {"variants": variants, "baselines": ["nlm"], "noise": CONFIG["noise"] | {"protocols": levels}}
+    path = Path(__file__).parents[1] / "workflow/report/figure.rst"
+    template = jinja2.Template(path.read_text(encoding="utf-8"))
+    captions = {}
+    for name in figures.figures(config):
+        kind = name.split("_")[0]  # of all protocols and metrics
+        kind = "by_level" if name == "by_level" else kind
+        caption = template.render(snakemake={"wildcards": {"figure": name}}).strip()
+        assert captions.setdefault(kind, caption) == caption
+    assert {"by_level", "times", "levels", "unrolling", "tuning"} <= set(captions) and all(captions.values())
+    assert len(set(captions.values())) == len(captions)
 
 
 def test_courses_are_of_those_that_trained():

@@ -129,6 +129,18 @@ def test_what_is_read_is_written_again(tmp_path, suffix, values, options):
         np.testing.assert_allclose(again, values, atol=1e-6)
 
 
+@pytest.mark.parametrize("read", [pictures.read, pictures.read_weight])
+def test_a_tiff_of_numbers_of_no_known_kind_is_refused_in_words(tmp_path, read):
+    """8 bits, declared as floating point."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((4, 4), np.int8), photometric="minisblack", byteorder="<")
+    signed, floating = (struct.pack("<HHIHH", 339, 3, 1, kind, 0) for kind in (2, 3))  # tag SampleFormat
+    assert path.read_bytes().count(signed) == 1
+    path.write_bytes(path.read_bytes().replace(signed, floating))
+    with pytest.raises(StudyError, match="a.tif: numbers of an unknown kind; give 8 or 16 bits"):
+        read(path)
+
+
 def test_packed_tiff_is_read_as_plain(tmp_path):
     for name, values in (("lzw8", COLOUR8), ("lzw16", GREY16)):
         Image.fromarray(values).save(tmp_path / f"{name}.tif", compression="tiff_lzw")

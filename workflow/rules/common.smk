@@ -212,7 +212,8 @@ def of_training(name, key="weights"):
 
     def found(wildcards):
         path = Path(WEIGHTS[key]).parent / name
-        if config["network"][key] and not path.is_file():
+        of_study = Path(f"results/{config['study'].rpartition('.')[0]}/model")  # whose variant this may be: made here
+        if config["network"][key] and path.parent != of_study and not path.is_file():
             raise WorkflowError(
                 f"network.{key}: {path} is missing; the report describes the training: put its {name} beside the "
                 f"weights, or ask for the measurements alone, such as {RESULTS}/metrics/map_{PROTOCOLS[0]}_0.csv"

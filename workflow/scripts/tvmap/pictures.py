@@ -374,10 +374,16 @@ def _n_pages(path: Path, most: int) -> int:
     return n
 
 
+def _dtype(path: Path, page: "TiffPage") -> np.dtype:
+    if page.dtype is None:  # 8 bits that are declared as floating point, and the like
+        raise StudyError(f"{path}: numbers of an unknown kind; give 8 or 16 bits, or floating point")
+    return page.dtype
+
+
 def _check_chunks(path: Path, file: "TiffFile", page: "TiffPage") -> None:
     """Strips and tiles that are too large, or become more than they declare, are refused before tifffile unpacks."""
     deflated = int(page.compression) in DEFLATE
-    most = math.prod(page.chunks) * page.dtype.itemsize  # type: ignore[union-attr]  # without dtype: cannot be read
+    most = math.prod(page.chunks) * _dtype(path, page).itemsize
     if most > (MOST_BYTES // 4 if deflated else MOST_BYTES):  # packed, unpacked and put together
         raise StudyError(f"{path}: packed in pieces of {most >> 20} MiB; save it unpacked")
     if len(page.dataoffsets) < math.prod(page.chunked):  # each that lacks would be filled, one by one
@@ -407,7 +413,7 @@ def _pages(path: Path) -> tuple[np.ndarray, str | None]:
     with tifffile.TiffFile(path) as file:
         first = file.pages.first
         shape = n, first.imagelength, first.imagewidth
-        maps = _space_for_maps(path, shape, first.dtype)  # type: ignore[arg-type]  # see `_check_chunks`
+        maps = _space_for_maps(path, shape, _dtype(path, first.aspage()))
         with contextlib.suppress(ValueError, KeyError, TypeError):
             penalty = json.loads(first.description)["tvmap"]["penalty"]
         for number in range(n):

@@ -18,12 +18,8 @@ def described(overlay, path=()):
     parts = []
     for key, value in overlay.items():
         nested = isinstance(value, dict) and value
-        text = (
-            Path(value).name if key == "weights" and value else json.dumps(value, ensure_ascii=False).replace('"', "")
-        )
-        parts.append(
-            described(value, (*path, key)) if nested else f"{'.'.join((*path, key))}: {text.replace(chr(34), '')}"
-        )
+        text = Path(value).name if key == "weights" and value else json.dumps(value, ensure_ascii=False)
+        parts.append(described(value, (*path, key)) if nested else f"{'.'.join((*path, key))}: {text}".replace('"', ""))
     return ", ".join(parts)
 
 
