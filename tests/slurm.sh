@@ -35,6 +35,14 @@ wait_for() {
     exit 1
 }
 
+# Whether a configuration is a link to that of a cluster whose tests were killed before they could stop it.
+is_dead() {
+    local of
+    [[ -L $1 ]] || return 1
+    of=$(dirname "$(readlink "$1")")
+    [[ -f $of/slurm.conf && -d $of/state ]] && ! pgrep --pidfile "$of/slurmctld.pid" --runstates RSDI slurmctld > /dev/null 2>&1
+}
+
 are_idle() { [[ $(sinfo --noheader --Node --format "%N %t") == $'fitted idle\nplain idle' ]]; }
 
 start() {
@@ -44,7 +52,7 @@ start() {
             slurmctld slurmd slurm-client munge > /dev/null
     fi
     for name in slurm gres cgroup; do
-        if [[ -e $etc/$name.conf ]]; then
+        if [[ -e $etc/$name.conf ]] && ! is_dead "$etc/$name.conf"; then
             echo "slurm.sh: there is a $etc/$name.conf: this machine has a cluster of its own" >&2
             exit 1
         fi

@@ -1,0 +1,92 @@
+"""What must hold in every finished study: origin of the images, complete tables, finite numbers, small gaps."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tvmap import stacks
+from tvmap.comparison import rms_bound
+from tvmap.methods import METHODS, solves
+
+UP_TO = 0.1  # a scalar λ that 256 steps are enough for
+FARTHEST = 0.01  # bound of the RMS distance of its solution to the minimiser (grey values)
+LARGEST_GAP = 1e-3  # bound of its relative gap
+STEPS = 256  # with fewer, gaps are larger, which the report shows
+
+
+class Check(NamedTuple):
+    """One thing checked: `number` is what was found; a study in which it `must_hold` and does not is not finished."""
+
+    name: str
+    holds: bool
+    number: float
+    must_hold: bool = True
+
+
+def of_images(manifest: pd.DataFrame, clean_paths: Mapping[str, Path | str]) -> Iterator[Check]:
+    """No patient in two splits, no image twice, and every image made from the file whose SHA-256 the manifest has.
+
+    clean_paths: {split: stack of its clean images}.
+    """
+    splits = manifest.groupby("patient")["split"].nunique()
+    yield Check("every patient in one split", splits.max() == 1, int(splits.max()))
+    yield Check("no image twice", not manifest["id"].duplicated().any(), len(manifest))
+    strangers = sum(_strangers(manifest[manifest["split"] == split], path) for split, path in clean_paths.items())
+    yield Check("every image made from the file with the manifest's checksum", strangers == 0, strangers)
+
+
+def of_grids(tests: pd.DataFrame, vals: pd.DataFrame, n_values: int, n_tests: int, n_vals: int) -> Iterator[Check]:
+    """Every image of a split has one row for each of the n_values weights, in each round of noise.
+
+    tests, vals: columns round, id, weight, psnr, ssim; n_tests, n_vals: images times rounds.
+    """
+    found = {
+        split: grid.groupby(["round", "id"])["weight"].agg(["size", "nunique"])
+        for split, grid in {"test": tests, "val": vals}.items()
+    }
+    other = sum(int((counts != n_values).any(axis=1).sum()) for counts in found.values())
+    yield Check(f"{n_values} rows and weights an image on the grid", other == 0, other)
+    for split, n in {"test": n_tests, "val": n_vals}.items():
+        yield Check(f"the grid covers every {split} image", len(found[split]) == n, len(found[split]))
+    infinite = sum(int((~np.isfinite(grid[["psnr", "ssim"]])).sum().sum()) for grid in (tests, vals))
+    yield Check("all numbers of the grid are finite", infinite == 0, infinite)
+
+
+def of_results(per_image: pd.DataFrame, choice: pd.DataFrame, n_rows: int) -> Iterator[Check]:
+    """Every method measured on every image, with numbers; how many scalars were best at an end of the grid."""
+    scores, gaps = per_image[["psnr", "ssim"]], per_image[["gap", "relative_gap"]]
+    gaps = gaps.where(per_image["method"].map(solves), 0.0)  # of the others there is none
+    infinite = int((~np.isfinite(pd.concat([scores, gaps], axis=1))).sum().sum())
+    yield Check("every method on every test image", len(per_image) == n_rows, len(per_image))
+    yield Check("all numbers are finite", infinite == 0, infinite)
+    smallest = gaps["relative_gap"].min()
+    yield Check("no negative gap beyond rounding", bool(smallest > -1e-6), smallest)
+    edges = int(choice["psnr_edge"].sum() + choice["ssim_edge"].sum())
+    yield Check(f"optima on the grid's edge: {edges}", True, edges)
+
+
+def of_gaps(per_image: pd.DataFrame, iterations: int, size: int, x_rays: bool) -> Iterator[Check]:
+    """Solutions with a small scalar λ, see UP_TO, are near the minimiser; iterations: T; size: pixels along a side.
+
+    On photographs with large flat parts the relative gap may be larger, so there it is said and stops nothing.
+    """
+    scalars = per_image[per_image["method"].str.startswith("scalar") & (per_image["weight_mean"] <= UP_TO)]
+    if iterations >= STEPS:
+        farthest = rms_bound(scalars["gap"].max(), size**2) if len(scalars) else 0.0
+        name = f"scalar solutions with λ ≤ {UP_TO:g} within {FARTHEST:g} of the minimiser"
+        yield Check(name, farthest <= FARTHEST, farthest)
+    selected = scalars[scalars["method"].isin(METHODS)]["relative_gap"]
+    largest = float(selected.max()) if len(selected) else 0.0
+    name = f"relative gap ≤ {LARGEST_GAP:g} for every selected λ ≤ {UP_TO:g}"
+    yield Check(name, largest <= LARGEST_GAP, largest, must_hold=x_rays and iterations >= STEPS)
+
+
+def _strangers(rows: pd.DataFrame, clean_path: Path | str) -> int:
+    """How many images of a clean stack are not, in order, made from the files of these rows of the manifest."""
+    stack = stacks.load(clean_path)
+    made = list(zip(stack["ids"].tolist(), stack["sha256"].tolist(), strict=True))
+    listed = list(zip(rows["id"], rows["sha256"], strict=True))
+    return sum(a != b for a, b in zip(made, listed, strict=False)) + abs(len(made) - len(listed))
