@@ -224,6 +224,45 @@ def test_buttons_and_keys_enlarge_step_by_step(page, canvas):
         assert views(page) == expected, key
 
 
+def test_keys_enlarge_at_the_cross_and_the_view_follows_it(page):
+    page.locator("#map").focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Shift+ArrowUp")
+    for _ in range(3):
+        page.keyboard.press("+")
+    x, y = page.evaluate("state.cross")
+    seen = page.evaluate("[state.x, state.y, data.size / state.zoom]")
+    assert seen[0] <= x < seen[0] + seen[2] and seen[1] <= y < seen[1] + seen[2]
+    for key, moved in (("ArrowRight", (1, 0)), ("ArrowDown", (0, 1)), ("ArrowLeft", (-1, 0)), ("ArrowUp", (0, -1))):
+        before = np.array(page.evaluate("[state.x, state.y]"))
+        enlarged = views(page)
+        page.keyboard.press(f"Shift+{key}")
+        x, y, left, top = page.evaluate("[...state.cross, state.x, state.y]")
+        assert left <= x <= left + seen[2] - 1 and top <= y <= top + seen[2] - 1
+        assert np.array_equal(np.sign(np.array((left, top)) - before), moved) and views(page) != enlarged
+
+
+def test_the_wheel_scrolls_the_page_where_there_is_nothing_to_enlarge(page):
+    page.set_viewport_size({"width": 700, "height": 500})
+    page.locator("#map").scroll_into_view_if_needed()
+    page.locator("#map").hover()
+    before = page.evaluate("scrollY")
+    page.mouse.wheel(0, 100)
+    page.wait_for_function(f"scrollY > {before}")
+
+
+def test_the_image_before_stays_until_the_next_is_decoded(page):
+    """In one turn of the browser, in which nothing can be decoded, no pixel of the left half becomes empty."""
+    ready(page)
+    left = page.evaluate("""() => {
+      setWeight(77);
+      const canvas = document.getElementById("compare"), context = canvas.getContext("2d");
+      const data = context.getImageData(0, 0, canvas.width / 2 - 2, canvas.height).data;
+      return [document.body.dataset.ready, data.filter((_, k) => k % 4 === 3).every(alpha => alpha === 255)];
+    }""")
+    assert left == ["no", True]
+
+
 def test_fingers_move_the_line_and_enlarge(browser, made_up):
     page = opened(browser, made_up, 390, has_touch=True, is_mobile=True)
     canvas = page.locator("#compare")

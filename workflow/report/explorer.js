@@ -4,7 +4,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const state = { index: 0, weight: 0, left: "scalar", right: "map", wipe: 0.5, shown: 0, log: true, zoom: 1, x: 0, y: 0, cross: null };
 const KINDS = { clean: "clean", noisy: "noisy", scalar: "TV, one λ", map: "map Λ" };
-const pictures = new Map(); // address -> {image, pixels}
+const pictures = new Map(); // address -> {image, pixels}, the least recently drawn first
+const drawn = [null, null]; // what was last drawn on each side, and of which case
 
 const now = () => data.cases[state.index];
 const number = (value, digits) => value.toFixed(digits).replace("-", "−");
@@ -15,8 +16,12 @@ const lambda = weight => {
 };
 
 function picture(address) {
-  if (!pictures.has(address)) {
-    if (pictures.size > 40) pictures.delete(pictures.keys().next().value); // the oldest: a phone has little memory
+  const known = pictures.get(address);
+  if (known) {
+    pictures.delete(address);
+    pictures.set(address, known);
+  } else {
+    if (pictures.size > 40) pictures.delete(pictures.keys().next().value); // a phone has little memory
     const image = new Image(), entry = { image, pixels: null };
     pictures.set(address, entry);
     image.onload = () => {
@@ -86,12 +91,13 @@ function draw() {
   const canvas = $("compare"), context = view(canvas), at = state.x + state.wipe * data.size / state.zoom;
   const sides = [picture(address(state.left)), picture(address(state.right))];
   sides.forEach((side, k) => {
-    if (!side.pixels) return;
+    if (side.pixels) drawn[k] = { image: side.image, of: state.index };
+    if (drawn[k]?.of !== state.index) return; // until an image is decoded the one before stays, if of the same case
     context.save();
     context.beginPath();
     context.rect(k ? at : 0, 0, k ? data.size - at : at, data.size);
     context.clip();
-    context.drawImage(side.image, 0, 0);
+    context.drawImage(drawn[k].image, 0, 0);
     context.restore();
   });
   cross(context, canvas);
@@ -190,6 +196,15 @@ function zoomAt(factor, fx = 0.5, fy = 0.5) { // the image point at the share (f
   const side = data.size / state.zoom, after = data.size / Math.min(Math.max(state.zoom * factor, 1), 16);
   setView(state.zoom * factor, state.x + fx * (side - after), state.y + fy * (side - after));
 }
+// The view moves no further than it must for the cross to be seen.
+function follow() {
+  const side = data.size / state.zoom;
+  setView(state.zoom, ...state.cross.map((at, k) => Math.min(Math.max([state.x, state.y][k], at + 1 - side), at)));
+}
+function zoomAtCross(factor) {
+  const side = data.size / state.zoom, at = state.cross?.map((v, k) => (v + 0.5 - [state.x, state.y][k]) / side);
+  zoomAt(factor, ...(at?.every(share => 0 <= share && share <= 1) ? at : []));
+}
 $("protocol").onchange = event => setProtocol(event.target.value);
 $("image").onchange = event => setCase(Number(event.target.value));
 for (const side of ["left", "right"]) {
@@ -237,17 +252,18 @@ for (const canvas of [$("compare"), $("map")]) {
   };
   canvas.onpointerup = canvas.onpointercancel = event => fingers.delete(event.pointerId);
   canvas.addEventListener("wheel", event => {
-    event.preventDefault();
+    const before = state.zoom;
     zoomAt(event.deltaY < 0 ? 1.25 : 0.8, ...share(event));
+    if (state.zoom !== before) event.preventDefault(); // or else the page scrolls
   }, { passive: false });
   canvas.onkeydown = event => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (step) {
       const [x, y] = state.cross || [data.size >> 1, data.size >> 1], far = event.shiftKey ? 10 : 1;
       state.cross = [x + far * step[0], y + far * step[1]].map(v => Math.min(Math.max(v, 0), data.size - 1));
-      draw();
-    } else if (event.key === "+" || event.key === "=") zoomAt(2);
-    else if (event.key === "-") zoomAt(0.5);
+      follow();
+    } else if (event.key === "+" || event.key === "=") zoomAtCross(2);
+    else if (event.key === "-") zoomAtCross(0.5);
     else if (event.key === "0") setView(1, 0, 0);
     else return;
     event.preventDefault();
