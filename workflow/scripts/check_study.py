@@ -19,7 +19,6 @@ COLUMNS = {
     "manifest": ("id", "patient", "split", "sha256"),
     "per_image": ("id", "method", "weight_mean", "psnr", "ssim", "gap", "relative_gap"),
     "choice": ("psnr_edge", "ssim_edge"),
-    "grid": (*ROUND, *GRID),
 }
 
 
@@ -28,12 +27,12 @@ def main(
 ):
     """Write one row a check: its name, whether it holds, and the number behind it.
 
-    paths: of the tables of COLUMNS; clean_paths: {split: stack of the clean images}; val_grids: the grids of the
-    validation images, of which the fixed λ come.
+    paths: of the tables of COLUMNS and of the grid; clean_paths: {split: stack of the clean images}; val_grids: the
+    grids of the validation images, of which the fixed λ come.
     """
-    tables = {name: tabular.read_table(paths[name], COLUMNS[name], tabular.NO_WEIGHT) for name in COLUMNS}
-    manifest, per_image, choice, tests = tables.values()
-    tests = tests.assign(round=tests.set_index(ROUND).index)
+    manifest, per_image, choice = (tabular.read_table(paths[k], v, tabular.NO_WEIGHT) for k, v in COLUMNS.items())
+    tests = tabular.read_table(paths["grid"], (*ROUND, *GRID))
+    tests["round"] = tests.groupby(ROUND).ngroup()
     vals = pd.concat([tabular.read_table(path, GRID).assign(round=path) for path in val_grids])
     n_tests, n_vals = (n_protocols * n_draws * (manifest["split"] == split).sum() for split in ("test", "val"))
     found = [
