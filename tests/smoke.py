@@ -9,7 +9,10 @@ from pathlib import Path
 
 import yaml
 
+from tvmap.files import locked
+
 ROOT = Path(__file__).parents[1]
+PACKAGE = "workflow/scripts/tvmap"
 RESULTS = "results/smoke"
 UNSET = ("OMP_NUM_THREADS", "MPLBACKEND", "PYTHONPATH", "SNAKEMAKE_PROFILE")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
@@ -17,23 +20,30 @@ ENVIRONMENT["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PA
 
 
 def fresh(folder):
-    """Copy the repository's files, without any result, into the new `folder`."""
+    """Copy the repository's files, without any result, into the new `folder`; its compiled code is the repository's."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
     for name in names:
         if (ROOT / name).is_file() and not name.startswith("results/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    compiled = ROOT / PACKAGE / "__pycache__"
+    compiled.mkdir(exist_ok=True)
+    (folder / PACKAGE / "__pycache__").symlink_to(compiled)
     return folder
 
 
 def finished(tmp_path_factory):
-    """Folder in which the study was run to its end, by the first call; not to be changed."""
-    folder = tmp_path_factory.getbasetemp() / "finished"
+    """Folder in which the study was run to its end, by the first call; not to be changed.
+
+    The variable SMOKE_FINISHED names one for several runs of the tests.
+    """
+    folder = Path(os.environ.get("SMOKE_FINISHED") or tmp_path_factory.getbasetemp() / "finished")
     output = folder / "output.txt"
-    if not folder.exists():
-        run = snakemake(fresh(folder))
-        output.write_text(f"{run.stdout}\nexit status {run.returncode}\n")
+    with locked(folder.with_name("finished.lock"), lambda: None):
+        if not folder.exists():
+            run = snakemake(fresh(folder))
+            output.write_text(f"{run.stdout}\nexit status {run.returncode}\n")
     assert output.read_text().endswith("exit status 0\n"), output.read_text()[-5000:]
     return folder
 

@@ -1,4 +1,5 @@
 # The checked configuration, names and input functions that the rules share.
+import functools
 import os
 import re
 import sys
@@ -155,6 +156,7 @@ BENCHMARKED = [
 ]
 
 
+@functools.cache
 def code_version(script):
     """Fingerprint of a script and of the modules it imports: a change in either reruns exactly what depends on it."""
     return tvmap.fingerprint.code_version(SCRIPTS / f"{script}.py")

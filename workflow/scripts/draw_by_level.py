@@ -1,7 +1,5 @@
 """What the map gains over its strongest rivals at low and at high noise, where the level differs between the images."""
 
-import seaborn as sns
-
 from tvmap import plotting, tabular
 from tvmap.methods import LABELS, base, protocol_label
 
@@ -19,9 +17,7 @@ def main(by_level_path, png_path, pdf_path, protocols):
     for panel, protocol in zip(axes[0], drawn, strict=True):
         part = table[table["protocol"] == protocol]
         middle = (part["level_low"] + part["level_high"]) / 2
-        for method, colour, marker in zip(
-            strongest(part), sns.color_palette("colorblind", MOST), "os^Dvp", strict=False
-        ):
+        for method, colour, marker in zip(strongest(part), plotting.COLOUR_BLIND, "os^Dvp", strict=False):
             rows = part["baseline"] == method
             levels, means = middle[rows], part["mean"][rows]
             errors = means - part["low"][rows], part["high"][rows] - means

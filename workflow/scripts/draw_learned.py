@@ -1,6 +1,5 @@
 """What the map learned: Λ, or each of TGV's maps, against the detail of the clean image, grouped by noise."""
 
-import seaborn as sns
 from matplotlib.ticker import NullFormatter
 
 from tvmap import plotting, tabular
@@ -21,8 +20,7 @@ def main(learned_path, png_path, pdf_path, protocols):
     for panel, (name, protocol, level) in zip(axes.flat, shown, strict=False):
         part = tabular.of_protocol(table[table["map"] == name], protocol, learned_path)
         groups = list(part.groupby("noise_std"))
-        colours = sns.color_palette("viridis", len(groups) + 1)[: len(groups)]
-        for (noise_std, curve), colour in zip(groups, colours, strict=True):
+        for (noise_std, curve), colour in zip(groups, plotting.shades(len(groups)), strict=True):
             panel.fill_between(
                 curve["detail"], curve["weight_low"], curve["weight_high"], color=colour, alpha=0.2, linewidth=0
             )

@@ -30,17 +30,19 @@ def local_modules(script_path):
     """
     script_path = Path(script_path)
     found = {"__main__": script_path}
-    waiting = ["__main__"]
+    waiting, beside, seen = ["__main__"], {path.stem for path in script_path.parent.iterdir()}, set()
     while waiting:
         importer = waiting.pop()
         is_package = found[importer].name == "__init__.py"
         package = importer if is_package else importer.rpartition(".")[0]
         _, imports = _parsed(found[importer])
         for module in (_absolute(name, level, package) for name, level in imports):
+            if module[0] not in beside:  # a library: not worth a look for its files
+                continue
             # Importing a.b.c runs a and a.b as well.
-            for name in (module[: end + 1] for end in range(len(module))):
-                path = _file(script_path.parent, name)
-                if path and ".".join(name) not in found:
+            for name in {module[: end + 1] for end in range(len(module))} - seen:
+                seen.add(name)
+                if path := _file(script_path.parent, name):
                     found[".".join(name)] = path
                     waiting.append(".".join(name))
     return found

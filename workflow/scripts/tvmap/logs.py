@@ -1,6 +1,8 @@
 """Logging of a script: to its log file and to the terminal, an error a user can mend in one line."""
 
+import atexit
 import contextlib
+import gc
 import logging
 import re
 import resource
@@ -12,6 +14,7 @@ from .errors import StudyError
 from .files import writing
 
 log = logging.getLogger("tvmap")
+atexit.register(gc.freeze)  # a search of all that was imported for garbage, as Python ends, takes a second with torch
 
 END = "from %s to %s on %s; peak memory: %d MiB"  # of every log
 OUT_OF_MEMORY = (

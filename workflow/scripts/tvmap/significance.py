@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +14,8 @@ def signed_rank_p(differences: ArrayLike) -> float:
 
     Zeros are left out, as Wilcoxon does; nothing but zeros, or a single value, says nothing: NaN.
     """
+    from scipy import stats  # takes a second, and most who import this module make no test
+
     differences = np.asarray(differences, dtype=np.float64)
     changes = differences[differences != 0]
     return float(stats.wilcoxon(changes).pvalue) if len(changes) > 1 else float("nan")
