@@ -20,12 +20,14 @@ DATA = $(if $(ARCHIVE),$(LOCAL_ARCHIVE))
 TABLES = $(if $(wildcard results/$(NAME)/tables/*.csv),results/$(NAME),results/reference/$(NAME))
 
 .DEFAULT_GOAL := help
-.PHONY: help study paper figures report publish test test-cluster test-conda test-crash fuzz lint bench
+.PHONY: help environment study paper figures report publish test test-cluster test-conda test-crash fuzz lint bench
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo 'Settings: STUDY=$(STUDY) (dissertation, a name under workflow/studies, or several to be stacked), ARCHIVE=$(or $(ARCHIVE),path of a local zip)'
+
+environment: $(READY) ## build the environment alone, with the command tvmap
 
 study: $(READY) ## run STUDY on all cores; results go to results/STUDY
 	snakemake --cores all --rerun-incomplete $(OVERLAY) $(DATA)

@@ -62,7 +62,7 @@ def test_a_folder_is_denoised_with_the_map_and_keeps_structure_and_depth(folder,
     assert tifffile.imread(output / "grey_map.tif").shape == (2, *GREY.shape)
     said = capsys.readouterr().err
     assert "5 of 5 images denoised" in said and "array.npy: its values" in said and "Traceback" not in said
-    trained, _, _ = denoising.load_reference()
+    trained, _, _ = denoising.load_trained()
     expected = denoising.by_network(grey(folder / "grey.png"), trained)
     np.testing.assert_array_equal(np.asarray(Image.open(output / "grey.png")), np.rint(255 * expected.x[0]))
     clean = CAT.mean(axis=-1) / 255

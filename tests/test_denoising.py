@@ -155,7 +155,7 @@ def test_options_that_make_no_sense_are_said():
 
 @pytest.fixture(scope="module")
 def reference():
-    return denoising.load_reference()
+    return denoising.load_trained()
 
 
 def test_the_reference_network_beats_the_best_number_on_a_smooth_photograph(reference):
@@ -219,12 +219,12 @@ def test_sure_needs_noise():
 
 def test_weights_of_another_kind_are_refused(tmp_path):
     with pytest.raises(StudyError, match="not the weights"):
-        denoising.load_reference(tmp_path / "none.safetensors")
+        denoising.load_trained(tmp_path / "none.safetensors")
 
 
 def test_weights_bring_the_options_they_were_trained_with(reference, monkeypatch):
     assert reference[2] == {"boundary": "periodic"}
     folder = denoising.Path(denoising.__file__).parents[3] / "results/reference/xray-fast/model"
     monkeypatch.chdir(folder)
-    _, levels, solver = denoising.load_reference("last.safetensors")
+    _, levels, solver = denoising.load_trained("last.safetensors")
     assert levels == (0.1, 0.5) and solver["norm"] == "anisotropic" and solver["lipschitz"] == 3

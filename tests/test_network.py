@@ -24,9 +24,9 @@ def test_tgv_takes_two_maps_and_is_solved_with_them(tmp_path):
     z = torch.rand(2, 1, 16, 12)
     settings = {"maps": 2, "penalty": "tgv"}
     model = network.build(**settings, seed=0).eval()
-    maps = network.predict_maps(model, z)
+    maps = network.predict(model, z)
     assert maps.shape == (2, 2, 16, 12) and (maps > 0).all()
-    assert torch.equal(maps, network.predict_maps(network.build(maps=2, seed=0), z))
+    assert torch.equal(maps, network.predict(network.build(maps=2, seed=0), z))
     denoised = network.denoise(model, z, {"iterations": 8})
     torch.testing.assert_close(denoised, tgv(z, maps, 8)[0], rtol=0, atol=1e-6)
     assert not torch.allclose(denoised, network.denoise(network.build(maps=2, seed=0), z, {"iterations": 8}), atol=1e-4)
@@ -186,8 +186,8 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_maps_are_predicted_image_by_image():
     model, z = network.build(seed=0), torch.rand(3, 1, 16, 16)
-    maps = network.predict_maps(model, z)
-    assert torch.equal(maps[1:2], network.predict_maps(model, z[1:2])) and not maps.requires_grad
+    maps = network.predict(model, z)
+    assert torch.equal(maps[1:2], network.predict(model, z[1:2])) and not maps.requires_grad
 
 
 def test_direct_network_subtracts_what_the_unet_predicts():
@@ -198,7 +198,7 @@ def test_direct_network_subtracts_what_the_unet_predicts():
         assert torch.allclose(network.denoise(direct, z, {}), expected, atol=1e-6)
         ours = network.build(seed=3).eval()
         solver = {"iterations": 8}
-        solved = solve(z, network.predict_maps(ours, z), **solver)[0]
+        solved = solve(z, network.predict(ours, z), **solver)[0]
         assert torch.equal(network.denoise(ours, z, solver), solved)
 
 

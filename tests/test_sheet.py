@@ -10,7 +10,7 @@ CLEAN = np.kron(RANDOM.uniform(0.2, 0.8, (6, 8)), np.ones((8, 8))).astype(np.flo
 NOISY = (CLEAN + 0.05 * RANDOM.normal(size=(3, *CLEAN.shape))).astype(np.float32)
 MAPS = RANDOM.uniform(0.02, 0.1, (3, 2, *CLEAN.shape)).astype(np.float32)
 NUMBERS = np.array([0.05, 0.06, 0.4], np.float32)
-BOTTOM = ["spectrum of the residual", "the solver's course", ""]
+BOTTOM = ["spectrum of the residual", "the solver's convergence", ""]
 
 
 def panels(figure):

@@ -219,12 +219,12 @@ def test_scalars_score_what_the_grid_says(results):
 def test_maps_are_those_of_the_trained_network(results, protocol):
     noisy = arrays(results / f"noisy/test_{protocol}_0.npz")
     model = network.load_network(results / "model/last.safetensors")
-    expected = network.predict_maps(model, torch.from_numpy(noisy["images"])[:, None]).numpy()
+    expected = network.predict(model, torch.from_numpy(noisy["images"])[:, None]).numpy()
     found = arrays(results / f"weights/test_{protocol}_0_map.npz")
     assert found["weight"].shape == (N_TEST, 1, 32, 32) and np.array_equal(found["ids"], noisy["ids"])
     assert found["weight"].std() > 0
     np.testing.assert_allclose(found["weight"], expected, rtol=1e-4, atol=1e-7)
-    untrained = network.predict_maps(network.build(seed=42), torch.from_numpy(noisy["images"])[:, None]).numpy()
+    untrained = network.predict(network.build(seed=42), torch.from_numpy(noisy["images"])[:, None]).numpy()
     assert not np.allclose(found["weight"], untrained, rtol=1e-3), "the training changed nothing"
 
 

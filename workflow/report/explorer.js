@@ -1,4 +1,6 @@
 "use strict";
+// No library fits: a slider of two images does not zoom, a viewer that zooms does not wipe, and neither knows the values
+// under the pointer or the solutions along λ; two of them and what joins them would be longer than this.
 // What is chosen, and where: everything is drawn from this.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);

@@ -20,11 +20,11 @@ GRID = {"weights": "weight", "psnr": "psnr", "ssim": "ssim"}
 
 def main(tables, example_paths, sweep_paths, template_path, output_path, study, protocols):
     """`tables`: {per_image, grid, scalar_choice: file}; paths and `protocols`, the levels: {protocol: …}."""
-    columns = ["protocol", "draw", "id", "method", "noise_level", "psnr", "ssim"]
+    columns = [*tabular.IMAGE, "method", "noise_level", "psnr", "ssim"]
     per_image = _of_draw_0(tabular.read_table(tables["per_image"], columns)).set_index(["protocol", "id"]).sort_index()
     grid = _of_draw_0(tabular.read_table(tables["grid"], tabular.GRID))
     grid = grid.set_index(["protocol", "id"]).sort_index()
-    choice = _of_draw_0(tabular.read_table(tables["scalar_choice"], ["protocol", "draw", "id", *explorer.CHOSEN]))
+    choice = _of_draw_0(tabular.read_table(tables["scalar_choice"], [*tabular.IMAGE, *explorer.CHOSEN]))
     choice = choice.set_index(["protocol", "id"])
     cases = []
     for protocol, level in protocols.items():

@@ -13,8 +13,6 @@ from tvmap.logs import log, logged_to
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
-ROUND = ["protocol", "draw"]
-GRID = ("id", "weight", "psnr", "ssim")
 COLUMNS = {
     "manifest": ("id", "patient", "split", "sha256"),
     "per_image": ("id", "method", "weight_mean", "psnr", "ssim", "gap", "relative_gap"),
@@ -31,9 +29,9 @@ def main(
     grids of the validation images, of which the fixed λ come.
     """
     manifest, per_image, choice = (tabular.read_table(paths[k], v, tabular.NO_WEIGHT) for k, v in COLUMNS.items())
-    tests = tabular.read_table(paths["grid"], (*ROUND, *GRID))
-    tests["round"] = tests.groupby(ROUND).ngroup()
-    vals = pd.concat([tabular.read_table(path, GRID).assign(round=path) for path in val_grids])
+    tests = tabular.read_table(paths["grid"], tabular.GRID)
+    tests["round"] = tests.groupby(tabular.ROUND).ngroup()
+    vals = pd.concat([tabular.read_table(path, tabular.CURVE).assign(round=path) for path in val_grids])
     n_tests, n_vals = (n_protocols * n_draws * (manifest["split"] == split).sum() for split in ("test", "val"))
     found = [
         *checks.of_images(manifest, clean_paths),

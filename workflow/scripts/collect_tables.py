@@ -11,10 +11,8 @@ from tvmap.logs import log, logged_to
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
-PER_IMAGE = (
-    *("protocol", "draw", "id", "patient", "noise_level", "method", "weight_mean", "psnr", "ssim"),
-    *("gap", "relative_gap"),
-)
+MEASUREMENTS = ("weight_mean", "psnr", "ssim", "gap", "relative_gap")
+PER_IMAGE = (*tabular.IMAGE, "patient", "noise_level", "method", *MEASUREMENTS)
 CHOICE = ("id", "weight_fixed") + tuple(
     name for m in ("psnr", "ssim") for name in (f"{m}_edge", f"weight_{m}", f"weight_{m}_fine", f"{m}_gain_fine")
 )
@@ -34,7 +32,7 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         "summary": comparison.summarise(per_image, options),
         "gains": comparison.paired_gains(per_image, options),
         "grid": grids[[*tabular.GRID]],
-        "scalar_choice": choices[["protocol", "draw", *choices.columns.drop(["protocol", "draw"])]],
+        "scalar_choice": choices[[*tabular.ROUND, *choices.columns.drop(tabular.ROUND)]],
         "by_level": comparison.by_level(per_image, options),
         "gaps": comparison.gaps(per_image, size**2),
         "training_history": tabular.read_table(history_path, history.HISTORY, may_be_empty=history.SCORES),

@@ -22,7 +22,7 @@ def main(model_path, noisy_path, output_path, device, threads):
     model = network.load_network(model_path).to(device)
     if model.predicts != "image":
         raise StudyError(f"{model_path}: weights of a network that predicts maps; network.weights_direct is for others")
-    images = network.predict_maps(model, z.to(device)).cpu()
+    images = network.predict(model, z.to(device)).cpu()
     stacks.save(output_path, ids=noisy["ids"], images=images[:, 0].numpy())
     log.info("%d images", len(images))
 

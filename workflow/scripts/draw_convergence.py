@@ -1,4 +1,4 @@
-"""The solver's course: PSNR and primal-dual gap against the number of iterations, for both starts of the dual."""
+"""The solver's convergence: PSNR and primal-dual gap against the number of iterations, for both starts of the dual."""
 
 from tvmap import plotting, tabular
 from tvmap.methods import LABELS, protocol_label
@@ -7,12 +7,12 @@ COLUMNS = ("protocol", "method", "dual_start", "iterations", "psnr", "relative_g
 STARTS = {"zero": ("-", "p₀ = 0"), "image": ("--", "p₀ = z")}
 
 
-def main(course_path, png_path, pdf_path, protocols, iterations):
+def main(convergence_path, png_path, pdf_path, protocols, iterations):
     """Draw a row of panels for each protocol; the dotted line marks the `iterations` of the study."""
-    table = tabular.read_table(course_path, COLUMNS)
+    table = tabular.read_table(convergence_path, COLUMNS)
     figure, axes = plotting.panels(len(protocols), 2, 0.7 + 1.8 * len(protocols), sharex=True)
     for row, (protocol, level) in zip(axes, protocols.items(), strict=True):
-        part = tabular.of_protocol(table, protocol, course_path)
+        part = tabular.of_protocol(table, protocol, convergence_path)
         for panel, metric in zip(row, ("psnr", "relative_gap"), strict=True):
             panel.axvline(iterations, color=plotting.GREY, linewidth=0.8, linestyle=":")
             for (method, start), curve in part.groupby(["method", "dual_start"], sort=False):

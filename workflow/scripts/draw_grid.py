@@ -15,7 +15,7 @@ def main(grid_path, examples_path, choice_path, metrics_path, png_path, pdf_path
     median gain. Markers are that image's oracle λ and the λ fixed on validation; horizontal lines are the map.
     """
     grid = tabular.read_table(grid_path, tabular.GRID)
-    choice = tabular.read_table(choice_path, ["protocol", "draw", "id", "weight_fixed", "weight_psnr", "weight_ssim"])
+    choice = tabular.read_table(choice_path, [*tabular.IMAGE, "weight_fixed", "weight_psnr", "weight_ssim"])
     metrics = tabular.read_table(metrics_path, tabular.MEASURED)
     examples = tabular.read_table(examples_path, ["protocol", "kind", "id"])
     example = tabular.example_row(examples, protocol, examples_path)["id"]

@@ -1,4 +1,4 @@
-"""Fit a regularisation map, or a pair, to every clean image: the bound of what any map can reach. An oracle."""
+"""Fit a regularisation map, or a pair, to every clean image, an oracle: from below, what any map can reach."""
 
 import math
 from typing import TYPE_CHECKING

@@ -30,7 +30,7 @@ def main(model_path, noisy_path, output_path, wanted, device, threads):
             raise StudyError(
                 f"{model_path}: weights of a network with {name}: {getattr(model, name)}; set network.{name} to it"
             )
-    maps, log_ratio = network.predict_maps(model, z.to(device)).cpu(), float(model.weights().get("log_ratio", 0))
+    maps, log_ratio = network.predict(model, z.to(device)).cpu(), float(model.weights().get("log_ratio", 0))
     stacks.save(output_path, ids=noisy["ids"], weight=maps.numpy(), penalty=model.penalty, log_ratio=log_ratio)
     log.info("%d maps, values from %.2g to %.2g; ρ = %.3g", len(maps), maps.min(), maps.max(), log_ratio)
 

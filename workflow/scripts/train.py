@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tvmap import devices, logs, machine, stacks, training
-from tvmap.files import copy_atomically, locked, write_atomically, writing
+from tvmap.files import copy_atomically, locked, sha256, write_atomically, writing
 from tvmap.logs import log, logged_to
 from tvmap.tracking import tracked
 
@@ -29,7 +29,7 @@ def main(inputs, settings, store, code_version, how, folder):
     inputs: files of the clean training, the clean and the noisy validation images; settings: arguments of
     `tvmap.training.train`; how: threads, checkpoint_seconds, device and wandb, on which the weights do not depend.
     """
-    hashes = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in inputs]
+    hashes = [sha256(path) for path in inputs]
     schedule = settings["settings"]
     # At a constant rate a longer training begins as a shorter one does, so it may go on from that one's checkpoint.
     continuable = schedule["schedule"] == "constant" and schedule["epochs"] % schedule["validate_every"] == 0

@@ -1,13 +1,12 @@
 """Write where the results come from: configuration, code, versions, machines, times, training and data."""
 
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvmap import figures, machine, manifest, provenance, tabular
-from tvmap.files import write_atomically
+from tvmap.files import sha256, write_atomically
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
@@ -51,11 +50,6 @@ def main(manifest_path, trainings, times_path, output_path, config, code, lock=N
         "data": {"source": config["data"]["source"], "n": dict(splits), "manifest_sha256": sha256(manifest_path)},
     }
     write_atomically(output_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def sha256(path):
-    """Hexadecimal SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 if "snakemake" in globals():

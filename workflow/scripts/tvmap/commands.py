@@ -26,6 +26,13 @@ units of the image's range: 255 or 65535 count as 1. Not for diagnosis.
 """
 
 
+OF_NETWORK = """Denoise images by second-order TGV with the two maps that the trained network predicts for each of them,
+or by what the weights of --model are made for; with --weight sure or a number λ, by TV,
+min over x of ½‖x − z‖² + λ‖∇x‖₁."""
+OF_TV = """Denoise images by TV, min over x of ½‖x − z‖² + ‖Λ∘∇x‖₁, with a number λ or a map Λ from a file,
+or by second-order TGV with two of them."""
+
+
 def parser():
     """The command's arguments."""
     whole = argparse.ArgumentParser(
@@ -35,12 +42,10 @@ def parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = whole.add_subparsers(dest="command", required=True, metavar="denoise | tv")
-    denoise = commands.add_parser(
-        "denoise", help="with the map of the trained network", description=denoise_all.__doc__
-    )
+    denoise = commands.add_parser("denoise", help="with the map of the trained network", description=OF_NETWORK)
     denoise.add_argument("--weight", default="map", help="map (of the network), sure, or a number λ; default: map")
     denoise.add_argument("--model", help="weights of another network, a .safetensors file that a study made")
-    plain = commands.add_parser("tv", help="by plain TV with a λ or a map", description=denoise_all.__doc__)
+    plain = commands.add_parser("tv", help="by plain TV with a λ or a map", description=OF_TV)
     plain.add_argument("--weight", required=True, help="a number λ, or a file with a map, .tif or .npy")
     plain.add_argument("--norm", choices=["anisotropic", "isotropic"], default="anisotropic")
     plain.add_argument(
@@ -51,7 +56,8 @@ def parser():
         command.add_argument(
             "-o", "--output", type=Path, required=True, help="an image file for one input, or a folder"
         )
-        command.add_argument("--boundary", choices=["periodic", "neumann"], help="periodic, or what the network had")
+        boundary = "default: that of the network's training, or periodic" if command is denoise else "default: periodic"
+        command.add_argument("--boundary", choices=["periodic", "neumann"], help=boundary)
         precision = command.add_mutually_exclusive_group()
         precision.add_argument("--iterations", type=int, default=256, help="steps of PDHG; default: 256")
         precision.add_argument("--gap", type=float, help="iterate to this relative primal-dual gap, such as 1e-4")
@@ -178,7 +184,7 @@ def chosen_method(options):
         if options.weight == "sure":
             return (lambda channels: denoising.by_sure(channels, **fixed)), None
         if options.weight == "map":
-            trained, levels, solver = denoising.load_reference(options.model)
+            trained, levels, solver = denoising.load_trained(options.model)
             own = {**fixed, **solver} | ({"boundary": options.boundary} if options.boundary else {})
             return (lambda channels: denoising.by_network(channels, trained, **own)), levels
         maps, penalty, norm = None, "tv", "anisotropic"

@@ -141,7 +141,7 @@ def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Dev
     needed, free = NETWORK_BYTES * channels[0].size, machine.free_memory()
     if z.device.type == "cpu" and free is not None and needed > free:  # the system may kill a process without a word
         log.warning("the network needs about %.1f GB for this image, %.1f are free", needed / 1e9, free / 1e9)
-    maps = network.predict_maps(trained.to(z.device), z).cpu().numpy()
+    maps = network.predict(trained.to(z.device), z).cpu().numpy()
     own: dict[str, Any] = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
     return by_weight(channels, maps, device=device, penalty=trained.penalty, **own, **options)
 
@@ -189,7 +189,7 @@ def outside_training(noise_level: float, trained_on: tuple[float, float]) -> str
     )
 
 
-def load_reference(
+def load_trained(
     path: PathLike | None = None,
 ) -> tuple[network.MapNetwork, tuple[float, float] | None, dict[str, Any]]:
     """(network, noise levels of its training or None, options of the solver) of a file of weights, or of the reference.

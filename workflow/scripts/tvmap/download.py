@@ -1,6 +1,5 @@
 """Download of one large file: resumed where it broke off, with its size and checksum checked."""
 
-import hashlib
 import io
 import os
 import sys
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
+from . import files
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
@@ -46,7 +46,7 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
         if path.exists():
             os.replace(path, part)  # a file that is there already has to pass the same checks
         if part.exists() and n_bytes is not None and part.stat().st_size >= n_bytes:
-            if part.stat().st_size > n_bytes or (known and _sha256(part) != known.lower()):
+            if part.stat().st_size > n_bytes or (known and files.sha256(part) != known.lower()):
                 log.warning("%s: is not the file asked for, downloading anew", part)
                 part.unlink()
         if n_bytes is None or not part.exists() or part.stat().st_size < n_bytes:
@@ -56,7 +56,7 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
                 f"config data.mendeley.bytes: {url} gave {part.stat().st_size} bytes instead of {n_bytes}; run again "
                 "if the transfer broke off, else correct the url or, if this is the file you want, the size"
             )
-        found = _sha256(part)
+        found = files.sha256(part)
         if known and found != known.lower():
             raise StudyError(
                 f"{key}: {part} has the sha256 {found} instead of {known}; run again to download it anew, or correct "
@@ -178,11 +178,6 @@ class _Tenths:
 
     def close(self) -> None:
         pass
-
-
-def _sha256(path: PathLike) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _short(error: requests.RequestException) -> str:

@@ -53,7 +53,7 @@ _TEMPLATES = {  # name: (script, inputs, names of the settings it is given)
     "figure7_boxes": ("draw_boxes", _METRICS, ("protocols",)),
     "figure8_differences": ("draw_differences", _METRICS, ("protocols",)),
     "training": ("draw_training", {"history_path": "tables/training_history.csv"}, ("report",)),
-    "convergence": ("draw_convergence", {"course_path": "tables/convergence.csv"}, ("protocols", "iterations")),
+    "convergence": ("draw_convergence", {"convergence_path": "tables/convergence.csv"}, ("protocols", "iterations")),
     "learned": ("draw_learned", {"learned_path": "tables/learned.csv"}, ("protocols",)),
     "failures": (
         "draw_failures",

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +12,12 @@ from typing import BinaryIO
 from .errors import StudyError
 
 PathLike = str | os.PathLike[str]
+
+
+def sha256(path: PathLike) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: PathLike, content: str | bytes | memoryview) -> None:

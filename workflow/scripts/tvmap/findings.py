@@ -4,27 +4,27 @@ from . import courses, published
 from .methods import BY_NOISE, LABELS, ORACLES, ORACULAR, base, protocol_label
 from .significance import rank_correlation
 from .tables import duration, interval, number
+from .tabular import IMAGE
 from .variants import REPEATS
 
-KEY = ["protocol", "draw", "id"]
-CONTRASTS = (*KEY, "contrast", "noise_std")
-PER_IMAGE = (*KEY, "method", "psnr", "weight_mean")
+CONTRASTS = (*IMAGE, "contrast", "noise_std")
+PER_IMAGE = (*IMAGE, "method", "psnr", "weight_mean")
 RULES = ("scalar-features", *BY_NOISE)  # of λ, image by image, without the clean image
 FEWEST = 5  # images, for a correlation
 
 
 def image_gains(per_image, contrasts):
     """The rows of `contrasts` with the gain in PSNR (dB) of the map over the oracle λ of each image."""
-    psnr = per_image.pivot(index=KEY, columns="method", values="psnr")
+    psnr = per_image.pivot(index=IMAGE, columns="method", values="psnr")
     gain = (psnr["map"] - psnr[ORACLES["psnr"]]).rename("gain").reset_index()
-    return contrasts.merge(gain, on=KEY, validate="one_to_one")
+    return contrasts.merge(gain, on=IMAGE, validate="one_to_one")
 
 
 def rule_choices(per_image):
     """λ (`weight`) that each of the RULES chose beside that of the PSNR oracle (`oracle`): one row a rule and image."""
-    oracle = per_image[per_image["method"] == ORACLES["psnr"]].set_index(KEY)["weight_mean"].rename("oracle")
+    oracle = per_image[per_image["method"] == ORACLES["psnr"]].set_index(IMAGE)["weight_mean"].rename("oracle")
     rules = per_image[per_image["method"].map(base).isin(RULES)].rename(columns={"weight_mean": "weight"})
-    return rules.join(oracle, on=KEY)[[*KEY, "method", "weight", "oracle"]]
+    return rules.join(oracle, on=IMAGE)[[*IMAGE, "method", "weight", "oracle"]]
 
 
 def block_failures(failures, protocols):

@@ -1,6 +1,7 @@
 """PDHG and its exact gradient on a CPU: the iterations of `pdhg` with the isotropic norm, compiled by numba.
 
-Groups of numbers, layout of the rows, ghost column and boundaries are those of `pdhg_numba`. Two things differ.
+Groups of numbers are those of `lanes`; layout of the rows, ghost column and boundaries are those of `pdhg_numba`.
+Two things differ.
 
 Projection. The pair u = q + σ∇x̄ of a pixel goes to the disc of radius Λ, q = r·u with r = min(1, Λ/|u|). Both
 directions of a row are updated together, then p, x and x̄ of that row:
@@ -38,7 +39,7 @@ from .lanes import (
     store,
     zeros,
 )
-from .pdhg_numba import ABAR, GP, GQH, GQV, GW, QH, QV, SLOPE, XBAR, P, W, X, Z, _steps
+from .pdhg_numba import ABAR, GP, GQH, GQV, GW, QH, QV, SLOPE, XBAR, P, W, X, Z, step_numbers
 
 CHUNK = 16  # iterations whose pairs u are in memory at once
 RADIUS, GZ = range(GW + 1, GW + 3)  # further fields of the backward state: Λ, and the derivative in z
@@ -159,7 +160,7 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=
     """
     if len(weight) != 1:
         raise ValueError("the isotropic norm takes one map, not one for each direction")
-    steps = _steps(lipschitz, log_ratio, z.dtype)
+    steps = step_numbers(lipschitz, log_ratio, z.dtype)
     _, sigma, shrink, _ = steps
     s, last = zeros(z.shape, W + 1, z.dtype), z.shape[1] - 1
     inner = s[:, :, : last + 1]
@@ -178,7 +179,7 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=
 
 def backward(grad_x, states, boundary, dual_start, lipschitz, with_z=True, log_ratio=0.0):
     """∂loss/∂z (rows, columns), or None, and ∂loss/∂Λ (1, …) from ∂loss/∂x_T and the states of `forward`."""
-    steps, periodic = _steps(lipschitz, log_ratio, grad_x.dtype), boundary == "periodic"
+    steps, periodic = step_numbers(lipschitz, log_ratio, grad_x.dtype), boundary == "periodic"
     s, last = zeros(grad_x.shape, GZ + 1, grad_x.dtype), grad_x.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, ABAR] = grad_x

@@ -65,8 +65,8 @@ DESCRIPTIONS = {  # how each rival works, for the report, whose references have 
     "tgv-oracle": "TGV, oracle: the two weights of TGV that are best for each image, found with its clean version on a "
     "grid of 9 × 6 pairs and then on a finer one around the best of them: what numbers can do, in place of maps.",
     "map-oracle": "Oracle map: the map, or the pair of maps if the network predicts two, fitted to each clean image by "
-    "300 steps of Adam from the image's best λ (the second of TGV from half of it), the bound of what any such map "
-    "could reach, as far as this descent finds it.",
+    "300 steps of Adam from the image's best λ (the second of TGV from half of it): "
+    "from below, as the descent may end early, what any such map could reach.",
 }
 
 

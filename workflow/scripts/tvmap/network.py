@@ -226,13 +226,13 @@ def denoise(network: MapNetwork, z: torch.Tensor, solver: Mapping[str, Any]) -> 
 
     Where no gradient is asked for, the network sees one image at a time: the batch changes no result.
     """
-    output = network(z) if torch.is_grad_enabled() else predict_maps(network, z)
+    output = network(z) if torch.is_grad_enabled() else predict(network, z)
     if network.predicts == "image":
         return output
     return solve(z, output, **solver, penalty=network.penalty, log_ratio=network.log_ratio)[0]
 
 
-def predict_maps(network: MapNetwork, z: torch.Tensor) -> torch.Tensor:
+def predict(network: MapNetwork, z: torch.Tensor) -> torch.Tensor:
     """Λ_Θ (or x̂) of every image of z (B, 1, H, W), one at a time, without gradients: the batch changes no result."""
     with torch.inference_mode():
         return torch.cat([network(image[None]) for image in z])

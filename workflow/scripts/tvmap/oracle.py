@@ -64,7 +64,7 @@ def oracle_map(
     weight, history, best = (start * ratios).expand(-1, *noisy.shape[-2:]).clone(), [], math.inf
     for step in range(steps + 1):
         if step or start >= FLOOR:
-            weight = max(start, FLOOR) * ratios * _log_ratio(fields, noisy.shape[-2:]).exp()
+            weight = max(start, FLOOR) * ratios * _log_factor(fields, noisy.shape[-2:]).exp()
         denoised, _ = solve(noisy[None], weight[None], **options)
         squares = (denoised[0].double() - clean.double()).square()
         history.append(squares.mean().item())
@@ -106,7 +106,7 @@ def oracle_numbers(
     return max((best_of(finer), ((slope, change), score)), key=lambda found: found[1])
 
 
-def _log_ratio(fields: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
+def _log_factor(fields: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
     """Sum of `fields` (maps, ·, ·), each with an entry for every block, as images (maps, H, W)."""
     height, width = shape
     total: Any = 0

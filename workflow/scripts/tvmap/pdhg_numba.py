@@ -199,7 +199,7 @@ def _backward(s, codes, last, gwh, tau, sigma, shrink, two, periodic, with_z):
                         _transposed_row(s, codes, k, i, above, below, left, gwh, *steps, t < rows - 1, with_z)
 
 
-def _steps(lipschitz, log_ratio, dtype):
+def step_numbers(lipschitz, log_ratio, dtype):
     """τ, σ, shrink and 2, which a compiler that knew it would add instead of fusing multiplication and subtraction."""
     tau, sigma = step_sizes(lipschitz, log_ratio)
     return tuple(map(dtype.type, (tau, sigma, 1 / (1 + sigma), 2)))
@@ -207,7 +207,7 @@ def _steps(lipschitz, log_ratio, dtype):
 
 def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=False, log_ratio=0.0):
     """One image: z (rows, columns), weight (1 or 2, rows, columns), same dtype. Returns x_T, q_T (2, …) and codes."""
-    steps = _steps(lipschitz, log_ratio, z.dtype)
+    steps = step_numbers(lipschitz, log_ratio, z.dtype)
     _, sigma, shrink, _ = steps
     s, last = zeros(z.shape, W + len(weight), z.dtype), z.shape[1] - 1
     inner = s[:, :, : last + 1]
@@ -222,7 +222,7 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=F
 
 def backward(grad_x, codes, boundary, dual_start, lipschitz, maps=1, with_z=True, log_ratio=0.0):
     """∂loss/∂z (rows, columns), or None, and ∂loss/∂Λ (maps, …) from ∂loss/∂x_T and the codes of `forward`."""
-    steps, gwh = _steps(lipschitz, log_ratio, grad_x.dtype), GW + maps - 1
+    steps, gwh = step_numbers(lipschitz, log_ratio, grad_x.dtype), GW + maps - 1
     s, last = zeros(grad_x.shape, gwh + 1 + with_z, grad_x.dtype), grad_x.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, ABAR] = grad_x
@@ -289,7 +289,7 @@ def _iterate(x, x_bar, p, q_v, q_h, s, z, weight, iterations, tau, sigma, shrink
 
 def ratio_derivative(z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):
     """∂x_T/∂ρ (rows, columns) of one image; arguments as those of `forward`."""
-    *steps, _ = _steps(lipschitz, log_ratio, z.dtype)
+    *steps, _ = step_numbers(lipschitz, log_ratio, z.dtype)
     rows, columns = z.shape
     shapes = (rows, columns), (rows + 1, columns + 1), (rows, columns), (rows + 1, columns), (rows, columns + 1)
     x, x_bar, p, q_v, q_h = (np.zeros((2, *shape), z.dtype) for shape in shapes)

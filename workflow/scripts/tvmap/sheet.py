@@ -1,4 +1,4 @@
-"""A page on one image and what became of it: the map, what was taken away and its spectrum, the solver's course."""
+"""A page on one image and what became of it: map, what was taken away and its spectrum, the solver's convergence."""
 
 import io
 
@@ -113,7 +113,9 @@ def draw_gaps(axes, channels, found):
     counts, gaps = denoising.convergence(channels[at : at + 1], found.weight[at : at + 1], found)
     axes.plot(counts, gaps, marker="o", markersize=2.5, color=plotting.COLOURS["map"])
     logarithmic = "log" if max(gaps) > 0 else "linear"
-    axes.set(xscale="log", yscale=logarithmic, xlabel="iterations", ylabel="relative gap", title="the solver's course")
+    axes.set(
+        xscale="log", yscale=logarithmic, xlabel="iterations", ylabel="relative gap", title="the solver's convergence"
+    )
 
 
 def facts(axes, channels, found):

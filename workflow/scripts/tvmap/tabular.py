@@ -26,9 +26,12 @@ TEXT = (
     "end",
 )  # never numbers, never NaN
 
+ROUND = ["protocol", "draw"]
+IMAGE = [*ROUND, "id"]  # of a protocol and noise draw
+KINDS = ("median", "best", "worst")  # of examples, by their gain
 CURVE = ("id", "weight", "psnr", "ssim")  # a grid: one row an image and λ
-GRID = ("protocol", "draw", *CURVE)  # the curves of all protocols and noise draws
-MEASURED = ("protocol", "draw", "id", "method", "psnr", "ssim")  # of the table of measurements, per_image
+GRID = (*ROUND, *CURVE)  # the curves of all protocols and noise draws
+MEASURED = (*IMAGE, "method", "psnr", "ssim")  # of the table of measurements, per_image
 FAILURES = ("protocol", "method", "bin", "detail", "mse")
 LEARNED = ("protocol", "map", "noise_std", "detail", "weight")
 BY_LEVEL = (

@@ -5,7 +5,7 @@ Layout. All variables of a row lie next to one another: state[row, field, column
     |<----- PAD ----->|<----------- columns, in groups of LANES ----------->|<----- PAD ----->|
     | . . . . . . . g | 0 1 … 15 | 16 … 31 | …               … last g . . . | . . . . . . . . |  g: ghost columns
 
-Groups are those of `pdhg_numba`, aligned with the machine's vectors, and all work is done on whole ones; what lies
+Groups are those of `lanes`, aligned with the machine's vectors, and all work is done on whole ones; what lies
 right of the ghost column is finite and never reaches a pixel. Fields 0 to 7 have neighbours: x̄ and w̄, which ∇ and E
 are applied to, then q and r with their adjoints; backwards a, b and the derivatives in q and r.
 

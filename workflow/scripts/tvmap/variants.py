@@ -7,9 +7,9 @@ import pandas as pd
 
 from . import significance
 from .intervals import bootstrap_interval
+from .tabular import IMAGE
 
-KEY = ["protocol", "draw", "id"]
-COLUMNS = (*KEY, "patient", "method", "psnr", "ssim")
+COLUMNS = (*IMAGE, "patient", "method", "psnr", "ssim")
 REPEATS = "all together"  # the name of the row over repetitions of one recipe: other folds, other seeds
 
 
@@ -32,8 +32,8 @@ def repeats(overlay):
 
 def with_gains(table, study):
     """The rows of the map with the same image's oracle λ, of this table or, where it has none, of the `study`."""
-    by_method = {method: part.set_index(KEY) for method, part in table.groupby("method")}
-    scalars = {method: part.set_index(KEY) for method, part in study.groupby("method")} | by_method
+    by_method = {method: part.set_index(IMAGE) for method, part in table.groupby("method")}
+    scalars = {method: part.set_index(IMAGE) for method, part in study.groupby("method")} | by_method
     rows = by_method["map"][["patient", "psnr", "ssim"]].copy()
     for metric in ("psnr", "ssim"):
         rows[f"oracle_{metric}"] = scalars[f"scalar-oracle-{metric}"][metric]
