@@ -11,7 +11,8 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import image
+from matplotlib import image, rcParams
+from matplotlib.colors import to_rgb
 
 import draw_boxes
 import draw_convolution
@@ -441,6 +442,18 @@ def test_strongest_rivals_are_drawn_over_the_noise_level(study, paths):
     assert line.get_xdata() == pytest.approx([0.125, 0.225, 0.325]) and list(line.get_ydata()) == [-1, 0, 1]
     one_level = CONFIG | {"noise": {"kind": "relative", "protocols": {"fixed0.5": 0.5}}}
     assert "by_level" in figures.figures(CONFIG) and "by_level" not in figures.figures(one_level)
+
+
+def test_colours_are_those_of_seaborn():
+    import seaborn as sns
+
+    for count in (1, 2, 5):
+        np.testing.assert_allclose(plotting.shades(count), sns.color_palette("viridis", count + 1)[:count])
+    for name, ours in (("deep", plotting.CYCLE), ("colorblind", plotting.COLOUR_BLIND)):
+        np.testing.assert_allclose([to_rgb(colour) for colour in ours], sns.color_palette(name))
+    for key, value in sns.axes_style("ticks").items():
+        if key.endswith("color") and isinstance(value, str) and to_rgb(value)[0] < 0.9:
+            np.testing.assert_allclose(to_rgb(rcParams[key]), to_rgb(value), atol=1 / 255, err_msg=key)
 
 
 def test_variants_and_courses_are_drawn(tmp_path):
