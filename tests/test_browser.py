@@ -4,7 +4,7 @@ import pytest
 import test_report
 from smoke import RESULTS, finished
 
-pytestmark = [pytest.mark.chromium, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.chromium
 
 SMALLEST = 11  # px: of any text, subscripts of equations left out
 NARROWEST = 600  # px: of a figure 7 inches wide with lettering of 7 points, so that it is 8.3 px high

@@ -247,7 +247,6 @@ def test_help_names_the_formats_and_both_commands_are_installed():
         assert "DICOM" in run.stdout and "tvmap denoise noisy.png -o clean.png" in run.stdout
 
 
-@pytest.mark.timeout(900)
 def test_a_wheel_brings_the_weights_along(folder, tmp_path):
     """Built from a copy, installed beside the packages of this environment, called where no repository is near."""
     source, wheels, elsewhere = (tmp_path / name for name in ("source", "wheels", "elsewhere"))

@@ -8,7 +8,7 @@ from smoke import RESULTS, ROOT, finished
 
 from tvmap import explorer
 
-pytestmark = [pytest.mark.chromium, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.chromium
 
 SIZE, WEIGHTS = 48, np.arange(81) / 100
 RANDOM = np.random.default_rng(1)

@@ -14,8 +14,6 @@ from tvmap import architecture, figures, model_card, network
 from tvmap import looks as looks_module
 from tvmap.errors import StudyError
 
-pytestmark = pytest.mark.timeout(900)
-
 WITHOUT_TORCH = """
 import sys
 

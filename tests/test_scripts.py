@@ -33,8 +33,6 @@ from tvmap import comparison, explain, fingerprint, logs, machine, network, pdhg
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
-pytestmark = pytest.mark.timeout(900)
-
 SCRIPTS = ROOT / "workflow/scripts"
 ONE_MAP = {"maps": 1, "penalty": "tv"}
 SOLVER = {"iterations": 16, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}

@@ -58,7 +58,6 @@ def test_offline_a_run_is_written_and_goes_on_when_the_training_resumes(tmp_path
     assert logs and all(b"train_loss" in path.read_bytes() for path in logs)
 
 
-@pytest.mark.timeout(900)
 def test_a_training_that_is_tracked_is_the_same_training(tmp_path, tmp_path_factory):
     pytest.importorskip("wandb", reason="needs envs/requirements-wandb.txt")
     folder, alone = smoke.fresh(tmp_path / "study"), smoke.finished(tmp_path_factory)

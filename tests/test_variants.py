@@ -167,7 +167,6 @@ def results(tmp_path_factory):
     return folder / smoke.RESULTS
 
 
-@pytest.mark.timeout(900)
 def test_variants_are_run_and_compared(results):
     found = pd.read_csv(results / "tables/variants.csv", keep_default_na=False)
     assert sorted(found["variant"].unique()) == ["", "given", "seed-2", "short"]  # smoke.py sorts the keys of a change
@@ -233,7 +232,6 @@ def test_shares_of_the_way_to_the_oracle_map(results):
     assert summary.loc["map", "share"] == pytest.approx(gone / way)
 
 
-@pytest.mark.timeout(900)
 def test_a_study_of_given_weights_reports_their_training(results):
     folder = results.parents[1]
     shutil.copytree(results / "model", folder / "given")

@@ -3,13 +3,11 @@
 import doctest
 from pathlib import Path
 
-import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.timeout(900)
 def test_the_walk_through_runs_as_printed():
     threads = torch.get_num_threads()
     try:

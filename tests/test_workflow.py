@@ -83,9 +83,6 @@ DIRECTIVES = (
 )
 OPTIONAL = {"input", "wildcard_constraints", "retries", "localrule"}
 
-# The first study is run by whichever test comes first.
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture
 def results(tmp_path_factory):
