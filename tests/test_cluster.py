@@ -20,6 +20,7 @@ ACCOUNT = "imaging"
 SHARDS = ["--set-scatter", "shard=2"]
 ON_GPU = {"device": "auto"}  # of which there is none, but Slurm does not know
 LONG = {**ON_GPU, "training": {"epochs": 40, "threads": 2}}  # still running when it is cancelled
+LONG |= {"noise": {"protocols": {"uniform": None}}}
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +157,14 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
 
 def test_by_the_generic_profile_the_study_is_that_of_one_machine(cluster, tmp_path, tmp_path_factory):
     alone, folder, before = finished(tmp_path_factory), fresh(tmp_path / "submitted"), set(jobs())
-    command = [*submitted(folder, "generic", ON_GPU), "--", *TARGETS]
+    targets = [f"{RESULTS}/{name}" for name in ("metrics/test_uniform_0.csv", "grid/test_uniform_0.csv", *MODEL)]
+    command = [*submitted(folder, "generic", ON_GPU), "--", *targets]
     run = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200)
     assert run.returncode == 0, run.stderr[-5000:]
     ran = [job for number, job in jobs().items() if number not in before]
     assert {job["JobState"] for job in ran} == {"COMPLETED"}
-    check_asked(ran, asked(fresh(tmp_path / "planned"), ON_GPU, *TARGETS))
-    for name in TARGETS:
+    check_asked(ran, asked(fresh(tmp_path / "planned"), ON_GPU, *targets))
+    for name in targets:
         assert (folder / name).read_bytes() == (alone / name).read_bytes(), name
 
 

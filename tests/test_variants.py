@@ -238,8 +238,8 @@ def test_a_study_of_given_weights_reports_their_training(results):
     shutil.copytree(results / "model_direct", folder / "direct")
     given = {"weights": str(folder / "given/last.safetensors")}
     given["weights_direct"] = str(folder / "direct/last.safetensors")
-    fold = yaml.safe_load((folder / "change.yaml").read_text())["data"]
-    change = {"study": "later", "network": given, "baselines": ["unet-direct"], "data": fold}
+    same = {key: yaml.safe_load((folder / "change.yaml").read_text())[key] for key in ("data", "noise")}
+    change = {"study": "later", "network": given, "baselines": ["unet-direct"], **same}
     run = smoke.snakemake(folder, change=change)
     assert run.returncode == 0, run.stdout[-5000:]
     later = folder / "results/later"
