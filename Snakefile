@@ -16,6 +16,18 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/denoise.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/files.smk"
+
+
+# What is asked of this study where it is a variant of another one.
+rule measured:
+    input:
+        MEASURED,
+
+
+rule map_measured:
+    input:
+        MAP_MEASURED,
 
 
 rule all:
@@ -27,3 +39,4 @@ rule all:
         rules.collect_tables.output,
         rules.compare_variants.output if VARIANTS else [],
         FIGURES,
+        FILES,

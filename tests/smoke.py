@@ -87,6 +87,18 @@ def planned(folder, *arguments):
     return found
 
 
+def asked(folder, **options):
+    """The files that the rule `all` asks for, relative to `folder`."""
+    output = snakemake(folder, "--dry-run", "--forcerun", "all", **options).stdout
+    return set(re.search(r"^rule all:\n    input: (.*)$", output, re.MULTILINE)[1].split(", "))
+
+
+def made(folder):
+    """The files that a study has left in `folder`, but its logs, times and store of trainings, relative to it."""
+    files = (path.relative_to(folder) for path in folder.glob("results/**/*") if path.is_file())
+    return {str(path) for path in files if not {"logs", "benchmarks", "trained"} & set(path.parts)}
+
+
 def program(folder, *arguments):
     return subprocess.run(
         arguments, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=800

@@ -25,6 +25,7 @@ def results(tmp_path_factory):
     change = {"baselines": list(NAMES), "noise": {"protocols": {"uniform": None}}}
     run = smoke.snakemake(folder, change=change)
     assert run.returncode == 0, run.stdout[-5000:]
+    assert smoke.asked(folder, change=change) == smoke.made(folder)
     return folder / smoke.RESULTS
 
 

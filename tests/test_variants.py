@@ -164,6 +164,7 @@ def results(tmp_path_factory):
     assert run.returncode == 0, run.stdout[-5000:]
     again = smoke.snakemake(folder, "--dry-run", change=change)
     assert "Nothing to be done" in again.stdout, again.stdout[-2000:]
+    assert smoke.asked(folder, change=change) == smoke.made(folder)
     return folder / smoke.RESULTS
 
 

