@@ -8,7 +8,7 @@ import skimage.util
 from tvmap import features
 from tvmap.errors import StudyError
 from tvmap.features import FEATURES
-from tvmap.noise import keyed_noise, noise_std
+from tvmap.noise import estimate_noise_std, keyed_noise, noise_std
 
 PHOTO = skimage.util.img_as_float32(skimage.data.camera())[128:256, 160:288]
 NOISY = keyed_noise(PHOTO, 0.5, 0, 0, "camera")
@@ -82,7 +82,7 @@ def test_transposition_swaps_the_directions():
 def test_noise_of_a_photograph_is_estimated_within_a_tenth(photo, level):
     clean = skimage.util.img_as_float32(getattr(skimage.data, photo)())[:256, :256]
     noisy = keyed_noise(clean, level, 0, 0, photo)
-    assert features.estimate_image_noise_std(noisy) == pytest.approx(noise_std(clean, level), rel=0.1)
+    assert estimate_noise_std(noisy) == pytest.approx(noise_std(clean, level), rel=0.1)
 
 
 def synthetic(patients, images):

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tvmap import architecture, features, figures, network
+from tvmap import architecture, figures, network
 from tvmap.errors import StudyError
+from tvmap.noise import estimate_noise_std
 from tvmap.solver import solve
 from tvmap.tgv import tgv
 
@@ -214,11 +215,11 @@ def test_the_noise_estimate_is_that_of_the_features():
         * torch.randn(3, 1, 40, 41, generator=torch.Generator().manual_seed(0))
         * torch.tensor([0.1, 1, 3])[:, None, None, None]
     )
-    expected = [features.estimate_image_noise_std(image) for image in z[:, 0].numpy()]
+    expected = [estimate_noise_std(image) for image in z[:, 0].numpy()]
     np.testing.assert_allclose(network.estimate_noise_std(z).flatten(), expected, rtol=2e-3)  # median of an even number
     np.testing.assert_allclose(
         network.estimate_noise_std(z[..., 1:]).flatten(),
-        [features.estimate_image_noise_std(i) for i in z[:, 0, :, 1:].numpy()],
+        [estimate_noise_std(i) for i in z[:, 0, :, 1:].numpy()],
         rtol=2e-3,
     )
     assert (network.estimate_noise_std(torch.rand(2, 1, 1, 9)) == 0).all()

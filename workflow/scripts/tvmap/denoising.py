@@ -13,9 +13,9 @@ import torch
 
 from . import machine, network, provenance
 from .errors import StudyError
-from .features import estimate_image_noise_std
 from .files import PathLike
 from .logs import log
+from .noise import estimate_noise_std
 from .operators import Weight
 from .pdhg import as_weight
 from .provenance import REFERENCE
@@ -152,7 +152,7 @@ def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any)
 
     weights = []
     for z in channels:
-        std = estimate_image_noise_std(z)
+        std = estimate_noise_std(z)
         if not std > 0:
             raise StudyError("no noise was found in the image; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
@@ -171,7 +171,7 @@ def level(channels: np.ndarray) -> float:
     """The noise level of channels (C, H, W), estimated, the largest of them: std(noise)/std(image without noise)."""
     found = []
     for z in channels:
-        std = estimate_image_noise_std(z)
+        std = estimate_noise_std(z)
         clean = math.sqrt(max(float(np.var(z, dtype=np.float64)) - std**2, 0))
         found.append(0.0 if std == 0 else std / clean if clean else math.inf)
     return max(found)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import StudyError
 from .methods import base
-from .noise import MAD_TO_STD
+from .noise import MAD_TO_STD, estimate_noise_std
 
 BLOCK = 8  # pixels, side of the blocks of the local standard deviations
 QUANTILES = (10, 25, 50, 75, 90)  # percent, of the local standard deviations
@@ -22,8 +22,8 @@ FLOOR = 1e-3  # a smaller best λ counts as this, so that its logarithm stays fi
 FOLDS = 5
 
 FEATURES = (
-    "log_noise_std",  # see `estimate_image_noise_std`; the only one that c·z shifts, by log c
-    # Logarithms of quotients by `estimate_image_noise_std`:
+    "log_noise_std",  # see `estimate_noise_std`; the only one that c·z shifts, by log c
+    # Logarithms of quotients by `estimate_noise_std`:
     "std",
     "vertical_mad",  # of the forward differences, as a standard deviation over √2: 0 for noise alone
     "horizontal_mad",
@@ -36,24 +36,11 @@ FEATURES = (
 LOG_NOISE = FEATURES.index("log_noise_std")
 
 
-def estimate_image_noise_std(z):
-    """Standard deviation of white noise in z, image units: median |d| / 0.6745.
-
-    d = (z[i, j] − z[i + 1, j] − z[i, j + 1] + z[i + 1, j + 1]) / 2, the finest diagonal Haar differences of all pixels
-    (Donoho, Johnstone 1994), in which an image without noise is small nearly everywhere. Fine texture counts as noise.
-    One row or one column has no such difference: 0.
-    """
-    z = np.asarray(z, np.float64)
-    if min(z.shape) < 2:
-        return 0.0
-    return float(MAD_TO_STD * np.median(np.abs(np.diff(np.diff(z, axis=0), axis=1) / 2)))
-
-
 def noise_stds(stack, method):
     """True standard deviations of the noise in `stack`, (n,); for a method `-blind`, estimated from its images."""
     if method == base(method):
         return stack["noise_std"]
-    return np.array([estimate_image_noise_std(z) for z in stack["images"]])
+    return np.array([estimate_noise_std(z) for z in stack["images"]])
 
 
 def features(z):
@@ -67,7 +54,7 @@ def features(z):
         raise StudyError(f"features: an image of shape {z.shape}; give (H, W), at least {MIN_SIDE} pixels a side")
     if not np.isfinite(z).all():
         raise StudyError("features: the noisy image has values that are NaN or infinite; check it and its noise")
-    noise, mean = estimate_image_noise_std(z), z.mean()
+    noise, mean = estimate_noise_std(z), z.mean()
     # Sums of squares of the centred image lose nothing to its brightness.
     centred = z - mean
     differences = [np.diff(z, axis=axis) for axis in (0, 1)]

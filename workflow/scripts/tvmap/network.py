@@ -72,7 +72,7 @@ class UNet(nn.Module):
 
 
 def estimate_noise_std(z: torch.Tensor) -> torch.Tensor:
-    """`features.estimate_image_noise_std` of each image of a batch, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
+    """`noise.estimate_noise_std` of each image of a batch, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
     if min(z.shape[-2:]) < 2:
         return z.new_zeros(len(z), 1, 1, 1)
     details = z.diff(dim=-2).diff(dim=-1) / 2
