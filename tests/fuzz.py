@@ -190,6 +190,10 @@ def start(target, seconds, log):
     return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
 
 
+def n_findings(target):
+    return len(list((FOLDER / "findings").glob(f"{target}-*")))
+
+
 def main(seconds):
     """Fuzz all targets, each in a process that is started again after a finding that ended it; return the exit status.
 
@@ -205,7 +209,7 @@ def main(seconds):
     began = time.monotonic()
     logs = {target: open(FOLDER / f"{target}.log", "w+", encoding="utf-8", errors="replace") for target in TARGETS}
     running = {target: start(target, seconds, log) for target, log in logs.items()}
-    kept = {target: len(list((FOLDER / "findings").glob(f"{target}-*"))) for target in TARGETS}
+    kept = {target: n_findings(target) for target in TARGETS}
     deaths = dict.fromkeys(TARGETS, 0)  # without a new finding
     while running:
         time.sleep(1)
@@ -213,7 +217,7 @@ def main(seconds):
             left = round(began + seconds - time.monotonic())
             if process.poll() is not None:
                 del running[target]
-                n = len(list((FOLDER / "findings").glob(f"{target}-*")))
+                n = n_findings(target)
                 deaths[target] += left > 2 and n == kept[target]
                 kept[target] = n
                 if left > 2 and deaths[target] < 2:
