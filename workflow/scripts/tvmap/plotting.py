@@ -18,6 +18,7 @@ from .methods import LABELS, METHODS
 FULL = 7.0  # width of a page in inches
 TEXT, SMALL = 8, 7  # font sizes in points
 DARK, GREY, LIGHT = "#262626", "#6e6e6e", "#d9d9d9"
+INK = ".15"  # of text and axes: DARK before it is rounded to 8 bits
 DASHES = ("-", "--", ":", "-.")  # of curves that share a colour
 # The methods of every study have a colour each, told apart by readers with any common colour-vision deficiency; the
 # others have that of their family, as they are always named beside it: scalar λ, no TV, the map's bound.
@@ -48,11 +49,11 @@ matplotlib.rcParams.update(
         "legend.fontsize": SMALL,
         "legend.frameon": False,
         "legend.title_fontsize": 12,
-        "text.color": DARK,
-        "axes.labelcolor": DARK,
-        "axes.edgecolor": DARK,
-        "xtick.color": DARK,
-        "ytick.color": DARK,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
         "grid.color": ".8",
         "grid.linewidth": 1,
         "patch.edgecolor": "w",
