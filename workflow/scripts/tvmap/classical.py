@@ -47,6 +47,9 @@ def denoise(name, z, noise_std, strength, solver=None):
     noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve`, of which
     tv-isotropic takes all but the norm, tgv the iterations and the boundary.
     noise_std · strength = 0 returns z.
+
+    Raises:
+        StudyError: unknown `name`, or a number below 0 or not finite.
     """
     if name not in _METHODS:
         raise StudyError(f"method {name!r} is unknown; choose one of {', '.join(_METHODS)}")

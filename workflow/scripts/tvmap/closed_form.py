@@ -28,6 +28,9 @@ def regions(q: np.ndarray, weight: float | np.ndarray, boundary: str = "periodic
 
     They are the connected components of the pixels joined to those neighbours where |q| < Λ; `weight`: a number or
     (1 or 2, H, W). Every pixel is one of its own where Λ = 0.
+
+    Raises:
+        ValueError: unknown `boundary`.
     """
     # Why |q| and no tolerance on ∇x: x carries the error of the iteration, about 1e-6 at a gap of 1e-8, which would
     # split regions, and a tolerance above it merges those that differ by less. The projection puts q at Λ exactly where

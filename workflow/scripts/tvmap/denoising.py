@@ -118,6 +118,9 @@ def by_weight(
     """`Denoised` of channels (C, H, W) with λ, (1 or C,), or maps, (1 or C, maps, H, W) or (maps, H, W), of a penalty.
 
     TGV's two numbers are maps (1, 2, 1, 1).
+
+    Raises:
+        StudyError: a map of another size than the image.
     """
     z = _batch(channels, device)
     weight = torch.as_tensor(np.asarray(weight, np.float32), device=z.device)
@@ -147,7 +150,11 @@ def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Dev
 
 
 def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any) -> Denoised:
-    """`Denoised` of channels (C, H, W), each with the λ of the least SURE for the noise that is estimated from it."""
+    """`Denoised` of channels (C, H, W), each with the λ of the least SURE for the noise that is estimated from it.
+
+    Raises:
+        StudyError: no noise in the image.
+    """
     from .parameter_choice import choose_by_sure
 
     weights = []
@@ -195,6 +202,9 @@ def load_trained(
     """(network, noise levels of its training or None, options of the solver) of a file of weights, or of the reference.
 
     Levels and options are those of the study whose provenance.json lies in the folder above the file's.
+
+    Raises:
+        StudyError: not the weights of a network that predicts maps, or none that come with the project.
     """
     if path is None:
         package = Path(__file__).parent

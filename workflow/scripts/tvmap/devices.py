@@ -8,7 +8,11 @@ from .errors import StudyError
 
 
 def pick(key):
-    """The torch device for a value of the setting `device`: auto (CUDA where there is one) | cpu | cuda."""
+    """The torch device for a value of the setting `device`: auto (CUDA where there is one) | cpu | cuda.
+
+    Raises:
+        StudyError: cuda where no GPU is usable.
+    """
     if key == "cuda" and not torch.cuda.is_available():
         raise StudyError("device: cuda, but no CUDA device is usable here; set it to cpu or auto")
     if key == "auto":

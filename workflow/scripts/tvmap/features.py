@@ -48,6 +48,9 @@ def features(z):
 
     Flips leave them unchanged if both sides are multiples of 16 (what is left over lies below and to the right and
     counts in neither blocks nor octaves); transposition swaps vertical and horizontal.
+
+    Raises:
+        StudyError: an image that is too small, not (H, W), or not finite.
     """
     z = np.asarray(z, np.float64)
     if z.ndim != 2 or min(z.shape) < MIN_SIDE:
@@ -136,6 +139,9 @@ def fit(features, best_weights, groups):
 
     features: (n, len(FEATURES)); best_weights: (n,), best scalar λ ≥ 0 of each image; groups: (n,), its patient. Five
     folds, fewer with fewer patients; no patient's images lie in two.
+
+    Raises:
+        StudyError: shapes that do not fit, a best λ that is no number ≥ 0, or a single patient.
     """
     from sklearn.base import clone
     from sklearn.model_selection import GroupKFold, cross_val_predict

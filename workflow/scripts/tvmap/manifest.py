@@ -173,7 +173,11 @@ def write(path: PathLike, rows: Iterable[Row]) -> None:
 
 
 def read(path: PathLike) -> list[Row]:
-    """Read the rows of a manifest; every value is a string but `bytes`, an int."""
+    """Read the rows of a manifest; every value is a string but `bytes`, an int.
+
+    Raises:
+        StudyError: the file is no manifest.
+    """
     try:
         with open(path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)

@@ -53,6 +53,9 @@ def ssim(
 
     `reference` may be the result of `local_statistics`. Variances as in scikit-image: population ones for the Gaussian
     window, sample ones (n/(n − 1)) for the uniform. In float64: E[x²] − E[x]² loses too much in float32.
+
+    Raises:
+        ValueError: images smaller than the window.
     """
     if isinstance(reference, torch.Tensor):
         reference = local_statistics(reference, window)

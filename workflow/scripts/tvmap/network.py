@@ -184,6 +184,9 @@ def build(
     start: default, as PyTorch does it, which makes the activations smaller from layer to layer | kaiming, which keeps
     their size (see `keep_variance`).
     precision: float32 | tf32 (on a GPU, factors of products are rounded to 10 bits) | bfloat16 (of the U-Net alone).
+
+    Raises:
+        ValueError: unknown `start`.
     """
     allow_tf32(precision == "tf32")  # PyTorch has one switch for all networks of a process
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -204,7 +207,11 @@ def save_weights(path: PathLike, state: Mapping[str, torch.Tensor], settings: Ma
 
 
 def load_network(path: PathLike) -> MapNetwork:
-    """The `MapNetwork` whose weights and settings are in `path`, in evaluation mode. No code in the file is run."""
+    """The `MapNetwork` whose weights and settings are in `path`, in evaluation mode. No code in the file is run.
+
+    Raises:
+        StudyError: the file holds no weights of such a network.
+    """
     try:
         with safetensors.safe_open(path, "pt") as file:
             settings = json.loads(file.metadata()["settings"])

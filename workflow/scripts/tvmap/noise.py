@@ -20,7 +20,11 @@ def generator(*key: object) -> np.random.Generator:
 
 
 def noise_std(image: np.ndarray, noise_level: float, kind: str = "relative") -> float:
-    """Standard deviation of the noise in image units: noise_level·std(image), or noise_level itself."""
+    """Standard deviation of the noise in image units: noise_level·std(image), or noise_level itself.
+
+    Raises:
+        ValueError: unknown `kind`.
+    """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, not {kind!r}")
     return float(noise_level * np.std(image, ddof=1, dtype=np.float64) if kind == "relative" else noise_level)

@@ -24,6 +24,9 @@ def gradient(x: torch.Tensor, boundary: str = "periodic") -> torch.Tensor:
                    1  0  0 −1                0  0  0  0
 
     ‖∇‖² ≤ 8 for both, so ‖[I; ∇]‖ ≤ √(1 + 8) = 3.
+
+    Raises:
+        ValueError: unknown `boundary`.
     """
     vertical = x.roll(-1, -2) - x
     horizontal = x.roll(-1, -1) - x
@@ -36,7 +39,11 @@ def gradient(x: torch.Tensor, boundary: str = "periodic") -> torch.Tensor:
 
 
 def gradient_adjoint(q: torch.Tensor, boundary: str = "periodic") -> torch.Tensor:
-    """∇ᵀq, (B, 2, H, W) → (B, 1, H, W), so that ⟨∇x, q⟩ = ⟨x, ∇ᵀq⟩."""
+    """∇ᵀq, (B, 2, H, W) → (B, 1, H, W), so that ⟨∇x, q⟩ = ⟨x, ∇ᵀq⟩.
+
+    Raises:
+        ValueError: unknown `boundary`.
+    """
     vertical, horizontal = q[..., :1, :, :], q[..., 1:, :, :]
     if boundary == "neumann":
         vertical, horizontal = vertical.clone(), horizontal.clone()
@@ -52,6 +59,9 @@ def project_dual(q: torch.Tensor, weight: torch.Tensor, norm: str = "anisotropic
 
     anisotropic: every entry to [−Λ, Λ] (the text's [0, Λ] is a slip); isotropic: the pair (q_v, q_h) of a pixel to
     the disc of radius Λ, q·Λ / max(Λ, |q|).
+
+    Raises:
+        ValueError: unknown `norm`, or two maps for the isotropic norm.
     """
     if norm == "anisotropic":
         return torch.minimum(torch.maximum(q, -weight), weight)

@@ -49,6 +49,9 @@ def oracle_map(
 
     history: steps + 1 numbers or fewer (an MSE of 0 ends the descent), the first that of `start` itself. The map is
     that of the smallest, so it is never worse than `start`; it is positive unless it is a start of 0.
+
+    Raises:
+        StudyError: images of other shapes or not finite, or a `start` that is no number ≥ 0.
     """
     if clean.shape != noisy.shape or noisy.ndim != 3 or len(noisy) != 1:
         raise StudyError(f"oracle map: clean {tuple(clean.shape)} and noisy {tuple(noisy.shape)}, not both (1, H, W)")

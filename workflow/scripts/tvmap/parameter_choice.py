@@ -66,6 +66,10 @@ def converge(
 
     whose momentum β starts anew where it points uphill (O'Donoghue, Candès 2015); 8 ≥ ‖∇‖². `start`: the `Converged`
     of a neighbouring λ, to begin from its q, scaled. Bad values and too few iterations are a `StudyError`.
+
+    Raises:
+        StudyError: λ is no number ≥ 0, or the gap is not reached in so many iterations.
+        ValueError: unknown `boundary`.
     """
     z, weight = _checked(z), float(weight)
     if boundary not in BOUNDARIES:

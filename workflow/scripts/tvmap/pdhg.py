@@ -30,6 +30,9 @@ def step_sizes(
 
     `lipschitz`: 3, the bound √(1 + 8) in two dimensions, or "sqrt13", a bound in three (the published code's).
     `log_ratio`: ρ, a number or a tensor without dimensions.
+
+    Raises:
+        ValueError: unknown `lipschitz`.
     """
     if lipschitz not in LIPSCHITZ:
         raise ValueError(f"lipschitz must be one of {list(LIPSCHITZ)}, not {lipschitz!r}")
@@ -57,6 +60,9 @@ def pdhg(
 
     z: (B, 1, H, W); weight: see `as_weight`, not negative; lipschitz, log_ratio: see `step_sizes`. Returns (x_T, q_T),
     shapes (B, 1, H, W) and (B, 2, H, W).
+
+    Raises:
+        ValueError: an unknown option, or two maps for the isotropic norm.
     """
     if dual_start not in DUAL_STARTS:
         raise ValueError(f"dual_start must be one of {DUAL_STARTS}, not {dual_start!r}")

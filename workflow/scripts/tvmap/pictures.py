@@ -154,7 +154,11 @@ def write_maps(path: PathLike, maps: np.ndarray, penalty: str) -> None:
 
 
 def write_values(path: PathLike, values: np.ndarray) -> None:
-    """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically."""
+    """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically.
+
+    Raises:
+        StudyError: the format does not hold such values.
+    """
     path, content = Path(path), io.BytesIO()
     suffix = path.suffix.lower()
     if suffix in NUMPY:
@@ -192,6 +196,9 @@ def read_weight(path: PathLike) -> tuple[np.ndarray, str | None]:
     """Maps (n, H, W), as they are, in units of the image's range, and the penalty they are for, None if not said.
 
     From a .tif file, a page a map, or a .npy file, (H, W) or (n, H, W); n is at most MOST_MAPS.
+
+    Raises:
+        StudyError: no such file, no maps in it, a weight that is no number ≥ 0, or more than is read.
     """
     path = Path(path)
     if path.suffix.lower() not in TIFF | NUMPY:

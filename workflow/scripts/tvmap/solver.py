@@ -301,6 +301,10 @@ def solve(
     ("closed_form", see there; the anisotropic norm on the CPU). x_T is differentiable in log_ratio too, exactly for the
     T steps. Runs `pdhg_numba` or `isotropic_numba` on the CPU, `pdhg_triton` on a GPU, the reference `pdhg` for what
     these cannot do (isotropic norm on a GPU or with a learned ratio, other devices, no Triton), and says so once.
+
+    Raises:
+        ValueError: an unknown option, or two maps for the isotropic norm.
+        StudyError: options that exclude one another.
     """
     if gradient not in GRADIENTS:
         raise ValueError(f"gradient must be one of {GRADIENTS}, not {gradient!r}")

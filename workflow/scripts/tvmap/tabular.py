@@ -110,7 +110,11 @@ def of_protocol(table: pd.DataFrame, protocol: str, path: PathLike) -> pd.DataFr
 
 
 def example_row(examples: pd.DataFrame, protocol: str, path: PathLike, kind: str = "median") -> pd.Series:
-    """Return the row (a Series) of `protocol` and `kind` in the table of examples read from `path`."""
+    """Return the row (a Series) of `protocol` and `kind` in the table of examples read from `path`.
+
+    Raises:
+        StudyError: there is no such row.
+    """
     rows = examples[(examples["protocol"] == protocol) & (examples["kind"] == kind)]
     if rows.empty:
         raise StudyError(f"{path}: no {kind} example of protocol {protocol}; delete the file and run the study again")

@@ -86,7 +86,11 @@ def _of_entries(like: torch.Tensor, diagonal: float, mixed: float) -> torch.Tens
 
 
 def as_weights(weight: Weight, z: torch.Tensor) -> torch.Tensor:
-    """(Λ₁, Λ₀) as one tensor (1 or B, 2, 1 or H, 1 or W), from a pair of numbers, (B, 2) or such a tensor."""
+    """(Λ₁, Λ₀) as one tensor (1 or B, 2, 1 or H, 1 or W), from a pair of numbers, (B, 2) or such a tensor.
+
+    Raises:
+        StudyError: not two weights.
+    """
     weight = torch.as_tensor(weight, dtype=z.dtype, device=z.device)
     if weight.ndim in (1, 2) and weight.shape[-1] == 2:
         weight = weight.reshape(-1, 2, 1, 1)

@@ -137,6 +137,9 @@ def train(
     `training` of the config; network, solver: its sections of these names. The furthest checkpoint of this
     `fingerprint` at `checkpoint_path` or among `earlier` is resumed; it is written anew every `checkpoint_seconds` and
     at the end. `on_epoch` is called after each epoch with its row of the history, {name in HISTORY: number or None}.
+
+    Raises:
+        StudyError: a loss that is not finite, or a map that has collapsed to 0.
     """
     started, folder = time.perf_counter(), Path(folder)
     clean, noisy = (tensor.to(device) for tensor in validation)
