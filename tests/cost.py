@@ -127,7 +127,8 @@ def measured(images, archive):
         with tempfile.TemporaryDirectory() as scratch:
             folder = smoke.fresh(Path(scratch))
             target = [] if number == 0 else [f"{smoke.RESULTS}/model/training.json"]
-            run = smoke.snakemake(folder, *target, change=settings(images, archive, recipe, epochs), cores=CORES)
+            command = smoke.command(folder, *target, change=settings(images, archive, recipe, epochs), cores=CORES)
+            run = smoke.program(folder, *command, timeout=None)
             assert run.returncode == 0, run.stdout[-3000:]
             training = json.loads((folder / smoke.RESULTS / "model/training.json").read_text())
             rows.append((f"train, {name}", epochs * images["train"], training["seconds"]))
@@ -135,16 +136,30 @@ def measured(images, archive):
     return rows
 
 
+def measured_once(images, archive, path):
+    """`measured`, kept in the table `path` from then on: a run that was interrupted loses no finished study."""
+    known = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["test_images", "step", "n", "seconds"])
+    found = known[known["test_images"] == images["test"]]
+    if found.empty:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = pd.DataFrame(measured(images, archive), columns=["step", "n", "seconds"])
+        found.insert(0, "test_images", images["test"])
+        pd.concat([known, found] if len(known) else [found]).to_csv(path, index=False, lineterminator="\n")
+    else:
+        print(f"{images['test']} test images: measured before, {path}")
+    return list(found[["step", "n", "seconds"]].itertuples(index=False, name=None))
+
+
 def main(archive, output):
-    rows = [row for images in FIT for row in measured(images, archive)]
+    path = output / "measured.csv"
+    rows = [row for images in FIT for row in measured_once(images, archive, path)]
     steps = dict.fromkeys(step for step, _, _ in rows)
     lines = {step: line([(n, seconds) for name, n, seconds in rows if name == step]) for step in steps}
     costs = table(lines, {name: recipe["epochs"] for name, recipe in recipes().items()})
-    check = pd.DataFrame(measured(CHECK, archive), columns=["step", "n", "seconds"])
+    check = pd.DataFrame(measured_once(CHECK, archive, path), columns=["step", "n", "seconds"])
     check["fitted"] = [lines[step][0] + lines[step][1] * n for step, n in zip(check["step"], check["n"], strict=True)]
     sums = check.groupby("step")[["seconds", "fitted"]].sum()
     costs["larger_measured_to_fitted"] = sums["seconds"] / sums["fitted"]
-    output.mkdir(parents=True, exist_ok=True)
     costs.to_csv(output / "cost.csv", float_format="%.4g", lineterminator="\n")
     print(costs.to_string(float_format="%.3g"))
 

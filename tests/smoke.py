@@ -99,7 +99,6 @@ def made(folder):
     return {str(path) for path in files if not {"logs", "benchmarks", "trained"} & set(path.parts)}
 
 
-def program(folder, *arguments):
-    return subprocess.run(
-        arguments, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=800
-    )
+def program(folder, *arguments, timeout=800):
+    options = {"cwd": folder, "env": ENVIRONMENT, "text": True, "timeout": timeout}
+    return subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)

@@ -38,3 +38,17 @@ def test_the_whole_is_no_shorter_than_its_training_and_no_longer_than_on_one_nod
     columns = costs.loc[[step for step in cost.STEPS if step not in cost.SCALAR], "nodes_64_h"]
     expected = columns.sum() + costs.loc["train, a", "nodes_64_h"]
     assert costs.loc["whole study, a", "nodes_64_h"] == pytest.approx(expected)
+
+
+def test_a_study_that_was_measured_is_not_measured_again(tmp_path, monkeypatch):
+    runs = []
+
+    def measured(images, archive):
+        runs.append(images["test"])
+        return [("train, a", 4.0, 1.5), ("predict_maps", images["test"], 2.25)]
+
+    monkeypatch.setattr(cost, "measured", measured)
+    path = tmp_path / "cost/measured.csv"
+    first, other, again = (cost.measured_once({"test": n}, None, path) for n in (2, 30, 2))
+    assert runs == [2, 30] and first == again == [("train, a", 4.0, 1.5), ("predict_maps", 2.0, 2.25)]
+    assert other == [("train, a", 4.0, 1.5), ("predict_maps", 30.0, 2.25)]
