@@ -142,7 +142,7 @@ def rows_in_l1(problem):
     import numpy as np
 
     from tvmap.lanes import fill, zeros
-    from tvmap.pdhg_numba import W, _row, _steps
+    from tvmap.pdhg_numba import W, _row, step_numbers
 
     @numba.njit
     def passes(s, times, tau, sigma, shrink, two):
@@ -151,7 +151,7 @@ def rows_in_l1(problem):
             i = row % 4
             _row(s, None, 0, i, (row + 3) % 4, (row + 1) % 4, fill(tau - tau), W, *steps, True)
 
-    state, steps = zeros((4, problem.size), 7, np.float32), _steps(3, 0.0, np.dtype(np.float32))
+    state, steps = zeros((4, problem.size), 7, np.float32), step_numbers(3, 0.0, np.dtype(np.float32))
     return functools.partial(passes, state, problem.size * problem.iterations, *steps)
 
 

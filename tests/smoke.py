@@ -19,29 +19,30 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 ENVIRONMENT["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-def fresh(folder):
-    """Copy the repository's files, without any result, into the new `folder`; its compiled code is the repository's."""
+def fresh(folder, compiled=True):
+    """Copy the repository's files, without any result, into the new `folder`; `compiled`: it shares compiled code."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
     for name in names:
         if (ROOT / name).is_file() and not name.startswith("results/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    compiled = ROOT / PACKAGE / "__pycache__"
-    compiled.mkdir(exist_ok=True)
-    (folder / PACKAGE / "__pycache__").symlink_to(compiled)
+    if compiled:
+        (ROOT / PACKAGE / "__pycache__").mkdir(exist_ok=True)
+        (folder / PACKAGE / "__pycache__").symlink_to(ROOT / PACKAGE / "__pycache__")
     return folder
 
 
 def finished(tmp_path_factory):
     """Folder in which the study was run to its end, by the first call; not to be changed.
 
-    The variable SMOKE_FINISHED names one for several runs of the tests.
+    The variable SMOKE_FINISHED names one for several runs of the tests, all of the same code.
     """
-    folder = Path(os.environ.get("SMOKE_FINISHED") or tmp_path_factory.getbasetemp() / "finished")
+    folder = Path(os.environ.get("SMOKE_FINISHED") or tmp_path_factory.getbasetemp() / "finished").absolute()
     output = folder / "output.txt"
     with locked(folder.with_name("finished.lock"), lambda: None):
-        if not folder.exists():
+        if not output.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
             run = snakemake(fresh(folder))
             output.write_text(f"{run.stdout}\nexit status {run.returncode}\n")
     assert output.read_text().endswith("exit status 0\n"), output.read_text()[-5000:]
@@ -51,7 +52,8 @@ def finished(tmp_path_factory):
 def copy(tmp_path_factory):
     """A copy of the finished study, times of files included, that a test may change."""
     folder = tmp_path_factory.mktemp("copy") / "study"
-    shutil.copytree(finished(tmp_path_factory), folder)
+    shutil.copytree(finished(tmp_path_factory), folder, symlinks=True)
+    (folder / PACKAGE / "__pycache__").unlink()  # a test may change the code
     return folder
 
 

@@ -125,7 +125,7 @@ def python(prefix, code):
 @pytest.fixture(scope="module")
 def study(launcher, tmp_path_factory):
     """Folder, output and jobs of the small study, and of some rivals, run to the end with conda."""
-    folder = fresh(tmp_path_factory.mktemp("conda") / "study")
+    folder = fresh(tmp_path_factory.mktemp("conda") / "study", compiled=False)
     status, output, jobs = snakemake(launcher, folder, "all", *OF_RIVALS)
     assert status == 0, output[-5000:]
     yield folder, output, jobs

@@ -1,4 +1,4 @@
-"""What the report explains: the course of the solver against its own calls, Λ against detail by hand."""
+"""What the report explains: the convergence of the solver against its own calls, Λ against detail by hand."""
 
 import numpy as np
 import pytest

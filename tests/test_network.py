@@ -209,7 +209,7 @@ def test_direct_network_is_kept_as_such(tmp_path):
     assert network.load_network(tmp_path / "a.safetensors").predicts == "image"
 
 
-def test_the_noise_estimate_is_that_of_the_features():
+def test_the_noise_estimate_is_that_of_numpy():
     z = (
         0.3
         * torch.randn(3, 1, 40, 41, generator=torch.Generator().manual_seed(0))

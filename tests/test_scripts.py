@@ -296,7 +296,7 @@ def test_noise_that_is_not_finite_is_refused_by_the_network(results, tmp_path):
 
 
 def test_the_ratio_of_the_steps_goes_with_the_maps(tmp_path):
-    """From the weights of the network to the weight file, the denoised images and the solver's course."""
+    """From the weights of the network to the weight file, the denoised images and the solver's convergence."""
     clean = np.linspace(0, 1, 2 * 16 * 16, dtype=np.float32).reshape(2, 16, 16)
     noise = np.random.default_rng(0).standard_normal(clean.shape, dtype=np.float32)
     names = ("clean", "noisy", "map", "scalar", "denoised")

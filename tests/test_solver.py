@@ -213,3 +213,10 @@ def test_values_that_are_no_numbers_are_refused(bad):
         solver.solve_certified(z, weight)
     with pytest.raises(StudyError, match="negative"):
         solver.solve_certified(z, -0.1)
+
+
+@pytest.mark.parametrize("name", ["boundary", "norm", "dual_start", "gradient", "penalty"])
+def test_an_unknown_option_is_refused_on_every_way(name):
+    """A compiled solver compares with one of two names and would take "Periodic" for neumann."""
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, not 'Periodic'"):
+        solver.solve(torch.rand(1, 1, 4, 4), 0.1, iterations=1, **{name: "Periodic"})

@@ -327,7 +327,11 @@ TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figur
 TABLES |= {"sweep_examples": 2, "build_explorer": 1}
 MEASURED = {**TABLES, "draw_figure": 12, "measure_images": 2, "collect_times": 1}  # the twelfth figure shows the times
 MEASURED |= {"write_provenance": 1}  # which says when and where
-EXPLAINED = {**MEASURED, "explain_study": 1, "draw_figure": 14}  # two figures show the solver's course and the maps
+EXPLAINED = {
+    **MEASURED,
+    "explain_study": 1,
+    "draw_figure": 14,
+}  # two figures show the solver's convergence and the maps
 CHOSEN = {**EXPLAINED, "choose_scalars": 2, "denoise_images": 8}
 TRAINED = {**EXPLAINED, "train": 1, "predict_maps": 2, "denoise_images": 2}
 TRAINED |= {"collect_courses": 1, "draw_figure": 15}
@@ -637,6 +641,21 @@ def test_braces_in_the_path_of_the_archive(place):
     archive(place / "{a}.zip", {})
     run = snakemake(place, "--dry-run", change={"data": {"source": "archive", "archive": "{a}.zip"}})
     the_one_line(run, "{a}.zip: Snakemake takes braces in a name for a wildcard; rename it")
+
+
+def test_a_study_of_a_folder_reads_its_images_and_again_where_one_has_changed(tmp_path):
+    folder, scans = fresh(tmp_path / "study"), tmp_path / "scans"
+    scans.mkdir()
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40), dtype=np.uint8)
+        Image.fromarray(pixels).save(scans / f"IM-{number:04d}-0001.png")
+    change, manifest = {"data": {"source": "folder", "folder": str(scans)}}, f"{RESULTS}/manifest.csv"
+    assert jobs(snakemake(folder, "--dry-run", change=change))["search_grid"] == 8
+    run = snakemake(folder, f"{RESULTS}/clean/train.npz", change=change)
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert jobs(snakemake(folder, manifest, "--dry-run", change=change)) == {}
+    Image.fromarray(255 - pixels).save(scans / "IM-0003-0001.png")
+    assert jobs(snakemake(folder, manifest, "--dry-run", change=change)) == {"select_images": 1}
 
 
 def test_folder_without_images(place):

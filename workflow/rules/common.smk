@@ -22,10 +22,10 @@ from tvmap.errors import StudyError
 try:
     tvmap.config.drop_protocols(config)
     tvmap.config.check(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
-    FILES, source = [], config["data"]["source"]
+    IMAGE_FILES, source = [], config["data"]["source"]
     if source == "folder":
-        FILES = sorted(str(path) for path in Path(config["data"]["folder"]).rglob("*") if os.path.isfile(path))
-    for path in FILES + ([config["data"]["archive"]] if source == "archive" else []):
+        IMAGE_FILES = sorted(str(path) for path in Path(config["data"]["folder"]).rglob("*") if os.path.isfile(path))
+    for path in IMAGE_FILES + ([config["data"]["archive"]] if source == "archive" else []):
         tvmap.manifest.check_name(path)
         if "{" in path or "}" in path:
             raise StudyError(f"{path}: Snakemake takes braces in a name for a wildcard; rename it")
@@ -196,7 +196,7 @@ def _pixels(splits):
 def archive_of_images(wildcards):
     """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`."""
     if config["data"]["source"] == "folder":
-        return FILES
+        return IMAGE_FILES
     sources = {"mendeley": ARCHIVE, "archive": config["data"]["archive"]}
     return sources.get(config["data"]["source"], [])
 

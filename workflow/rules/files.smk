@@ -1,12 +1,13 @@
 # Every file that a study makes on the way; the rule `all` asks for them. A job removes what it made before and, if it
 # fails, leaves nothing. Snakemake makes that again only where it is asked for: what came of the old file is still there
-# and would be taken for the result of settings, or of code, that it never saw.
+# and would be taken for the result of settings, or of code, that it never saw. Not among them: the archive, which may be
+# deleted once it was read, and what is temporary.
 ROUNDS = {"protocol": PROTOCOLS, "draw": DRAWS}
 _VALIDATED = {"protocol": config["training"]["validation_protocol"], "draw": 0}
 
 _BEFORE = [
     *made("select_images"),
-    *made("prepare_images", split=SPLITS),
+    *made("prepare_images", split="test" if config["network"]["weights"] else SPLITS),
     *made("add_noise", split="test", **ROUNDS),
     *([] if config["network"]["weights"] else [*made("train"), *made("add_noise", split="val", **_VALIDATED)]),
     *(made("train_direct") if "unet-direct" in METHODS and not config["network"]["weights_direct"] else []),
@@ -15,6 +16,7 @@ _BEFORE = [
 MAP_MEASURED = [*_BEFORE, *made("denoise_images", method="map", **ROUNDS), *made("measure_maps", **ROUNDS)]
 MEASURED = [
     *_BEFORE,
+    *made("prepare_images", split=SPLITS),
     *made_by_grid("val", **ROUNDS),
     *made_by_grid("test", **ROUNDS),
     *(made_by_grid("train", protocol=PROTOCOLS, draw=0) if methods_of(tvmap.methods.LEARNED) else []),

@@ -16,7 +16,7 @@ Where to find what (equation numbers are the dissertation's):
     closed_form      the gradient at convergence                comparison  paired differences, shares
     solver           picks one of these                         variants    a study beside its variants
     philox           normal numbers by key, on any device       courses     how soon a training is good
-    noise            z = x + noise, keyed by image              explain     the solver's convergence, what Λ learned
+    noise            z = x + noise, keyed; its estimate         explain     the solver's convergence, what Λ learned
     parameter_choice λ by SURE or the discrepancy principle     findings    what the numbers say, in sentences
     features         λ by regression from the noisy image       looks       who saw the test images, and when
     classical        isotropic TV, TGV, NLM, wavelets, BM3D     lanes       what compiled solvers are written in

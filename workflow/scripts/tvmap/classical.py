@@ -49,7 +49,7 @@ def denoise(name, z, noise_std, strength, solver=None):
     noise_std · strength = 0 returns z.
 
     Raises:
-        StudyError: unknown `name`, or a number below 0 or not finite.
+        StudyError: unknown `name`, or a number that is not ≥ 0.
     """
     if name not in _METHODS:
         raise StudyError(f"method {name!r} is unknown; choose one of {', '.join(_METHODS)}")

@@ -120,7 +120,7 @@ def by_weight(
     TGV's two numbers are maps (1, 2, 1, 1).
 
     Raises:
-        StudyError: a map of another size than the image.
+        StudyError: a map of another size than the image, or values that are not finite or a weight below 0.
     """
     z = _batch(channels, device)
     weight = torch.as_tensor(np.asarray(weight, np.float32), device=z.device)

@@ -55,7 +55,7 @@ def ssim(
     window, sample ones (n/(n − 1)) for the uniform. In float64: E[x²] − E[x]² loses too much in float32.
 
     Raises:
-        ValueError: images smaller than the window.
+        ValueError: unknown `window`, or images smaller than it.
     """
     if isinstance(reference, torch.Tensor):
         reference = local_statistics(reference, window)

@@ -2,6 +2,7 @@
 
 The noise of validation and test images is keyed by (seed, draw, image id): order, number of workers and machine do not
 matter, and the level only scales it. std(x) is that image's own (unbiased) standard deviation; z is not clamped.
+From z alone the standard deviation of the noise is estimated.
 """
 
 import hashlib

@@ -65,10 +65,10 @@ def converge(
         q ← clip_λ(y + ∇(z − ∇ᵀy)/8),    y ← q + β(q − q_old),
 
     whose momentum β starts anew where it points uphill (O'Donoghue, Candès 2015); 8 ≥ ‖∇‖². `start`: the `Converged`
-    of a neighbouring λ, to begin from its q, scaled. Bad values and too few iterations are a `StudyError`.
+    of a neighbouring λ, to begin from its q, scaled.
 
     Raises:
-        StudyError: λ is no number ≥ 0, or the gap is not reached in so many iterations.
+        StudyError: z is not finite or not (H, W), λ is no number ≥ 0, or the gap is not reached in so many iterations.
         ValueError: unknown `boundary`.
     """
     z, weight = _checked(z), float(weight)

@@ -13,8 +13,8 @@ import torch
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
-from .operators import Weight
-from .pdhg import as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
+from .operators import BOUNDARIES, NORMS, Weight
+from .pdhg import DUAL_STARTS, as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
 from .tgv import as_weights, tgv, tgv_objective, tgv_primal_dual_gap
 
 PENALTIES = ("tv", "tgv")
@@ -306,10 +306,16 @@ def solve(
         ValueError: an unknown option, or two maps for the isotropic norm.
         StudyError: options that exclude one another.
     """
-    if gradient not in GRADIENTS:
-        raise ValueError(f"gradient must be one of {GRADIENTS}, not {gradient!r}")
-    if penalty not in PENALTIES:
-        raise ValueError(f"penalty must be one of {PENALTIES}, not {penalty!r}")
+    # Compiled solvers compare a name with one of its two values and take all else for the other.
+    for name, value, known in (
+        ("boundary", boundary, BOUNDARIES),
+        ("norm", norm, NORMS),
+        ("dual_start", dual_start, DUAL_STARTS),
+        ("gradient", gradient, GRADIENTS),
+        ("penalty", penalty, PENALTIES),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {known}, not {value!r}")
     if penalty == "tgv":
         of_tv = {"norm": norm, "dual_start": dual_start, "lipschitz": lipschitz, "gradient": gradient}
         x, _, q, _ = _solve_tgv(z, weight, iterations, boundary, **of_tv, log_ratio=log_ratio)
