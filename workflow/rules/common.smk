@@ -91,6 +91,7 @@ VARIANTS = tvmap.config.variants(config)
 MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}
 STUDIES = {"": config, **VARIANTS}
 TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if tvmap.figures.trains(settings)}
+TRAINS_DIRECT = "unet-direct" in METHODS and not config["network"]["weights_direct"]  # the rival without TV
 # How images are measured, in the grid too.
 MEASURE = {"clamp": config["report"]["clamp"], "window": config["report"]["ssim_window"]}
 GPUS = 0 if config["device"] == "cpu" else 1
@@ -122,6 +123,11 @@ def shards(split):
     return [f"{k}-of-{n}" for k in range(1, n + 1)]
 
 
+def methods_of(names):
+    """The methods of the study among `names`, told the noise level or not."""
+    return [method for method in METHODS if tvmap.methods.base(method) in names]
+
+
 # The steps whose cost the report shows; a figure or a table is not among them.
 _ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
 BENCHMARKED = [
@@ -129,11 +135,7 @@ BENCHMARKED = [
     *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=SPLITS),
     *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
     *([] if config["network"]["weights"] else [f"{BENCHMARKS}/train.tsv"]),
-    *(
-        [f"{BENCHMARKS}/train_direct.tsv"]
-        if "unet-direct" in METHODS and not config["network"]["weights_direct"]
-        else []
-    ),
+    *([f"{BENCHMARKS}/train_direct.tsv"] if TRAINS_DIRECT else []),
     *(
         f"{BENCHMARKS}/search_grid/{split}_{round}_{shard}.tsv"
         for split in ("val", "test")
@@ -149,7 +151,7 @@ BENCHMARKED = [
         for path in expand(
             f"{BENCHMARKS}/{rule}/{{round}}_{{method}}.tsv",
             round=_ROUNDS,
-            method=[method for method in METHODS if tvmap.methods.base(method) in methods],
+            method=methods_of(methods),
         )
     ),
     *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_ROUNDS),
@@ -280,9 +282,6 @@ def made(rule, **wildcards):
 
 
 def made_by_grid(split, **rounds):
+    """The noise of a split and what the search for its best λ leaves: the scores of each shard and of all."""
     shared = made("search_grid", split=split, scatteritem=shards(split), **rounds)
     return [*made("add_noise", split=split, **rounds), *shared, *made("gather_grid", split=split, **rounds)]
-
-
-def methods_of(names):
-    return [method for method in METHODS if tvmap.methods.base(method) in names]

@@ -10,7 +10,7 @@ _BEFORE = [
     *made("prepare_images", split="test" if config["network"]["weights"] else SPLITS),
     *made("add_noise", split="test", **ROUNDS),
     *([] if config["network"]["weights"] else [*made("train"), *made("add_noise", split="val", **_VALIDATED)]),
-    *(made("train_direct") if "unet-direct" in METHODS and not config["network"]["weights_direct"] else []),
+    *(made("train_direct") if TRAINS_DIRECT else []),
     *made("predict_maps", **ROUNDS),
 ]
 MAP_MEASURED = [*_BEFORE, *made("denoise_images", method="map", **ROUNDS), *made("measure_maps", **ROUNDS)]
