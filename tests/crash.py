@@ -121,17 +121,14 @@ def contents(folder):
 
 
 def rules_of(folder, change):
-    """{rule: number of its jobs} of a study that has not begun; rules of variants are those of the study."""
+    """{rule: its names in the workflow} of a study that has not begun; a variant's rule is the study's, renamed."""
     output = program(folder, *command(folder, "--dry-run", change=change)).stdout
-    rows = re.findall(r"^(\w+(?:-\w+)*) +(\d+)$", output.split("Job stats:")[1], re.MULTILINE)
-    prefixes = tuple(f"{name}_" for name in SETTINGS["variants"])
+    names = re.findall(r"^(\w+(?:-\w+)*) +\d+$", output.split("Job stats:")[1], re.MULTILINE)
     found = {}
-    for rule, n in rows:
-        for prefix in prefixes:
-            rule = rule.removeprefix(prefix)
-        if rule not in ("all", "total"):
-            found[rule] = found.get(rule, 0) + int(n)
-    return found
+    for name in set(names) - {"all", "total"}:
+        prefix = next((f"{variant}_" for variant in SETTINGS["variants"] if name.startswith(f"{variant}_")), "")
+        found.setdefault(name.removeprefix(prefix), []).append(name)
+    return {rule: sorted(found[rule]) for rule in sorted(found)}
 
 
 def every_rule():
@@ -214,9 +211,9 @@ class Run:
     def kill_in(self, rules, way, share, times, forced=None, attempts=5):
         """Start the study, kill it in the first job of a rule among `rules` after this share of its time.
 
-        A job that ends before is let go, and the next one is met. `times`: {rule: duration in s}; `forced`: a rule that
-        is to run again, and nothing after it. A start that ends at once, as the one before left its lock or unfinished
-        files, is followed by another one.
+        A job that ends before is let go, and the next one is met. `times`: {rule: duration in s}; `forced`: that rule's
+        name in the workflow, if it is to run again, and nothing after it. A start that ends at once, as the one before
+        left its lock or unfinished files, is followed by another one.
 
         Returns the rule, whose job ran when it was killed, or None: the study ended before.
         """
@@ -237,6 +234,7 @@ class Run:
             late.add(job)
             time.sleep(POLL_SECONDS)
         if process.returncode == 0:
+            assert not forced or late - {None}, f"no job of {forced}: {self.log_path.read_text()[-5000:]}"
             return None
         self.follow()
         assert attempts, self.log_path.read_text()[-5000:]

@@ -50,17 +50,17 @@ def undisturbed(tmp_path_factory):
 def test_killed_in_every_rule_it_ends_with_the_same_bytes(undisturbed, tmp_path, round_, capsys):
     change, copies, finished = undisturbed
     random_, folder = random.Random(round_), copies[round_]
-    counts, times = rules_of(folder, change), durations(finished)
-    assert set(counts) == set(times) == every_rule(), "every rule has its benchmark"
-    ways, run, left = any_ways(random_), Run(folder, change, tmp_path / "log.txt"), set(counts)
+    names, times = rules_of(folder, change), durations(finished)
+    assert set(names) == set(times) == every_rule(), "every rule has its benchmark"
+    ways, run, left = any_ways(random_), Run(folder, change, tmp_path / "log.txt"), set(names)
     died = []
     try:
         while killed := left and run.kill_in(left, way := next(ways), random_.uniform(0, 0.95), times):
             died += [killed] if way in DEADLY else []
             left.difference_update(died)
         for rule in sorted(left):  # those whose jobs ended before, or while others were waited for, are run again
-            shares = (random_.uniform(0, 0.95) / 2**n for n in range(TRIES))
-            if any(run.kill_in({rule}, random_.choice(DEADLY), share, times, forced=rule) for share in shares):
+            shares, name = (random_.uniform(0, 0.95) / 2**n for n in range(TRIES)), names[rule][0]
+            if any(run.kill_in({rule}, random_.choice(DEADLY), share, times, forced=name) for share in shares):
                 died.append(rule)
                 left.discard(rule)
         starts = run.finish()
@@ -72,7 +72,7 @@ def test_killed_in_every_rule_it_ends_with_the_same_bytes(undisturbed, tmp_path,
     assert set(found) == set(expected) and any(f"results/{STUDY}/model/" in name for name in expected)
     assert [name for name in expected if found[name] != expected[name]] == []
     assert not left, "a job of every rule was killed while it ran"
-    assert sorted(died) == sorted(counts) and len(run.lines) > len(counts)
+    assert sorted(died) == sorted(names) and len(run.lines) > len(names)
 
 
 def test_only_a_job_that_ran_counts_as_killed(tmp_path, monkeypatch):
