@@ -191,5 +191,5 @@ def test_no_server_is_one_line_that_names_the_url(tmp_path, monkeypatch):
 
 def test_place_that_cannot_be_written_is_named(server, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(StudyError, match="file"):
+    with pytest.raises(StudyError, match="file/a.zip: cannot be written .*; make room or mend the rights"):
         download.fetch(server.url, tmp_path / "file" / "a.zip", len(DATA), SHA256)

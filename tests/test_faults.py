@@ -11,7 +11,7 @@ import time
 
 import pytest
 import torch
-from crash import Server
+from crash import Server, settings
 from smoke import ENVIRONMENT, RESULTS, ROOT, command, finished, fresh, snakemake
 
 import retrieve_archive
@@ -56,6 +56,21 @@ def test_a_full_disk_is_said_and_once_there_is_room_all_is_well(tmp_path, result
         assert run.returncode == 0, run.stdout[-5000:]
         for name in TARGETS:
             assert (folder / name).read_bytes() == (results.parents[1] / name).read_bytes(), name
+
+
+def test_a_disk_full_of_the_archive_is_said_and_the_download_goes_on_once_there_is_room(tmp_path):
+    folder, target = fresh(tmp_path), "results/crash/manifest.csv"
+    with Server(pause=0) as server, small_disk(folder / "resources", "1m") as remount:
+        change = settings(server)
+        run = snakemake(folder, target, change=change)
+        (line,) = (line for line in run.stdout.splitlines() if "No space left" in line)
+        assert run.returncode == 1 and "Traceback" not in run.stdout and "Logging error" not in run.stdout, run.stdout
+        assert re.search(r"ERROR resources/downloads/\S+: cannot be written .*; make room", line), run.stdout
+        sent, missing = server.sent, len(server.data) - 2**20
+        remount("size=20m")
+        run = snakemake(folder, target, change=change)
+        assert run.returncode == 0 and (folder / target).exists(), run.stdout[-5000:]
+        assert missing <= server.sent - sent < missing + 2**18, "what had come was not sent again"
 
 
 def test_a_read_only_folder_is_said(tmp_path):

@@ -41,7 +41,7 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
     known, key = sha256, "config data.mendeley.sha256"
     if known is None and record.exists():
         known, key = record.read_text(encoding="ascii", errors="replace").strip() or None, str(record)
-    try:
+    with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             os.replace(path, part)  # a file that is there already has to pass the same checks
@@ -66,9 +66,6 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
             log.info("%s: sha256 %s is recorded; later downloads are checked against it", path.name, found)
             record.write_text(found + "\n", encoding="ascii")
         os.replace(part, path)
-    except OSError as error:
-        name = error.filename or path
-        raise StudyError(f"{name}: cannot be written ({error.strerror}); check space and rights") from None
     log.info("%s: %d bytes, sha256 %s", path.name, path.stat().st_size, found)
 
 
