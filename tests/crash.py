@@ -226,7 +226,8 @@ class Run:
             after = share * times.get(rule, 0)
             if job and not self._ends_within(job, after) and stop(job):
                 (os.killpg if whom == "all" else os.kill)(job if whom == "job" else process.pid, number)
-                os.kill(job, signal.SIGCONT)  # the signal waits for it, unless it was SIGKILL
+                with contextlib.suppress(ProcessLookupError):  # it died of SIGKILL, and Snakemake has seen it
+                    os.kill(job, signal.SIGCONT)  # any other signal waits for this
                 self.lines.append(f"{rule}: {way} after {after:.2f} of {times[rule]:.2f} s")
                 self._await()
                 self.follow()
