@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import comparison, history, tables, tabular
+from tvmap import comparison, headers, tables, tabular
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
     per_image = pd.concat([tabular.read_table(path, PER_IMAGE, tabular.NO_WEIGHT) for path in metric_paths])
     choices, grids = (
         pd.concat([tabular.read_table(path, columns).assign(**key) for path, key in zip(paths, keys, strict=True)])
-        for paths, columns in ((choice_paths, CHOICE), (grid_paths, tabular.CURVE))
+        for paths, columns in ((choice_paths, CHOICE), (grid_paths, headers.CURVE))
     )
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
     found = {
@@ -35,29 +35,22 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         "scalar_choice": choices[[*tabular.ROUND, *choices.columns.drop(tabular.ROUND)]],
         "by_level": comparison.by_level(per_image, options),
         "gaps": comparison.gaps(per_image, size**2),
-        "training_history": tabular.read_table(history_path, history.HISTORY, may_be_empty=history.SCORES),
+        "training_history": tabular.read_table(history_path, headers.HISTORY, may_be_empty=headers.SCORES),
     }
     for name, table in found.items():
         tabular.write_table(Path(folder) / f"{name}.csv", table)
     note, percent = tables.note(source, report), 100 * report["confidence"]
-    training = found["training_history"]
-    first = tables.summary_head(percent, bool(found["summary"]["share"].notna().any()))
-    for name, title, head, rows, below in (
-        ("summary", "Mean PSNR and SSIM", first, tables.summary_table(found["summary"]), note),
-        ("gains", "Paired gains of the map", tables.gains_head(percent), tables.gains_table(found["gains"]), note),
-        (
-            "by_level",
-            "Gains by noise level",
-            tables.by_level_head(percent),
-            tables.by_level_table(found["by_level"]),
-            note,
-        ),
-        ("scalar_choice", "Scalar weights", tables.choices_head(), tables.choices_table(found["scalar_choice"]), note),
-        ("gaps", "Primal-dual gaps", tables.gaps_head(), tables.gaps_table(found["gaps"]), ""),
-        ("training_history", "The training", tables.history_head(), tables.history_table(training), ""),
+    summary = tables.summary_table(found["summary"], percent)
+    for name, title, table, below in (
+        ("summary", "Mean PSNR and SSIM", summary, note),
+        ("gains", "Paired gains of the map", tables.gains_table(found["gains"], percent), note),
+        ("by_level", "Gains by noise level", tables.by_level_table(found["by_level"], percent), note),
+        ("scalar_choice", "Scalar weights", tables.choices_table(found["scalar_choice"]), note),
+        ("gaps", "Primal-dual gaps", tables.gaps_table(found["gaps"]), ""),
+        ("training_history", "The training", tables.history_table(found["training_history"]), ""),
     ):
-        tables.write_markdown(Path(folder) / f"{name}.csv", title, head, rows, below)
-    for row in tables.summary_table(found["summary"]):
+        tables.write_markdown(Path(folder) / f"{name}.csv", title, table, below)
+    for row in summary[1]:
         log.info("%s", "  ".join(row))
 
 

@@ -33,8 +33,7 @@ def main(benchmark_paths, training_path, output_path):
         times.loc["train", ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
         times.loc["train", "machine"] = machine.in_words(training["machine"])
     tabular.write_table(output_path, times, index=True)
-    rows = tables.times_table(times.reset_index())
-    tables.write_markdown(output_path, "Time and memory of the steps", tables.times_head(), rows)
+    tables.write_markdown(output_path, "Time and memory of the steps", tables.times_table(times.reset_index()))
 
 
 def together(machines):

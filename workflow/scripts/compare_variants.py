@@ -33,9 +33,9 @@ def main(metrics, trainings, times, overlays, comparable, output_path, report, s
     found["training_minutes"] = found["variant"].map(minutes)
     found["minutes_to_published_gain"] = found["variant"].map(reached)
     tabular.write_table(output_path, found)
-    head, rows = tables.variants_head(100 * report["confidence"]), tables.variants_table(found)
-    tables.write_markdown(output_path, "The study and its variants", head, rows, tables.note(source, report))
-    for row in rows:
+    table = tables.variants_table(found, 100 * report["confidence"])
+    tables.write_markdown(output_path, "The study and its variants", table, tables.note(source, report))
+    for row in table[1]:
         log.info("%s", "  ".join(row))
 
 

@@ -41,7 +41,7 @@ def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
         stacks.save(pixel_paths[protocol], ids=np.array(ids), kinds=np.array(tabular.KINDS), **pixels)
     table = pd.DataFrame(rows)
     tabular.write_table(table_path, table)
-    tables.write_markdown(table_path, "The example images", tables.examples_head(), tables.examples_table(table))
+    tables.write_markdown(table_path, "The example images", tables.examples_table(table))
 
 
 if "snakemake" in globals():

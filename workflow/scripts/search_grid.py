@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tvmap import devices, grid, stacks
+from tvmap import devices, grid, headers, stacks
 from tvmap.files import write_atomically
 from tvmap.logs import log, logged_to
 from tvmap.solver import check_finite
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
-
-COLUMNS = ("id", "weight", "psnr", "ssim")
 
 
 def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, device, threads, measure=None):
@@ -27,7 +25,7 @@ def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, d
     scores = grid.score(*images, values, solver, devices.pick(device), **(measure or {}))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(headers.CURVE)
     for image_id, psnr, ssim in zip(ids, *scores, strict=True):
         writer.writerows(zip([image_id] * len(values), values, psnr, ssim, strict=True))
     write_atomically(output_path, text.getvalue())

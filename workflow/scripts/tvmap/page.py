@@ -12,41 +12,13 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from . import courses, findings, published, tabular, variants
+from . import tables as shown
 from .errors import StudyError
 from .figures import figures, shape, steps
-from .history import HISTORY, SCORES
+from .headers import HISTORY, SCORES
 from .methods import ORACLES, protocol_label, rivals
 from .origins import origin
-from .tables import (
-    METRICS,
-    by_level_head,
-    by_level_table,
-    checks_head,
-    checks_table,
-    choices_head,
-    choices_table,
-    duration,
-    examples_head,
-    examples_table,
-    gains_head,
-    gains_table,
-    gaps_head,
-    gaps_table,
-    history_head,
-    history_table,
-    mean_std,
-    note,
-    number,
-    rules_head,
-    rules_table,
-    scientific,
-    summary_head,
-    summary_table,
-    times_head,
-    times_table,
-    variants_head,
-    variants_table,
-)
+from .tables import METRICS, duration, mean_std, note, number, scientific
 
 _MEANS = [f"{metric}_{number}" for metric in METRICS for number in ("mean", "std", "low", "high")]
 _TESTS = ("effect_size", "p_value", "p_holm")
@@ -160,7 +132,8 @@ def verdict(low, high):
 
 
 def published_table(summary, gains):
-    """The dissertation's Table 1 beside this study's oracle and map, SSIM against the SSIM oracle."""
+    """The dissertation's Table 1 beside this study's oracle and map, SSIM against the SSIM oracle: titles and rows."""
+    head = ["Study", "PSNR, scalar oracle", "PSNR, map", "Gain (dB)", "SSIM, scalar oracle", "SSIM, map", "Gain"]
     rows = [list(row) for row in published.TABLE]
     for protocol, part in summary.groupby("protocol", sort=False):
         part = part.set_index("method")
@@ -170,7 +143,7 @@ def published_table(summary, gains):
                 row.append(mean_std(part.loc[method, f"{metric}_mean"], part.loc[method, f"{metric}_std"], digits))
             row.append(number(find_gain(gains, protocol, ORACLES[metric], metric).mean, digits, sign=True))
         rows.append(row)
-    return rows
+    return head, rows
 
 
 def find_gain(gains, protocol, baseline, metric):
@@ -265,6 +238,27 @@ def read_tables(paths):
     }
 
 
+def shown_tables(tables, rules, percent):
+    """The tables that the page prints, by name: (column titles, rows); `rules`: λ that rules chose, see `findings`."""
+    found = {
+        "summary": shown.summary_table(tables["summary"], percent),
+        "gains": shown.gains_table(tables["gains"], percent),
+        "by_level": shown.by_level_table(tables["by_level"], percent),
+        "published": published_table(tables["summary"], tables["gains"]),
+        "examples": shown.examples_table(tables["examples"]),
+        "choices": shown.choices_table(tables["scalar_choice"]),
+        "gaps": shown.gaps_table(tables["gaps"]),
+        "history": shown.history_table(tables["training_history"]),
+        "times": shown.times_table(tables["times"]),
+        "checks": shown.checks_table(tables["checks"]),
+    }
+    if "variants" in tables:
+        found["variants"] = shown.variants_table(tables["variants"], percent)
+    if len(rules):
+        found["rules"] = shown.rules_table(rules)
+    return found
+
+
 def render(tables, figures_folder, provenance, template_path, looks):
     """The whole page as HTML. `tables`: name → data frame, `provenance`: the content of provenance.json.
 
@@ -321,30 +315,10 @@ def render(tables, figures_folder, provenance, template_path, looks):
         fine=choices[["psnr_gain_fine", "ssim_gain_fine"]].agg(["mean", "max"]),
         worst_gap=tables["gaps"].relative_gap_max.max(),
         seconds=tables["times"].seconds.sum(),
-        summary_head=summary_head(100 * config["report"]["confidence"], bool(summary["share"].notna().any())),
         rivals=rivals(config["baselines"]),
-        variants_head=variants_head(100 * config["report"]["confidence"]),
-        variants_table=variants_table(tables["variants"]) if "variants" in tables else [],
-        by_level_head=by_level_head(100 * config["report"]["confidence"]),
-        by_level_table=by_level_table(tables["by_level"]),
-        gains_head=gains_head(100 * config["report"]["confidence"]),
-        choices_head=choices_head(),
-        gaps_head=gaps_head(),
-        examples_head=examples_head(),
-        history_head=history_head(),
-        times_head=times_head(),
-        checks_head=checks_head(),
+        shown=shown_tables(tables, rules, 100 * config["report"]["confidence"]),
         note=note(source, config["report"]),
         group=origin(source).group,
-        summary_table=summary_table(summary),
-        gains_table=gains_table(gains),
-        choices_table=choices_table(choices),
-        gaps_table=gaps_table(tables["gaps"]),
-        examples_table=examples_table(tables["examples"]),
-        history_table=history_table(tables["training_history"]),
-        times_table=times_table(tables["times"]),
-        checks_table=checks_table(tables["checks"]),
-        published_table=published_table(summary, gains),
         looks=looks,
         figures=figures(config),
         failures=[
@@ -362,8 +336,6 @@ def render(tables, figures_folder, provenance, template_path, looks):
         cost_of_steps=findings.cost_of_steps(tables["steps"], training_iterations_of) if training_iterations_of else "",
         repeated=bool(config["variants"]) and only_repeats,
         nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],
-        rules_head=rules_head(),
-        rules_table=rules_table(rules),
         published_gain=published.GAIN,
         seeds=sum("seed" in overlay.get("training", {}) for overlay in config["variants"].values()),
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),

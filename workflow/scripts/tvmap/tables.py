@@ -1,4 +1,4 @@
-"""The tables of the paper: rows of text from the study's numbers, and their Markdown."""
+"""The tables of the paper, for print: each a list of column titles and a list of rows, all text; and their Markdown."""
 
 from pathlib import Path
 
@@ -32,73 +32,9 @@ def note(source, report):
     )
 
 
-def summary_head(percent, shares):
-    """Column titles of `summary_table`; `shares`: whether the study has the oracle map, which these refer to."""
-    head = ["Noise", "Method", "n", "PSNR (dB)", f"{percent:g} % interval", "SSIM", f"{percent:g} % interval"]
-    return head + (["Share of the way (PSNR)", f"{percent:g} % interval"] if shares else [])
-
-
-def gains_head(percent):
-    """Column titles of `gains_table`."""
-    tests = ["Effect size", "p (signed rank, Holm)"]
-    return ["Noise", "Map minus", "Metric", "n", "Mean ± std", f"{percent:g} % interval", "Map ahead", *tests]
-
-
-def by_level_head(percent):
-    """Column titles of `by_level_table`."""
-    return ["Noise", "Levels", "Map minus", "n", "PSNR (dB)", f"{percent:g} % interval", "Map ahead"]
-
-
-def variants_head(percent):
-    """Column titles of `variants_table`."""
-    means = ["Metric", "n", "Map", f"{percent:g} % interval", "Oracle λ"]
-    gains = ["Map minus oracle λ", f"{percent:g} % interval", "Map minus the study's", f"{percent:g} % interval"]
-    until = f"To {number(published.GAIN, sign=True)} dB"
-    return ["Variant", "What differs", "Noise", *means, *gains, "p (signed rank, Holm)", "Training", until]
-
-
-def choices_head():
-    """Column titles of `choices_table`."""
-    scalars = ["λ fixed", "λ oracle (PSNR)", "λ oracle (SSIM)"]
-    return ["Noise", "n", *scalars, "At the edge", "Finer grid, PSNR (dB)", "Finer grid, SSIM"]
-
-
-def gaps_head():
-    """Column titles of `gaps_table`."""
-    return [
-        "Noise",
-        "Method",
-        "n",
-        "Relative gap, median",
-        "Relative gap, max",
-        "RMS distance at most",
-        "Distance to error",
-    ]
-
-
-def examples_head():
-    """Column titles of `examples_table`."""
-    return ["Noise", "Kind", "Image", "Level", "Noisy", "λ", "Scalar", "Map", "Gain"]
-
-
-def history_head():
-    """Column titles of `history_table`."""
-    scores = ["Validation loss", "Validation PSNR (dB)", "Validation SSIM"]
-    return ["Which", "Epoch", "Learning rate", "Training loss", *scores]
-
-
-def times_head():
-    """Column titles of `times_table`."""
-    return ["Step", "Jobs", "Seconds", "Time", "Memory (MiB)"]
-
-
-def checks_head():
-    """Column titles of `checks_table`."""
-    return ["Check", "Holds", "Number behind it"]
-
-
-def write_markdown(csv_path, title, head, rows, note=""):
-    """Write a table beside its CSV file as Markdown, with its title above and its note below."""
+def write_markdown(csv_path, title, table, note=""):
+    """Write a table (column titles, rows) beside its CSV file as Markdown, its title above and its note below."""
+    head, rows = table
     lines = [[cell.replace("|", r"\|") for cell in line] for line in (head, ["---"] * len(head), *rows)]
     text = "\n".join([f"**{title}**", "", *("| " + " | ".join(line) + " |" for line in lines), "", note, ""])
     write_atomically(Path(csv_path).with_suffix(".md"), text.rstrip() + "\n")
@@ -140,8 +76,18 @@ def interval(low, high, digits, sign=False):
     return f"[{number(low, digits, sign)}, {number(high, digits, sign)}]".replace(" ", "\u00a0")
 
 
-def summary_table(summary):
-    """Table 1: one row a protocol and method; with the oracle map, the share of the way from scalar oracle to it."""
+def _interval(percent):
+    return f"{percent:g} % interval"
+
+
+def summary_table(summary, percent):
+    """Table 1: one row a protocol and method; with the oracle map, the share of the way from scalar oracle to it.
+
+    percent: confidence of the intervals, as of all tables that have some.
+    """
+    head = ["Noise", "Method", "n", "PSNR (dB)", _interval(percent), "SSIM", _interval(percent)]
+    has_share = bool(summary["share"].notna().any())
+    head += ["Share of the way (PSNR)", _interval(percent)] if has_share else []
     rows = []
     for row in summary.itertuples():
         cells = [
@@ -153,14 +99,16 @@ def summary_table(summary):
             mean_std(row.ssim_mean, row.ssim_std, 3),
             interval(row.ssim_low, row.ssim_high, 3),
         ]
-        if summary["share"].notna().any():
+        if has_share:
             cells += [f"{number(100 * row.share, 0)} %", interval(100 * row.share_low, 100 * row.share_high, 0)]
         rows.append(cells)
-    return rows
+    return head, rows
 
 
-def gains_table(gains):
+def gains_table(gains, percent):
     """Paired differences of map and baseline: one row a protocol, baseline and metric."""
+    tests = ["Effect size", "p (signed rank, Holm)"]
+    head = ["Noise", "Map minus", "Metric", "n", "Mean ± std", _interval(percent), "Map ahead", *tests]
     rows = []
     for row in gains.itertuples():
         name, digits, unit = METRICS[row.metric]
@@ -177,12 +125,13 @@ def gains_table(gains):
                 scientific(row.p_holm) if row.p_holm < 0.001 else number(row.p_holm, 3),
             ]
         )
-    return rows
+    return head, rows
 
 
-def by_level_table(by_level):
+def by_level_table(by_level, percent):
     """Paired differences of map and baseline by noise level: one row a protocol, group of images and baseline."""
-    return [
+    head = ["Noise", "Levels", "Map minus", "n", "PSNR (dB)", _interval(percent), "Map ahead"]
+    return head, [
         [
             row.protocol,
             f"{number(row.level_low, 3)} to {number(row.level_high, 3)}",
@@ -196,8 +145,12 @@ def by_level_table(by_level):
     ]
 
 
-def variants_table(variants):
+def variants_table(variants, percent):
     """A study and its variants: one row a variant, protocol and metric."""
+    means = ["Metric", "n", "Map", _interval(percent), "Oracle λ"]
+    gains = ["Map minus oracle λ", _interval(percent), "Map minus the study's", _interval(percent)]
+    until = f"To {number(published.GAIN, sign=True)} dB"
+    head = ["Variant", "What differs", "Noise", *means, *gains, "p (signed rank, Holm)", "Training", until]
     rows = []
     for row in variants.fillna({"changes": ""}).itertuples():
         name, digits, unit = METRICS[row.metric]
@@ -223,17 +176,13 @@ def variants_table(variants):
                 "" if pandas.isna(reached) else duration(60 * reached),
             ]
         )
-    return rows
-
-
-def rules_head():
-    """Column titles of `rules_table`."""
-    return ["Noise", "Rule", "n", "λ", "λ, oracle (PSNR)", "Mean difference", "Mean distance", "Rank correlation"]
+    return head, rows
 
 
 def rules_table(choices):
     """λ chosen without the clean image beside the oracle's: one row a protocol and rule."""
-    return [
+    head = ["Noise", "Rule", "n", "λ", "λ, oracle (PSNR)", "Mean difference", "Mean distance", "Rank correlation"]
+    return head, [
         [
             protocol,
             LABELS[method],
@@ -250,7 +199,9 @@ def rules_table(choices):
 
 def choices_table(choices):
     """The scalar weights, the optima on the grid's edge and the cost of the grid's step: one row a protocol."""
-    return [
+    head = ["Noise", "n", "λ fixed", "λ oracle (PSNR)", "λ oracle (SSIM)", "At the edge"]
+    head += ["Finer grid, PSNR (dB)", "Finer grid, SSIM"]
+    return head, [
         [
             protocol,
             str(len(rows)),
@@ -267,7 +218,9 @@ def choices_table(choices):
 
 def gaps_table(table):
     """The primal-dual gaps: one row a protocol and method."""
-    return [
+    head = ["Noise", "Method", "n", "Relative gap, median", "Relative gap, max"]
+    head += ["RMS distance at most", "Distance to error"]
+    return head, [
         [
             row.protocol,
             LABELS[row.method],
@@ -283,7 +236,8 @@ def gaps_table(table):
 
 def examples_table(examples):
     """The images of Figure 4."""
-    return [
+    head = ["Noise", "Kind", "Image", "Level", "Noisy", "λ", "Scalar", "Map", "Gain"]
+    return head, [
         [
             row.protocol,
             row.kind,
@@ -301,8 +255,10 @@ def examples_table(examples):
 
 def history_table(history):
     """First, best (highest validation PSNR) and last epoch of the training."""
+    head = ["Which", "Epoch", "Learning rate", "Training loss"]
+    head += ["Validation loss", "Validation PSNR (dB)", "Validation SSIM"]
     picked = {"first": history.iloc[0], "best": history.loc[history.val_psnr.idxmax()], "last": history.iloc[-1]}
-    return [
+    return head, [
         [
             name,
             str(int(row.epoch)),
@@ -318,7 +274,8 @@ def history_table(history):
 
 def times_table(times):
     """Time and memory of the steps."""
-    return [
+    head = ["Step", "Jobs", "Seconds", "Time", "Memory (MiB)"]
+    return head, [
         [row.step, str(row.jobs), number(row.seconds, 1), duration(row.seconds), number(row.max_rss_mib, 0)]
         for row in times.itertuples()
     ]
@@ -326,4 +283,5 @@ def times_table(times):
 
 def checks_table(checks):
     """Rows of what the study checked in itself."""
-    return [[row.check, "yes" if row.holds else "no", f"{row.number:.3g}"] for row in checks.itertuples()]
+    head = ["Check", "Holds", "Number behind it"]
+    return head, [[row.check, "yes" if row.holds else "no", f"{row.number:.3g}"] for row in checks.itertuples()]

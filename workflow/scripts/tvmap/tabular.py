@@ -7,6 +7,7 @@ import pandas as pd
 
 from .errors import StudyError
 from .files import PathLike, write_atomically
+from .headers import CURVE
 
 TEXT = (
     "id",
@@ -29,7 +30,6 @@ TEXT = (
 ROUND = ["protocol", "draw"]
 IMAGE = [*ROUND, "id"]  # of a protocol and noise draw
 KINDS = ("median", "best", "worst")  # of examples, by their gain
-CURVE = ("id", "weight", "psnr", "ssim")  # a grid: one row an image and λ
 GRID = (*ROUND, *CURVE)  # the curves of all protocols and noise draws
 MEASURED = (*IMAGE, "method", "psnr", "ssim")  # of the table of measurements, per_image
 FAILURES = ("protocol", "method", "bin", "detail", "mse")
