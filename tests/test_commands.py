@@ -4,12 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PathDistribution, distribution
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+from packaging.requirements import Requirement
 from PIL import Image
 from skimage import data
 from smoke import ENVIRONMENT, ROOT, fresh
@@ -247,8 +249,22 @@ def test_help_names_the_formats_and_both_commands_are_installed():
         assert "DICOM" in run.stdout and "tvmap denoise noisy.png -o clean.png" in run.stdout
 
 
+def needed(requirements, seen=None):
+    """What the packages that these requirements name, and those that they need in turn, have in their site."""
+    seen = set() if seen is None else seen
+    for requirement in map(Requirement, requirements or ()):
+        name = requirement.name.lower()
+        if name not in seen and (not requirement.marker or requirement.marker.evaluate({"extra": ""})):
+            seen.add(name)
+            found = distribution(name)
+            yield from {Path(found.locate_file(file.parts[0])) for file in found.files} - {
+                Path(found.locate_file(".."))
+            }
+            yield from needed(found.requires, seen)
+
+
 def test_a_wheel_brings_the_weights_along(folder, tmp_path):
-    """Built from a copy, installed beside the packages of this environment, called where no repository is near."""
+    """Built from a copy, installed beside those packages that it asks for, called where no repository is near."""
     source, wheels, elsewhere = (tmp_path / name for name in ("source", "wheels", "elsewhere"))
     shutil.copytree(ROOT / "results/reference" / REFERENCE, fresh(source) / "results/reference" / REFERENCE)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -257,12 +273,16 @@ def test_a_wheel_brings_the_weights_along(folder, tmp_path):
     shutil.rmtree(source)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", elsewhere], check=True)
     (site,) = elsewhere.glob("lib/python*/site-packages")
-    (site / "shared.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     install = ["install", "--no-deps", "--no-index", "--ignore-installed", *wheels.glob("*.whl")]
     subprocess.run([*pip, "--python", elsewhere / "bin/python", *install], env=ENVIRONMENT, check=True)
+    (metadata,) = site.glob("tvmap-*.dist-info/METADATA")
+    for path in needed(PathDistribution(metadata.parent).requires):
+        if not (site / path.name).exists():
+            (site / path.name).symlink_to(path)
     (card,) = site.glob("tvmap/reference/model/README.md")
     assert card.read_text().startswith(f"# Model card: {REFERENCE}\n")
-    command = [elsewhere / "bin/tvmap", "denoise", folder / "grey.png", "-o", "there.png"]
-    subprocess.run(command, cwd=elsewhere, env=ENVIRONMENT, check=True)
+    command = [elsewhere / "bin/tvmap", "denoise", folder / "grey.png", "-o"]
+    for arguments in (["there.png", "--sheet"], ["sure.png", "--weight", "sure"]):
+        subprocess.run([*command, *arguments], cwd=elsewhere, env=ENVIRONMENT, check=True)
     assert tvmap("denoise", folder / "grey.png", "-o", tmp_path / "here.png") == 0
     assert (elsewhere / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()

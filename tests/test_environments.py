@@ -38,7 +38,8 @@ def conda_pins(path):
 
 def direct_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = project["dependencies"] + project["optional-dependencies"]["test"]
+    extras = project["optional-dependencies"]
+    names = project["dependencies"] + extras["study"] + extras["test"]
     return {normal(re.match(r"[\w.-]+", name)[0]) for name in names}
 
 
