@@ -18,6 +18,8 @@ import pandas as pd
 import smoke
 import yaml
 
+from tvmap import machine
+
 SIZE, CORES, NODES = 512, 2, (1, 8, 64)
 FIT = ({"train": 4, "val": 2, "test": 2}, {"train": 12, "val": 8, "test": 30})  # fewer images would drown in the starts
 CHECK = {"train": 20, "val": 8, "test": 60}
@@ -141,7 +143,6 @@ def measured_once(images, archive, path):
     known = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["test_images", "step", "n", "seconds"])
     found = known[known["test_images"] == images["test"]]
     if found.empty:
-        path.parent.mkdir(parents=True, exist_ok=True)
         found = pd.DataFrame(measured(images, archive), columns=["step", "n", "seconds"])
         found.insert(0, "test_images", images["test"])
         pd.concat([known, found] if len(known) else [found]).to_csv(path, index=False, lineterminator="\n")
@@ -150,7 +151,17 @@ def measured_once(images, archive, path):
     return list(found[["step", "n", "seconds"]].itertuples(index=False, name=None))
 
 
+def on_this_machine(path):
+    """Write to `path` where the times are from; times of another machine are not gone on with."""
+    about = json.dumps({**machine.description(), "versions": machine.versions()}, indent=2) + "\n"
+    if path.exists() and path.read_text() != about:
+        raise SystemExit(f"{path}: this folder has times of another machine; delete it, or give another --output")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(about)
+
+
 def main(archive, output):
+    on_this_machine(output / "machine.json")
     path = output / "measured.csv"
     rows = [row for images in FIT for row in measured_once(images, archive, path)]
     steps = dict.fromkeys(step for step, _, _ in rows)

@@ -48,7 +48,16 @@ def test_a_study_that_was_measured_is_not_measured_again(tmp_path, monkeypatch):
         return [("train, a", 4.0, 1.5), ("predict_maps", images["test"], 2.25)]
 
     monkeypatch.setattr(cost, "measured", measured)
-    path = tmp_path / "cost/measured.csv"
+    path = tmp_path / "measured.csv"
     first, other, again = (cost.measured_once({"test": n}, None, path) for n in (2, 30, 2))
     assert runs == [2, 30] and first == again == [("train, a", 4.0, 1.5), ("predict_maps", 2.0, 2.25)]
     assert other == [("train, a", 4.0, 1.5), ("predict_maps", 30.0, 2.25)]
+
+
+def test_times_of_another_machine_are_not_gone_on_with(tmp_path, monkeypatch):
+    path = tmp_path / "cost/machine.json"
+    cost.on_this_machine(path)
+    cost.on_this_machine(path)
+    monkeypatch.setattr(cost.machine, "description", lambda: {"cpu": "another one"})
+    with pytest.raises(SystemExit, match="machine.json: .* another machine; delete it"):
+        cost.on_this_machine(path)
