@@ -167,10 +167,15 @@ def main(archive, output):
     steps = dict.fromkeys(step for step, _, _ in rows)
     lines = {step: line([(n, seconds) for name, n, seconds in rows if name == step]) for step in steps}
     costs = table(lines, {name: recipe["epochs"] for name, recipe in recipes().items()})
+    write(costs, output)
     check = pd.DataFrame(measured_once(CHECK, archive, path), columns=["step", "n", "seconds"])
     check["fitted"] = [lines[step][0] + lines[step][1] * n for step, n in zip(check["step"], check["n"], strict=True)]
     sums = check.groupby("step")[["seconds", "fitted"]].sum()
     costs["larger_measured_to_fitted"] = sums["seconds"] / sums["fitted"]
+    write(costs, output)
+
+
+def write(costs, output):
     costs.to_csv(output / "cost.csv", float_format="%.4g", lineterminator="\n")
     print(costs.to_string(float_format="%.3g"))
 

@@ -369,7 +369,7 @@ def test_names_are_no_formulas_in_figures_and_no_columns_in_tables(tmp_path):
     draw_failures.draw_images(panel, part)
     figure.canvas.draw()
     plt.close(figure)
-    tables.write_markdown(tmp_path / "a.csv", "Title", ["Image", "n"], [["a|b", "1"]])
+    tables.write_markdown(tmp_path / "a.csv", "Title", (["Image", "n"], [["a|b", "1"]]))
     assert r"| a\|b | 1 |" in (tmp_path / "a.md").read_text()
 
 
@@ -590,6 +590,7 @@ for read in (pictures.read, pictures.read_weight):
     refused("tile.tif", hostile.tiff(tile | {{325: (4, 1, len(small))}}, pixels=small), read)
     refused("numbers.tif", numbers, read)
     refused("chain.tif", chain, read)
+    refused("text.tif", hostile.tiff({{256: (2, 4, 0x41414141), 257: (4, 1, 10**9)}}), read)
 refused("bomb.tif", hostile.tiff({{259: (3, 1, 8), 279: (4, 1, len(bomb))}}, pixels=bomb), pictures.read_weight)
 refused("deep.tif", hostile.tiff(deep, width=9000, height=9000, pixels=b"x"), pictures.read_weight)
 bomb = zlib.compress(bytes(2**24), 9)  # small enough for a piece
@@ -609,7 +610,9 @@ def test_bombs_for_the_command_are_refused_below_the_bound(tmp_path):
     output, peak = measured(OF_PICTURES.format(folder=str(tmp_path)))
     expected = ["more than it declares", "more than 896 MiB", "pixels of 24 bytes"]
     expected += ["pieces are missing", "pieces of 1024 MiB", "too much beside its pixels", "more than one image"]
+    expected += ["a size, is not one number"]
     expected += ["pieces are missing", "pieces of 1024 MiB", "too much beside its pixels", "more than 6 pages"]
+    expected += ["a size, is not one number"]
     expected += ["more than it declares", "have colours", "more than it declares", "at most 6"]
     assert len(output) == len(expected) and all(part in line for part, line in zip(expected, output, strict=True)), (
         output

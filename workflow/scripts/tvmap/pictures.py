@@ -46,6 +46,8 @@ Limits = tuple[float, float]  # the values of a file that count as 0 and 1
 quiet("PIL", "tifffile", "pydicom")
 
 WHITE_IS_0, BLACK_IS_0, RGB, SEPARATE, PREMULTIPLIED = 0, 1, 2, 2, 1  # of the TIFF tags 262, 284 and 338
+SIZES = {256, 257, 277, 278, 322, 323, 32997, 32998}  # tags: width, length, depth of image and tile; samples; rows
+INTEGERS = (1, 3, 4, 16)  # types of tags: of 1, 2, 4 and 8 bytes
 PLAIN, DEFLATE = 1, (8, 32946)  # of the tag 259: what tifffile unpacks without other libraries
 # Of the tag 274: how an image is turned or mirrored to stand upright.
 UPRIGHT: dict[int | None, Callable[[np.ndarray], np.ndarray]] = {
@@ -357,7 +359,8 @@ def _n_pages(path: Path, most: int) -> int:
     """The number of pages of a TIFF, at most `most` + 1, of which neither tifffile nor Pillow has read any.
 
     Raises:
-        StudyError: their tags, of which both make lists of numbers, would take more than MOST_TAGS.
+        StudyError: their tags, of which both make lists of numbers, would take more than MOST_TAGS, or a size is no
+            number: both multiply what they find, and a text times a number is a long text.
     """
     with open(path, "rb") as file:
         head = file.read(16)
@@ -372,7 +375,9 @@ def _n_pages(path: Path, most: int) -> int:
                 break
             n += 1
             tags = file.read(min(*n_tags.unpack(packed), 4096) * tag.size)  # tifffile, too, takes no more
-            for _, kind, length, _ in tag.iter_unpack(tags[: len(tags) // tag.size * tag.size]):
+            for name, kind, length, _ in tag.iter_unpack(tags[: len(tags) // tag.size * tag.size]):
+                if name in SIZES and (kind not in INTEGERS or length != 1):
+                    raise StudyError(f"{path}: tag {name}, a size, is not one number; it is damaged")
                 held += length * (2 if kind in (1, 2, 7) else 48)  # bytes, or numbers of Python
             if held > MOST_TAGS:
                 raise StudyError(f"{path}: too much beside its pixels; save it without layers, or in fewer strips")
