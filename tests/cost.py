@@ -9,6 +9,7 @@ the training, one job, has a node for itself, while the others do the scalars. W
 """
 
 import argparse
+import functools
 import heapq
 import json
 import tempfile
@@ -121,8 +122,18 @@ def table(lines, epochs):
     return costs
 
 
+@functools.cache
+def compile_solvers():
+    """Run the study of the tests once: no job in a later `smoke.fresh` folder compiles what it runs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = smoke.fresh(Path(scratch))
+        run = smoke.program(folder, *smoke.command(folder, cores=CORES), timeout=None)
+        assert run.returncode == 0, run.stdout[-3000:]
+
+
 def measured(images, archive):
     """[(step, n, seconds)] of a study on `images`, and of its training by each recipe; n of these: images seen."""
+    compile_solvers()
     rows = []
     for number, (name, recipe) in enumerate(recipes().items()):
         epochs = 2 if name == "dissertation" else 12
