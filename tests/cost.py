@@ -65,10 +65,10 @@ def seconds_of(folder, images):
 
 
 def line(rows):
-    """(a, b) of the line a + b·n through the medians of the smallest and of the largest n of [(n, seconds)]."""
+    """(a, b), neither below 0, of the line a + b·n through the medians of the ends of [(n, seconds)]."""
     points = pd.DataFrame(rows, columns=["n", "seconds"]).groupby("n")["seconds"].median()
     slope = max((points.iloc[-1] - points.iloc[0]) / (points.index[-1] - points.index[0]), 0)
-    return points.iloc[0] - slope * points.index[0], slope
+    return max(points.iloc[0] - slope * points.index[0], 0), slope
 
 
 def makespan(seconds, cores):
@@ -156,7 +156,8 @@ def measured_once(images, archive, path):
     if found.empty:
         found = pd.DataFrame(measured(images, archive), columns=["step", "n", "seconds"])
         found.insert(0, "test_images", images["test"])
-        pd.concat([known, found] if len(known) else [found]).to_csv(path, index=False, lineterminator="\n")
+        table = pd.concat([known, found] if len(known) else [found]).sort_values("test_images", kind="stable")
+        table.to_csv(path, index=False, float_format="%.2f", lineterminator="\n")
     else:
         print(f"{images['test']} test images: measured before, {path}")
     return list(found[["step", "n", "seconds"]].itertuples(index=False, name=None))

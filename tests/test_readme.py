@@ -84,6 +84,18 @@ def test_table_of_variants(folder):
         assert "| " + " | ".join(cells) + " |" in README, "copy this row into the table of the README"
 
 
+def test_table_of_costs():
+    """A row: step | jobs | core hours | hours on each number of nodes | a larger study: measured : fitted."""
+
+    def hours(value):
+        return f"{value:,.0f}" if value >= 100 else number(value, 1 if value >= 10 else 2)
+
+    for row in pd.read_csv(ROOT / "results/reference/cost/cost.csv").itertuples():
+        cells = [row.step, str(row.jobs), *map(hours, (row.core_h, row.nodes_1_h, row.nodes_8_h, row.nodes_64_h))]
+        cells.append(number(row.larger_measured_to_fitted))
+        assert "| " + " | ".join(cells) + " |" in README, "copy this row into the table of the README"
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
