@@ -1,0 +1,57 @@
+"""What was published belongs to the configurations that are here: whoever runs these gets those tables."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from smoke import ROOT
+
+from tvmap.config import merge
+
+PUBLISHED = sorted(path.parent for path in ROOT.glob("results/reference/*/provenance.json"))
+WHERE_IT_RAN = {"data.source", "data.archive", "training.threads"}
+EARLIER = {  # keys that were others when a study was published, and changed no result of it
+    "quickstart": {"training.validate_every"},
+    "xray-fast": {"training.device"},
+}
+
+
+def read(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def stack(name):
+    """Names of the overlays of a study, as the command in the comment above its own says, or its own alone."""
+    comment = (ROOT / f"workflow/studies/{name}.yaml").read_text(encoding="utf-8").split("\nstudy:")[0]
+    return re.findall(r"workflow/studies/(\S+)\.yaml", comment) or [name]
+
+
+def settings(config, path=""):
+    """{path of a key: value}, of weights the name of their file alone, as it is published."""
+    found = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= settings(value, f"{path}{key}.")
+        elif key in ("weights", "weights_direct") and value:
+            found[path + key] = Path(value).name
+        else:
+            found[path + key] = sorted(value) if key == "baselines" else value
+    return found
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_a_published_study_has_the_settings_of_its_overlays(folder):
+    """A key that it does not know has the value of config.yaml by now: what it did before there was a choice."""
+    config = read(ROOT / "config.yaml")
+    default = settings(config)
+    names = stack(folder.name)
+    assert names[-1] == folder.name
+    for name in names:
+        config = merge(config, read(ROOT / f"workflow/studies/{name}.yaml"))
+    wanted = settings(config)
+    published = default | settings(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["config"])
+    of_others = WHERE_IT_RAN | EARLIER.get(folder.name, set())
+    differ = {key for key in wanted.keys() | published.keys() if wanted.get(key) != published.get(key)}
+    assert differ <= of_others, {key: (wanted.get(key), published.get(key)) for key in differ - of_others}
