@@ -154,10 +154,10 @@ def measured_once(images, archive, path):
     known = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["test_images", "step", "n", "seconds"])
     found = known[known["test_images"] == images["test"]]
     if found.empty:
-        found = pd.DataFrame(measured(images, archive), columns=["step", "n", "seconds"])
+        found = pd.DataFrame(measured(images, archive), columns=["step", "n", "seconds"]).round({"seconds": 2})
         found.insert(0, "test_images", images["test"])
         table = pd.concat([known, found] if len(known) else [found]).sort_values("test_images", kind="stable")
-        table.to_csv(path, index=False, float_format="%.2f", lineterminator="\n")
+        table.to_csv(path, index=False, lineterminator="\n")
     else:
         print(f"{images['test']} test images: measured before, {path}")
     return list(found[["step", "n", "seconds"]].itertuples(index=False, name=None))

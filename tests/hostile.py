@@ -328,6 +328,7 @@ def images():
     add("no size", "TIFF", tiff({256: None, 257: None}), DAMAGED)
     add("size of text", "TIFF", tiff({256: (2, 4, 0x41414141)}), DAMAGED)
     add("size of text, a billion times", "TIFF", tiff({256: (2, 4, 0x41414141), 257: (4, 1, 10**9)}), DAMAGED)
+    add("size of bytes, a billion times", "TIFF", tiff({256: (1, 1, 0x41), 257: (4, 1, 10**9)}), DAMAGED)
     add("description of 2 GiB", "TIFF", tiff({270: (2, BIG, 8)}), READ)
     add("tag of no type", "TIFF", tiff({270: (99, 1, 8)}), READ)
     add("unknown compression", "TIFF", tiff({259: (3, 1, 12345)}), DAMAGED)

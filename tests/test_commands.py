@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import PathDistribution, distribution
 from pathlib import Path
 
+import hostile
 import numpy as np
 import pytest
 import tifffile
@@ -282,7 +283,10 @@ def test_a_wheel_brings_the_weights_along(folder, tmp_path):
     (card,) = site.glob("tvmap/reference/model/README.md")
     assert card.read_text().startswith(f"# Model card: {REFERENCE}\n")
     command = [elsewhere / "bin/tvmap", "denoise", folder / "grey.png", "-o"]
-    for arguments in (["there.png", "--sheet"], ["sure.png", "--weight", "sure"]):
+    for arguments in (["there.png", "--sheet", "--save-map"], ["sure.png", "--weight", "sure"]):
         subprocess.run([*command, *arguments], cwd=elsewhere, env=ENVIRONMENT, check=True)
+    hostile.dicom(folder / "a.dcm", np.uint8(255 * GREY))
+    command = [elsewhere / "bin/tvmap", "tv", folder / "a.dcm", "-o", "dicom.tif", "--weight", "0.07"]
+    subprocess.run(command, cwd=elsewhere, env=ENVIRONMENT, check=True)
     assert tvmap("denoise", folder / "grey.png", "-o", tmp_path / "here.png") == 0
     assert (elsewhere / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()

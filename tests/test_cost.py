@@ -45,7 +45,7 @@ def test_a_study_that_was_measured_is_not_measured_again(tmp_path, monkeypatch):
 
     def measured(images, archive):
         runs.append(images["test"])
-        return [("train, a", 4.0, 1.5), ("predict_maps", images["test"], 2.25)]
+        return [("train, a", 4.0, 1.504), ("predict_maps", images["test"], 2.25)]
 
     monkeypatch.setattr(cost, "measured", measured)
     path = tmp_path / "measured.csv"

@@ -8,10 +8,11 @@ import pytest
 import yaml
 from smoke import ROOT
 
-from tvmap.config import merge
+from tvmap.config import drop_protocols, merge
+from tvmap.files import sha256
 
 PUBLISHED = sorted(path.parent for path in ROOT.glob("results/reference/*/provenance.json"))
-WHERE_IT_RAN = {"data.source", "data.archive", "training.threads"}
+WHERE_IT_RAN = {"data.archive", "training.threads"}
 EARLIER = {  # keys that were others when a study was published, and changed no result of it
     "quickstart": {"training.validate_every"},
     "xray-fast": {"training.device"},
@@ -29,13 +30,15 @@ def stack(name):
 
 
 def settings(config, path=""):
-    """{path of a key: value}, of weights the name of their file alone, as it is published."""
+    """{path of a key: value}; of weights the name of their file alone, and one for both ways to the X-rays' archive."""
     found = {}
     for key, value in config.items():
         if isinstance(value, dict):
             found |= settings(value, f"{path}{key}.")
         elif key in ("weights", "weights_direct") and value:
             found[path + key] = Path(value).name
+        elif key == "source":
+            found[path + key] = {"mendeley": "archive"}.get(value, value)
         else:
             found[path + key] = sorted(value) if key == "baselines" else value
     return found
@@ -45,13 +48,17 @@ def settings(config, path=""):
 def test_a_published_study_has_the_settings_of_its_overlays(folder):
     """A key that it does not know has the value of config.yaml by now: what it did before there was a choice."""
     config = read(ROOT / "config.yaml")
-    default = settings(config)
+    default = {key: value for key, value in settings(config).items() if not key.startswith("noise.protocols.")}
     names = stack(folder.name)
     assert names[-1] == folder.name
     for name in names:
         config = merge(config, read(ROOT / f"workflow/studies/{name}.yaml"))
-    wanted = settings(config)
-    published = default | settings(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["config"])
+    drop_protocols(config)
+    wanted, provenance = settings(config), json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    published = default | settings(provenance["config"])
     of_others = WHERE_IT_RAN | EARLIER.get(folder.name, set())
     differ = {key for key in wanted.keys() | published.keys() if wanted.get(key) != published.get(key)}
     assert differ <= of_others, {key: (wanted.get(key), published.get(key)) for key in differ - of_others}
+    for key, of in (("weights", "training"), ("weights_direct", "training_direct")):
+        if path := config["network"][key]:
+            assert sha256(ROOT / path) == provenance[of]["weights_sha256"], path

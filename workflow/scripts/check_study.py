@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import checks, headers, tabular
+from tvmap import checks, tabular
+from tvmap.curve import CURVE
 from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
 
@@ -31,7 +32,7 @@ def main(
     manifest, per_image, choice = (tabular.read_table(paths[k], v, tabular.NO_WEIGHT) for k, v in COLUMNS.items())
     tests = tabular.read_table(paths["grid"], tabular.GRID)
     tests["round"] = tests.groupby(tabular.ROUND).ngroup()
-    vals = pd.concat([tabular.read_table(path, headers.CURVE).assign(round=path) for path in val_grids])
+    vals = pd.concat([tabular.read_table(path, CURVE).assign(round=path) for path in val_grids])
     n_tests, n_vals = (n_protocols * n_draws * (manifest["split"] == split).sum() for split in ("test", "val"))
     found = [
         *checks.of_images(manifest, clean_paths),

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tvmap import grid, headers, stacks, tabular
+from tvmap import grid, stacks, tabular
+from tvmap.curve import CURVE
 from tvmap.logs import log, logged_to
 from tvmap.methods import FINE, ORACLES
 
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 
 def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, weight_paths):
     """Write the choices (one row a test image) and `weight_paths`: {method: file with ids and weight (n,)}."""
-    val = pd.concat([tabular.read_table(path, headers.CURVE) for path in val_grid_paths])
+    val = pd.concat([tabular.read_table(path, CURVE) for path in val_grid_paths])
     fixed, mean, on_edge = grid.best_on_average(val)
     log.info("λ fixed on validation: %g (%.3f dB)", fixed, mean)
     if on_edge:
         log.warning("grid: the λ fixed on validation, %g, lies on the edge; widen grid.minimum or grid.maximum", fixed)
     ids = stacks.load(noisy_path)["ids"]
-    curves = tabular.read_table(test_grid_path, headers.CURVE).groupby("id", sort=False)
+    curves = tabular.read_table(test_grid_path, CURVE).groupby("id", sort=False)
     fine = tabular.read_table(fine_path, ("id", "weight_psnr", "psnr", "weight_ssim", "ssim")).set_index("id")
     rows = []
     for image_id in ids:

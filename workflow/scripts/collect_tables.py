@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import comparison, headers, tables, tabular
+from tvmap import comparison, history, tables, tabular
+from tvmap.curve import CURVE
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
     per_image = pd.concat([tabular.read_table(path, PER_IMAGE, tabular.NO_WEIGHT) for path in metric_paths])
     choices, grids = (
         pd.concat([tabular.read_table(path, columns).assign(**key) for path, key in zip(paths, keys, strict=True)])
-        for paths, columns in ((choice_paths, CHOICE), (grid_paths, headers.CURVE))
+        for paths, columns in ((choice_paths, CHOICE), (grid_paths, CURVE))
     )
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
     found = {
@@ -35,7 +36,7 @@ def main(metric_paths, choice_paths, grid_paths, history_path, folder, protocols
         "scalar_choice": choices[[*tabular.ROUND, *choices.columns.drop(tabular.ROUND)]],
         "by_level": comparison.by_level(per_image, options),
         "gaps": comparison.gaps(per_image, size**2),
-        "training_history": tabular.read_table(history_path, headers.HISTORY, may_be_empty=headers.SCORES),
+        "training_history": tabular.read_table(history_path, history.HISTORY, may_be_empty=history.SCORES),
     }
     for name, table in found.items():
         tabular.write_table(Path(folder) / f"{name}.csv", table)

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import headers, stacks, tabular
+from tvmap import stacks, tabular
+from tvmap.curve import CURVE
 from tvmap.errors import StudyError
 from tvmap.logs import logged_to
 
@@ -16,7 +17,7 @@ def main(shard_paths, noisy_path, output_path, n_values):
     """The result does not depend on the number of shards."""
     ids = list(stacks.load(noisy_path)["ids"])
     # Shards may outnumber images: one without any has no row.
-    shards = [tabular.read_table(path, headers.CURVE, may_have_no_row=True) for path in shard_paths]
+    shards = [tabular.read_table(path, CURVE, may_have_no_row=True) for path in shard_paths]
     rows = pd.concat([shard for shard in shards if len(shard)] or shards)
     counts = rows.groupby("id")["weight"].nunique()
     if set(counts.index) != set(ids) or len(rows) != len(ids) * n_values or not (counts == n_values).all():

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tvmap import features, grid, headers, stacks, tabular
+from tvmap import features, grid, stacks, tabular
+from tvmap.curve import CURVE
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, ca
     And the candidates with what the choice was made by: the mean PSNR of each λ, or each model's error of log λ.
     """
     train, noisy = stacks.load(train_path), stacks.load(noisy_path)
-    curves = tabular.read_table(train_grid_path, headers.CURVE)
+    curves = tabular.read_table(train_grid_path, CURVE)
     if method == "scalar-train":
         fixed, mean, on_edge = grid.best_on_average(curves)
         weights = np.full(len(noisy["ids"]), fixed)

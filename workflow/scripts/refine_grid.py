@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from tvmap import devices, grid, headers, stacks, tabular
+from tvmap import devices, grid, stacks, tabular
+from tvmap.curve import CURVE
 from tvmap.logs import logged_to
 from tvmap.solver import check_finite
 
@@ -18,7 +19,7 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device,
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
     check_finite(torch.from_numpy(noisy["images"]), noisy_path)
-    curves = tabular.read_table(grid_path, headers.CURVE).groupby("id", sort=False)
+    curves = tabular.read_table(grid_path, CURVE).groupby("id", sort=False)
     rows, device = [], devices.pick(device)
     for image_id, x, z in zip(clean["ids"], clean["images"], noisy["images"], strict=True):
         curve = curves.get_group(image_id)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tvmap import devices, grid, headers, stacks
+from tvmap import devices, grid, stacks
+from tvmap.curve import CURVE
 from tvmap.files import write_atomically
 from tvmap.logs import log, logged_to
 from tvmap.solver import check_finite
@@ -25,7 +26,7 @@ def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, d
     scores = grid.score(*images, values, solver, devices.pick(device), **(measure or {}))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(headers.CURVE)
+    writer.writerow(CURVE)
     for image_id, psnr, ssim in zip(ids, *scores, strict=True):
         writer.writerows(zip([image_id] * len(values), values, psnr, ssim, strict=True))
     write_atomically(output_path, text.getvalue())

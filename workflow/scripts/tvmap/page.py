@@ -15,7 +15,7 @@ from . import courses, findings, published, tabular, variants
 from . import tables as shown
 from .errors import StudyError
 from .figures import figures, shape, steps
-from .headers import HISTORY, SCORES
+from .history import HISTORY, SCORES
 from .methods import ORACLES, protocol_label, rivals
 from .origins import origin
 from .tables import METRICS, duration, mean_std, note, number, scientific

@@ -47,7 +47,7 @@ quiet("PIL", "tifffile", "pydicom")
 
 WHITE_IS_0, BLACK_IS_0, RGB, SEPARATE, PREMULTIPLIED = 0, 1, 2, 2, 1  # of the TIFF tags 262, 284 and 338
 SIZES = {256, 257, 277, 278, 322, 323, 32997, 32998}  # tags: width, length, depth of image and tile; samples; rows
-INTEGERS = (1, 3, 4, 16)  # types of tags: of 1, 2, 4 and 8 bytes
+INTEGERS = (3, 4, 16)  # types of tags: of 2, 4 and 8 bytes; of 1 byte it is no number for tifffile
 PLAIN, DEFLATE = 1, (8, 32946)  # of the tag 259: what tifffile unpacks without other libraries
 # Of the tag 274: how an image is turned or mirrored to stand upright.
 UPRIGHT: dict[int | None, Callable[[np.ndarray], np.ndarray]] = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from .curve import CURVE
 from .errors import StudyError
 from .files import PathLike, write_atomically
-from .headers import CURVE
 
 TEXT = (
     "id",

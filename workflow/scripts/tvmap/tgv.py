@@ -25,7 +25,7 @@ DUAL_STEPS = (2 / 3, 1, 1 / 2)
 FEASIBILITY_STEPS = 30
 # Λ₀/Λ₁ where one number is to give both. On the eight validation images of xray-tgv, T = 256, the best pairs lie on a
 # ridge, Λ₀ from 0.3 to 0.4 σ: ratios of 0.7, 0.5, 0.35 and 0.25, each with its best Λ₁, give 31.08, 31.16, 31.18 and
-# 31.17 dB at level 0.5, and 33.69, 33.78, 33.83 and 33.84 at U[0.1, 0.5]. One tuned, too, would be worth 0.05 dB.
+# 31.17 dB at level 0.5, and 33.691, 33.784, 33.828 and 33.837 at U[0.1, 0.5]. One tuned, too, would be worth 0.05 dB.
 RATIO = 0.5
 
 

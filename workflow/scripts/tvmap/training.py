@@ -22,7 +22,7 @@ from .batches import Batches
 from .devices import keep_freed_memory, precision
 from .errors import StudyError
 from .files import PathLike, write_atomically
-from .headers import HISTORY
+from .history import HISTORY
 from .logs import log
 from .metrics import psnr, ssim
 from .network import MapNetwork, build, denoise, save_weights
