@@ -122,13 +122,18 @@ def table(lines, epochs):
     return costs
 
 
+def run(folder, *targets, change=None):
+    """Run the study of the tests, with these settings, in the empty `folder`, however long it takes."""
+    command = smoke.command(smoke.fresh(folder), *targets, change=change, cores=CORES)
+    ended = smoke.program(folder, *command, timeout=None)
+    assert ended.returncode == 0, ended.stdout[-3000:]
+
+
 @functools.cache
 def compile_solvers():
     """Run the study of the tests once: no job in a later `smoke.fresh` folder compiles what it runs."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = smoke.fresh(Path(scratch))
-        run = smoke.program(folder, *smoke.command(folder, cores=CORES), timeout=None)
-        assert run.returncode == 0, run.stdout[-3000:]
+        run(Path(scratch))
 
 
 def measured(images, archive):
@@ -138,11 +143,9 @@ def measured(images, archive):
     for number, (name, recipe) in enumerate(recipes().items()):
         epochs = 2 if name == "dissertation" else 12
         with tempfile.TemporaryDirectory() as scratch:
-            folder = smoke.fresh(Path(scratch))
+            folder = Path(scratch)
             target = [] if number == 0 else [f"{smoke.RESULTS}/model/training.json"]
-            command = smoke.command(folder, *target, change=settings(images, archive, recipe, epochs), cores=CORES)
-            run = smoke.program(folder, *command, timeout=None)
-            assert run.returncode == 0, run.stdout[-3000:]
+            run(folder, *target, change=settings(images, archive, recipe, epochs))
             training = json.loads((folder / smoke.RESULTS / "model/training.json").read_text())
             rows.append((f"train, {name}", epochs * images["train"], training["seconds"]))
             rows += seconds_of(folder, images) if number == 0 else []
