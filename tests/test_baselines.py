@@ -81,7 +81,7 @@ def test_classical_methods_take_the_strength_that_was_best_on_validation(results
     noisy = stacks.load(results / f"noisy/test_{PROTOCOL}_0.npz")
     for name in ("wavelet", "tv-isotropic"):
         tuning = pd.read_csv(results / f"classical/{PROTOCOL}_{name}.csv")
-        assert tuple(tuning["strength"]) == classical.STRENGTHS[name]
+        assert tuple(tuning["strength"]) == classical.PARAMETERS[name]["strength"]
         strength = tuning["strength"][tuning["psnr"].idxmax()]
         expected = classical.denoise(name, noisy["images"][0], noisy["noise_std"][0], strength, {"iterations": 16})
         found = stacks.load(results / f"denoised/test_{PROTOCOL}_0_{name}.npz")["images"][0]

@@ -14,18 +14,19 @@ from tvmap.errors import StudyError
 from tvmap.metrics import psnr
 from tvmap.noise import keyed_noise
 from tvmap.pdhg import pdhg
-from tvmap.tgv import RATIO, tgv
+from tvmap.tgv import tgv
 
 CLEAN = (skimage.data.camera()[64:128, 192:256] / 255).astype(np.float32)
 STD = 0.1
 NOISY = keyed_noise(CLEAN, STD, 42, 0, "camera", "absolute")
 TYPICAL = {"tv-isotropic": 0.8, "tgv": 1.0, "nlm": 0.6, "wavelet": 1.0, "bm3d": 1.0}
+OTHERS = {"tgv": {"ratio": 0.5}}  # parameters beside the strength
 GAIN = 4  # dB
 QUICK = {"iterations": 64}
 
 needs_bm3d = pytest.mark.skipif(not importlib.util.find_spec("bm3d"), reason="needs the package bm3d")
 every_method = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=needs_bm3d) if name == "bm3d" else name for name in classical.STRENGTHS]
+    "name", [pytest.param(name, marks=needs_bm3d) if name == "bm3d" else name for name in classical.PARAMETERS]
 )
 
 
@@ -38,13 +39,18 @@ def decibels(reference, image):
     return psnr(*(torch.from_numpy(a)[None, None] for a in (reference, image)), data_range=1).item()
 
 
+def denoise(name, z, std, strength, solver=None):
+    return classical.denoise(name, z, std, strength, solver, **OTHERS.get(name, {}))
+
+
 def typical(name, z=NOISY, std=STD, solver=QUICK):
-    return classical.denoise(name, z, std, TYPICAL[name], solver)
+    return denoise(name, z, std, TYPICAL[name], solver)
 
 
 @every_method
 def test_it_improves_a_photograph_and_repeats_itself(name):
-    assert TYPICAL[name] in classical.STRENGTHS[name]
+    parameters = {"strength": TYPICAL[name], **OTHERS.get(name, {})}
+    assert all(value in classical.PARAMETERS[name][number] for number, value in parameters.items())
     before = NOISY.copy()
     denoised = typical_result(name)
     assert denoised.shape == CLEAN.shape and denoised.dtype == np.float32
@@ -56,11 +62,11 @@ def test_it_improves_a_photograph_and_repeats_itself(name):
 @every_method
 def test_without_strength_or_noise_the_image_stays(name):
     for std, strength in ((0, 1), (STD, 0)):
-        unchanged = classical.denoise(name, NOISY, std, strength)
+        unchanged = denoise(name, NOISY, std, strength)
         assert np.array_equal(unchanged, NOISY) and unchanged is not NOISY
     # Non-local means averages all patches that differ by noise alone, however small its strength.
     std, strength = (1e-5, TYPICAL[name]) if name == "nlm" else (STD, 1e-3)
-    np.testing.assert_allclose(classical.denoise(name, NOISY, std, strength, QUICK), NOISY, atol=3e-3)
+    np.testing.assert_allclose(denoise(name, NOISY, std, strength, QUICK), NOISY, atol=3e-3)
 
 
 def test_nlm_averages_even_with_hardly_any_strength():
@@ -105,9 +111,9 @@ def test_isotropic_tv_is_the_reference_and_passes_options_on():
 
 
 def test_tgv_is_the_reference_and_passes_on_the_options_it_has():
-    z, weight = torch.from_numpy(NOISY)[None, None], 0.8 * STD * torch.tensor([1, RATIO])
+    z, weight = torch.from_numpy(NOISY)[None, None], 0.8 * STD * torch.tensor([1, 0.25])
     expected = tgv(z, weight)[0][0, 0].numpy()
-    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8), expected, atol=1e-6)
+    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8, ratio=0.25), expected, atol=1e-6)
     options = {
         "iterations": 20,
         "boundary": "neumann",
@@ -116,7 +122,7 @@ def test_tgv_is_the_reference_and_passes_on_the_options_it_has():
         "lipschitz": "sqrt13",
     }
     expected = tgv(z, weight, iterations=20, boundary="neumann")[0][0, 0].numpy()
-    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8, options), expected, atol=1e-6)
+    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8, options, ratio=0.25), expected, atol=1e-6)
 
 
 def test_tgv_leaves_a_slope_that_tv_flattens():
@@ -124,7 +130,7 @@ def test_tgv_leaves_a_slope_that_tv_flattens():
     noisy = keyed_noise(slope, STD, 42, 0, "slope", "absolute")
     options = {"iterations": 400, "boundary": "neumann"}
     by_tgv, by_tv = (
-        max(decibels(slope, classical.denoise(name, noisy, STD, strength, options)) for strength in (0.8, 1.25, 2, 4))
+        max(decibels(slope, denoise(name, noisy, STD, strength, options)) for strength in (0.8, 1.25, 2, 4))
         for name in ("tgv", "tv-isotropic")
     )
     assert by_tgv > by_tv + 2
@@ -140,22 +146,40 @@ def test_isotropic_tv_of_two_constant_halves():
 
 
 @pytest.mark.parametrize("name", ["tv-isotropic", "tgv", "nlm", "wavelet"])
-def test_the_best_strength_lies_inside_and_is_best(name):
+def test_the_best_candidate_lies_inside_and_is_best(name):
     levels = np.array([0.06, 0.12])
     clean = np.stack([CLEAN, (skimage.data.coins()[90:154, 40:104] / 255).astype(np.float32)])
     noisy = np.stack([keyed_noise(x, s, 42, 0, f"{s}", "absolute") for x, s in zip(clean, levels, strict=True)])
     tuning = classical.tune(name, clean, noisy, levels, solver=QUICK)
-    assert tuning.strengths == classical.STRENGTHS[name] and tuning.mean_psnr.shape == (len(tuning.strengths),)
-    assert tuning.mean_psnr[tuning.best] == tuning.mean_psnr.max() and not tuning.on_edge
+    assert tuning.mean_psnr.shape == (len(tuning.candidates),)
+    for number, values in classical.PARAMETERS[name].items():
+        assert tuple(dict.fromkeys(candidate[number] for candidate in tuning.candidates)) == values
+    assert tuning.mean_psnr[tuning.best] == tuning.mean_psnr.max() and "strength" not in tuning.on_edge
     pairs = zip(clean, noisy, levels, strict=True)
-    expected = [decibels(x, classical.denoise(name, z, s, tuning.strength, QUICK)) for x, z, s in pairs]
+    expected = [decibels(x, classical.denoise(name, z, s, solver=QUICK, **tuning.chosen)) for x, z, s in pairs]
     assert tuning.mean_psnr[tuning.best] == pytest.approx(np.mean(expected))
 
 
+def test_each_ratio_of_tgv_is_tried_with_each_strength():
+    grid = {"strength": (0.8, 1.0), "ratio": (0.25, 0.5)}
+    tuning = classical.tune("tgv", CLEAN[None], NOISY[None], STD, grid, QUICK)
+    assert [tuple(candidate.values()) for candidate in tuning.candidates] == [
+        *((0.8, 0.25), (0.8, 0.5)),
+        *((1.0, 0.25), (1.0, 0.5)),
+    ]
+    expected = [
+        decibels(CLEAN, classical.denoise("tgv", NOISY, STD, strength, QUICK, ratio=ratio))
+        for strength in grid["strength"]
+        for ratio in grid["ratio"]
+    ]
+    assert tuning.mean_psnr.tolist() == pytest.approx(expected) and tuning.on_edge == ["strength", "ratio"]
+
+
 def test_the_edge_of_the_strengths_is_said():
-    tuning = classical.tune("nlm", CLEAN[None], NOISY[None], STD, strengths=(0.0, 0.1, 0.6))
-    assert (tuning.strength, tuning.best, tuning.on_edge) == (0.6, 2, True)
+    tuning = classical.tune("nlm", CLEAN[None], NOISY[None], STD, {"strength": (0.0, 0.1, 0.6)})
+    assert (tuning.chosen, tuning.best, tuning.on_edge) == ({"strength": 0.6}, 2, ["strength"])
     assert tuning.mean_psnr[0] == pytest.approx(decibels(CLEAN, NOISY))
+    assert classical.tune("nlm", CLEAN[None], NOISY[None], STD, {"strength": (0.1, 0.6, 2.0)}).on_edge == []
 
 
 def test_missing_bm3d_says_what_to_do(monkeypatch):
@@ -168,7 +192,13 @@ def test_wrong_arguments_say_what_to_do():
     with pytest.raises(StudyError, match="'median' is unknown; choose one of tv-isotropic, tgv, nlm, wavelet, bm3d"):
         classical.denoise("median", NOISY, STD, 1)
     with pytest.raises(StudyError, match="'median' is unknown"):
-        classical.tune("median", CLEAN[None], NOISY[None], STD, strengths=(1,))
-    for std, strength in ((-1, 1), (STD, -1), (float("nan"), 1)):
-        with pytest.raises(StudyError, match="nlm: noise_std .* must be numbers ≥ 0"):
+        classical.tune("median", CLEAN[None], NOISY[None], STD, {"strength": (1,)})
+    for std, strength, wrong in ((-1, 1, "noise_std -1"), (STD, -1, "strength -1"), (float("nan"), 1, "noise_std nan")):
+        with pytest.raises(StudyError, match=f"nlm: {wrong} must be a number ≥ 0"):
             classical.denoise("nlm", NOISY, std, strength)
+    with pytest.raises(StudyError, match="tgv: ratio -1 must be a number ≥ 0"):
+        classical.denoise("tgv", NOISY, STD, 1, ratio=-1)
+    with pytest.raises(StudyError, match="tgv: takes strength, ratio, not strength; mend"):
+        classical.denoise("tgv", NOISY, STD, 1)
+    with pytest.raises(StudyError, match="nlm: takes strength, not strength, ratio; mend"):
+        classical.denoise("nlm", NOISY, STD, 1, ratio=0.5)

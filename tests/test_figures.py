@@ -496,12 +496,18 @@ def test_failures_mark_the_smallest_gains_and_who_is_better(study, paths):
 
 
 def tuning_tables(folder):
-    """Tables of two protocols: three strengths of one method with and without σ, two λ, two models, two rules."""
+    """Tables of two protocols: strengths of two methods, one without σ, too, two λ, two models, two rules."""
     rows = [
         {"protocol": p, "method": m, "candidate": c, "psnr": 30 + k, "chosen": k == 2}
         for m in ("nlm", "nlm-blind", "scalar-train")
         for p in ("fixed0.5", "uniform")
         for k, c in enumerate((0.5, 0.7, 0.9))
+    ]
+    rows += [
+        {"protocol": p, "method": "tgv", "candidate": c, "ratio": r, "psnr": 31 + r - c, "chosen": (c, r) == (0.8, 0.5)}
+        for p in ("fixed0.5", "uniform")
+        for c in (0.8, 1.0)
+        for r in (0.25, 0.5)
     ]
     rows += [
         {"protocol": p, "method": "scalar-features", "candidate": c, "error": error, "chosen": error == 0.1}
@@ -521,19 +527,23 @@ def tuning_tables(folder):
 
 
 def test_tuning_has_a_panel_for_each_rival(tmp_path, paths):
-    baselines = ["nlm", "nlm-blind", "scalar-train", "scalar-features", "scalar-sure", "scalar-sure-blind"]
+    baselines = ["tgv", "nlm", "nlm-blind", "scalar-train", "scalar-features", "scalar-sure", "scalar-sure-blind"]
     baselines.append("unet-direct")
     wanted = figures.figures(CONFIG | {"baselines": baselines})["tuning"]
     assert wanted.settings["rivals"] == baselines[:-1] and "tuning" not in figures.figures(CONFIG)
     figure = draw_tuning.main(*tuning_tables(tmp_path), **paths, **wanted.settings)
     panels = {panel.get_title("left"): panel for panel in figure.axes if panel.get_visible()}
-    titles = [LABELS[name] for name in ("scalar-train", "nlm", "scalar-features", "scalar-features", "scalar-sure")]
-    titles[2] = draw_tuning.MODELS
+    names = ("scalar-train", "tgv", "nlm", "scalar-features", "scalar-features", "scalar-sure")
+    titles = [LABELS[name] for name in names]
+    titles[3] = draw_tuning.MODELS
     assert [panel.get_title("left") for panel in figure.axes if panel.get_visible()] == titles
     nlm = panels[LABELS["nlm"]]
     assert [line.get_linestyle() for line in nlm.lines[::2]] == ["-", "-", "--", "--"]
     assert all(line.get_xydata().tolist() == [[0.9, 32]] for line in nlm.lines[1::2])  # rings
-    assert [text.get_text() for text in figure.axes[2].get_yticklabels()] == ["ridge, penalty 1", "random forest"]
+    curves = panels[LABELS["tgv"]].lines[:4]  # of the first protocol: a ratio that was not chosen, the one that was
+    assert [line.get_ydata().tolist() for line in curves] == [[30.45, 30.25], [], [30.7, 30.5], [30.7]]
+    assert curves[0].get_alpha() and not curves[2].get_alpha() and curves[3].get_xdata().tolist() == [0.8]
+    assert [text.get_text() for text in figure.axes[3].get_yticklabels()] == ["ridge, penalty 1", "random forest"]
     sure = panels[LABELS["scalar-sure"]].lines[1:]  # the first is the diagonal
     assert len(sure) == 4 and sure[0].get_xdata() == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert sure[0].get_ydata() == pytest.approx([0.12, 0.24, 0.36, 0.48])

@@ -1,11 +1,11 @@
-"""Denoise the test images by a classical method with the strength that was best on validation."""
+"""Denoise the test images by a classical method with the parameters that were best on validation."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from tvmap import classical, grid, stacks, tabular
+from tvmap import classical, stacks, tabular
 from tvmap.features import noise_stds
 from tvmap.logs import log, logged_to
 from tvmap.methods import base
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 def main(tuning_path, noisy_path, output_path, method, solver, threads):
     """Write ids and images (n, H, W); the noise is the true one, or estimated for a method `-blind`."""
     torch.set_num_threads(threads)
-    tuning, noisy = tabular.read_table(tuning_path, ("strength", "psnr")), stacks.load(noisy_path)
-    strength = tuning["strength"].iloc[grid.best_index(tuning["psnr"].to_numpy())[0]]
+    names, noisy = [*classical.PARAMETERS[base(method)]], stacks.load(noisy_path)
+    tuning = tabular.read_table(tuning_path, (*names, "psnr"))
+    chosen = tuning.loc[tuning["psnr"].idxmax(), names].to_dict()
     stds = noise_stds(noisy, method)
     pairs = zip(noisy["images"], stds, strict=True)
-    images = [classical.denoise(base(method), z, std, strength, solver) for z, std in pairs]
+    images = [classical.denoise(base(method), z, std, solver=solver, **chosen) for z, std in pairs]
     stacks.save(output_path, ids=noisy["ids"], images=np.stack(images))
-    log.info("%s: %d images, strength %g", method, len(images), strength)
+    log.info("%s: %d images, %s", method, len(images), ", ".join(f"{name} {chosen[name]:g}" for name in names))
 
 
 if "snakemake" in globals():

@@ -1,4 +1,4 @@
-"""Tune the one parameter of a classical method on the validation images of one noise protocol."""
+"""Tune the parameters of a classical method on the validation images of one noise protocol."""
 
 from typing import TYPE_CHECKING
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 
 def main(clean_path, noisy_paths, output_path, method, solver, threads):
-    """One row a strength: its mean PSNR in dB over all images and noise draws; the noise is true, or estimated."""
+    """One row a candidate: its mean PSNR in dB over all images and noise draws; the noise is true, or estimated."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), [stacks.load(path) for path in noisy_paths]
     images = np.concatenate([stack["images"] for stack in noisy])
     stds = np.concatenate([noise_stds(stack, method) for stack in noisy])
     tuning = classical.tune(base(method), np.tile(clean["images"], (len(noisy), 1, 1)), images, stds, solver=solver)
-    tabular.write_table(output_path, pd.DataFrame({"strength": tuning.strengths, "psnr": tuning.mean_psnr}))
-    log.info("%s: strength %g, %.3f dB", method, tuning.strength, tuning.mean_psnr[tuning.best])
-    if tuning.on_edge:
-        log.warning("%s: the best strength lies on the edge of those tried; widen classical.STRENGTHS", method)
+    tabular.write_table(output_path, pd.DataFrame(tuning.candidates).assign(psnr=tuning.mean_psnr))
+    chosen = ", ".join(f"{name} {value:g}" for name, value in tuning.chosen.items())
+    log.info("%s: %s, %.3f dB", method, chosen, tuning.mean_psnr[tuning.best])
+    for name in tuning.on_edge:
+        log.warning("%s: the best %s lies on the edge of those tried; widen classical.PARAMETERS", method, name)
 
 
 if "snakemake" in globals():

@@ -1,81 +1,92 @@
 """The rivals that are not anisotropic total variation: isotropic TV, TGV, non-local means, wavelet shrinkage, BM3D.
 
-Each has one parameter, its `strength`: a factor of the noise's standard deviation, so that one value, tuned on the
-validation images, suits all noise levels. All are deterministic.
+Each has a `strength`: a factor of the noise's standard deviation, so that one value, tuned on the validation images,
+suits all noise levels. TGV has the ratio of its two weights beside it. All are deterministic.
 """
 
+import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from .errors import StudyError
-from .grid import best_index
 from .metrics import psnr
 from .solver import solve
-from .tgv import RATIO
 
 PATCH, DISTANCE = 5, 11  # non-local means: patches of 5 × 5, sought in 23 × 23
 WAVELET, LEVELS, SHIFTS = "sym4", 4, 4  # 4 × 4 shifts gain 3 to 5 dB over none; 8 × 8 less than 0.1 dB more
 
-STRENGTHS = {
-    "tv-isotropic": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5),
-    "tgv": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6),
-    "nlm": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2),
-    "wavelet": (0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.4),
-    "bm3d": (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4),
+PARAMETERS: dict[str, dict[str, tuple[float, ...]]] = {
+    "tv-isotropic": {"strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)},
+    # The best pairs of weights lie on a ridge, Λ₀ from 0.3 to 0.4 σ.
+    "tgv": {"strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0), "ratio": (0.13, 0.18, 0.25, 0.35, 0.5, 0.7)},
+    "nlm": {"strength": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)},
+    "wavelet": {"strength": (0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.4)},
+    "bm3d": {"strength": (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4)},
 }
 
 
 class Tuning(NamedTuple):
-    """The mean PSNR in dB of every strength, the index of the best and whether it lies on the edge of `strengths`."""
+    """What was tried, the mean PSNR in dB of each, the index of the best, and which of its numbers lie on an edge."""
 
-    strengths: tuple
+    candidates: list[dict[str, float]]
     mean_psnr: np.ndarray
     best: int
-    on_edge: bool
+    on_edge: list[str]
 
     @property
-    def strength(self):
-        """The best strength, the smallest among equals."""
-        return self.strengths[self.best]
+    def chosen(self):
+        """The best candidate, the first among equals."""
+        return self.candidates[self.best]
 
 
-def denoise(name, z, noise_std, strength, solver=None):
-    """x̂ (H, W) float32 of z (H, W) float32 by the method `name`, a key of STRENGTHS.
+def denoise(name, z, noise_std, strength, solver=None, **others):
+    """x̂ (H, W) float32 of z (H, W) float32 by the method `name`, a key of PARAMETERS.
 
     noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve`, of which
-    tv-isotropic takes all but the norm, tgv the iterations and the boundary.
-    noise_std · strength = 0 returns z.
+    tv-isotropic takes all but the norm, tgv the iterations and the boundary. others: the method's parameters beside
+    its strength, those of tgv: ratio. noise_std · strength = 0 returns z.
 
     Raises:
-        StudyError: unknown `name`, or a number that is not ≥ 0.
+        StudyError: unknown `name`, a parameter it has not or lacks, or a number that is not ≥ 0.
     """
     if name not in _METHODS:
         raise StudyError(f"method {name!r} is unknown; choose one of {', '.join(_METHODS)}")
-    if not (noise_std >= 0 and strength >= 0):
-        raise StudyError(f"{name}: noise_std {noise_std} and strength {strength} must be numbers ≥ 0; mend the setting")
+    parameters = {"strength": strength, **others}
+    if set(parameters) != set(PARAMETERS[name]):
+        raise StudyError(f"{name}: takes {', '.join(PARAMETERS[name])}, not {', '.join(parameters)}; mend the setting")
+    numbers = {"noise_std": noise_std, **parameters}
+    for wrong in (number for number in numbers if not numbers[number] >= 0):
+        raise StudyError(f"{name}: {wrong} {numbers[wrong]} must be a number ≥ 0; mend the setting")
     if noise_std * strength == 0:
         return np.array(z, np.float32)
     options = {"solver": solver} if name in ("tv-isotropic", "tgv") else {}
-    return np.asarray(_METHODS[name](z, float(noise_std), float(strength), **options), np.float32)
+    numbers = {number: float(value) for number, value in numbers.items()}
+    return np.asarray(_METHODS[name](z, **numbers, **options), np.float32)
 
 
-def tune(name, clean, noisy, noise_std, strengths=None, solver=None):
+def tune(name, clean, noisy, noise_std, parameters=None, solver=None):
     """`Tuning` of the method `name` on the stacks clean, noisy (n, H, W): mean over images of the PSNR, data range 1.
 
-    noise_std: a number or one an image, (n,). strengths: ascending, STRENGTHS[name] unless given.
+    noise_std: a number or one an image, (n,). parameters: {name: values to try, ascending}, each tried with each of the
+    others; PARAMETERS[name] unless given.
     """
-    if strengths is None:
-        strengths = STRENGTHS.get(name, ())  # `denoise` says what is wrong with an unknown name
+    if parameters is None:
+        parameters = PARAMETERS.get(name, {"strength": ()})  # `denoise` says what is wrong with an unknown name
+    candidates = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
     noise_stds = np.broadcast_to(noise_std, len(clean))
-    scores = np.empty((len(clean), len(strengths)))
+    scores = np.empty((len(clean), len(candidates)))
     for i, (z, std) in enumerate(zip(noisy, noise_stds, strict=True)):
-        denoised = np.stack([denoise(name, z, std, strength, solver) for strength in strengths])
+        denoised = np.stack([denoise(name, z, std, solver=solver, **candidate) for candidate in candidates])
         pair = (torch.from_numpy(images)[:, None] for images in (clean[i : i + 1], denoised))
         scores[i] = psnr(*pair, data_range=1).numpy()
     mean_psnr = scores.mean(0)
-    return Tuning(tuple(strengths), mean_psnr, *best_index(mean_psnr))
+    best = int(np.argmax(mean_psnr))
+    chosen = candidates[best]
+    on_edge = [number for number, values in parameters.items() if chosen[number] in (values[0], values[-1])]
+    return Tuning(candidates, mean_psnr, best, on_edge)
 
 
 def _tv_isotropic(z, noise_std, strength, solver=None):
@@ -87,11 +98,11 @@ def _tv_isotropic(z, noise_std, strength, solver=None):
     return x[0, 0].numpy()
 
 
-def _tgv(z, noise_std, strength, solver=None):
-    """The x of TGV (see `tgv`) with the same two weights everywhere, Λ₁ = strength · noise_std, Λ₀ = RATIO · Λ₁."""
+def _tgv(z, noise_std, strength, ratio, solver=None):
+    """The x of TGV (see `tgv`) with the same two weights everywhere, Λ₁ = strength · noise_std, Λ₀ = ratio · Λ₁."""
     options = {name: (solver or {})[name] for name in ("iterations", "boundary") if name in (solver or {})}
     image = torch.from_numpy(np.ascontiguousarray(z, np.float32))[None, None]
-    weight = strength * noise_std * torch.tensor([1, RATIO])
+    weight = strength * noise_std * torch.tensor([1, ratio])
     with torch.inference_mode():
         x, _ = solve(image, weight, penalty="tgv", **options)
     return x[0, 0].numpy()
@@ -140,4 +151,10 @@ def _bm3d(z, noise_std, strength):
     return bm3d.bm3d(np.asarray(z, np.float64), strength * noise_std, profile)
 
 
-_METHODS = {"tv-isotropic": _tv_isotropic, "tgv": _tgv, "nlm": _nlm, "wavelet": _wavelet, "bm3d": _bm3d}
+_METHODS: dict[str, Callable[..., np.ndarray]] = {
+    "tv-isotropic": _tv_isotropic,
+    "tgv": _tgv,
+    "nlm": _nlm,
+    "wavelet": _wavelet,
+    "bm3d": _bm3d,
+}
