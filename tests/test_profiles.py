@@ -13,6 +13,7 @@ import time_steps
 START = 4  # seconds that a job takes to start on Slurm
 STATUS = ROOT / "workflow/profiles/generic/status.sh"
 IMAGES = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["data"]["images"]
+QUICK = "workflow/studies/quickstart.yaml"  # eleven test images
 
 
 def seconds_an_image():
@@ -30,12 +31,12 @@ def seconds_an_image():
     return each
 
 
-def images_of(job):
+def images_of(job, images=IMAGES):
     """Images that a job takes: those of its split, or its shard of them."""
     if job["rule"] in ("sweep_examples", "time_steps"):
         return {"sweep_examples": 3, "time_steps": 1}[job["rule"]]
     split = {"train": "train"}.get(job["rule"], job["wildcards"].get("split", "test"))
-    return IMAGES[split] // int(job["wildcards"].get("scatteritem", "1-of-1").split("-of-")[1])
+    return images[split] // int(job["wildcards"].get("scatteritem", "1-of-1").split("-of-")[1])
 
 
 @pytest.mark.parametrize("profile", ["slurm", "generic"])
@@ -47,6 +48,28 @@ def test_no_job_of_the_dissertations_study_is_shorter_than_its_start(tmp_path, p
     assert {"train", "search_grid", "denoise_images", "explain_study"} <= {rule for rule, _, _ in submitted}
     assert [job for job in submitted if job[2] < START] == []
     assert sum(rule == "search_grid" for rule, _, _ in submitted) == 2 * (8 + 1), "and no fewer than are worth it"
+
+
+def test_what_a_study_of_few_images_submits_is_no_shorter_than_its_start(tmp_path):
+    """And what it does where Snakemake runs is short, if not always as short as that."""
+    jobs = planned(fresh(tmp_path), "--configfile", QUICK)
+    images = IMAGES | yaml.safe_load((ROOT / QUICK).read_text(encoding="utf-8"))["data"]["images"]
+    each = seconds_an_image()
+    took = [
+        (job["rule"], job["local"], images_of(job, images) * each[job["rule"]]) for job in jobs if job["rule"] in each
+    ]
+    submitted = {rule for rule, local, _ in took if not local}
+    assert submitted == {"train", "time_steps", "search_grid", "refine_grid"}
+    assert submitted == {job["rule"] for job in jobs if not job["local"]}
+    assert [job for job in took if job[0] in submitted and job[2] < START] == []
+    assert [job for job in took if job[0] not in submitted and job[2] > 2 * START] == []
+
+
+def test_what_needs_a_gpu_is_submitted_however_short(tmp_path):
+    (tmp_path / "gpu.yaml").write_text("device: auto")
+    jobs = planned(fresh(tmp_path), "--configfile", QUICK, "gpu.yaml")
+    assert {"predict_maps", "denoise_images"} <= {job["rule"] for job in jobs if not job["local"]}
+    assert not any(job["local"] for job in jobs if "gpu" in job["resources"])
 
 
 def test_a_large_study_is_not_prepared_where_snakemake_runs(tmp_path):

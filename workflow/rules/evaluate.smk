@@ -14,6 +14,7 @@ rule measure_images:
         f"{LOGS}/measure_images/{{protocol}}_{{draw}}.log",
     benchmark:
         f"{BENCHMARKS}/measure_images/{{protocol}}_{{draw}}.tsv"
+    localrule: is_short(0.01 * len(METHODS), "test")
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -117,6 +118,7 @@ rule explain_study:
         f"{LOGS}/explain_study.log",
     benchmark:
         f"{BENCHMARKS}/explain_study.tsv"
+    localrule: GPUS == 0 and is_short(0.1 * len(PROTOCOLS), "test")
     conda:
         TORCH
     threads: 1
