@@ -182,6 +182,8 @@ def chosen_method(options):
         if options.model and options.weight != "map":
             raise StudyError("--model: belongs to --weight map")
         if options.weight == "sure":
+            if device.type != "cpu":
+                log.info("--weight sure: λ is sought on the CPU, the image then denoised on %s", device)
             return (lambda channels: denoising.by_sure(channels, **fixed)), None
         if options.weight == "map":
             trained, levels, solver = denoising.load_trained(options.model)
