@@ -1,17 +1,20 @@
 """The README's numbers are those of the published tables."""
 
+import json
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tvmap.intervals import bootstrap_interval
 from tvmap.methods import LABELS
 from tvmap.tables import interval, mean_std, number
 from tvmap.variants import REPEATS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = ROOT / "results/reference"
 PUBLISHED = sorted(path.parent.parent for path in ROOT.glob("results/reference/*/tables/summary.csv"))
 # Of these the README compares the variants, on a fold of the train and val images; of `evidence`, which has the weights
 # of xray-tgv, the rivals, and of `unet-direct` one of them. The others have rows of their own.
@@ -94,6 +97,132 @@ def test_table_of_costs():
         cells = [row.step, str(row.jobs), *map(hours, (row.core_h, row.nodes_1_h, row.nodes_8_h, row.nodes_64_h))]
         cells.append(number(row.larger_measured_to_fitted))
         assert "| " + " | ".join(cells) + " |" in README, "copy this row into the table of the README"
+
+
+def says(sentence):
+    """Whether the README has the sentence, broken into lines anywhere."""
+    return " ".join(sentence.split()) in " ".join(README.replace("**", "").split())
+
+
+def mean_interval(values, patients, study):
+    """Mean of values (series by draw and id) and the study's interval of it, as the README has them."""
+    config = json.loads((REFERENCE / study / "provenance.json").read_text())["config"]
+    options = {"resamples": config["report"]["bootstrap"], "confidence": config["report"]["confidence"]}
+    low, high = bootstrap_interval(values.to_numpy(), patients[values.index], **options, seed=config["seed"])
+    return f"{number(values.mean(), 2)} {interval(low, high, 2)}"
+
+
+def psnr_of(study, protocol):
+    """(PSNR by draw and id of each method, patient by draw and id) of a protocol of a published study."""
+    table = pd.read_csv(REFERENCE / study / "tables/per_image.csv", dtype={"id": str, "patient": str})
+    table = table[table["protocol"] == protocol].set_index(["draw", "id"])
+    return {method: rows["psnr"] for method, rows in table.groupby("method")}, table[table["method"] == "map"][
+        "patient"
+    ]
+
+
+def gain(study, protocol, baseline, signed=False):
+    gains = pd.read_csv(REFERENCE / study / "tables/gains.csv").set_index(["protocol", "baseline", "metric"])
+    row = gains.loc[protocol, baseline, "psnr"]
+    return f"{number(row['mean'], 2, signed)} {interval(row.low, row.high, 2, signed)}"
+
+
+def test_what_is_said_of_tgv_with_numbers():
+    over = {}
+    for protocol in ("fixed0.5", "uniform"):
+        psnr, patients = psnr_of("evidence", protocol)
+        for rival in ("scalar-oracle-psnr", "tv-isotropic"):
+            over[rival, protocol] = mean_interval(psnr["tgv"] - psnr[rival], patients, "evidence")
+    maps = {
+        rival: [gain("evidence", protocol, rival).split()[0] for protocol in ("fixed0.5", "uniform")]
+        for rival in ("tgv", "tgv-oracle")
+    }
+    low, high = over["scalar-oracle-psnr", "fixed0.5"].split(" ", 1)
+    sentence = (
+        f"TGV is {low} dB {high} above the oracle λ of TV at level 0.5 and {over['scalar-oracle-psnr', 'uniform']} at "
+        f"U[0.1, 0.5], above isotropic TV by {over['tv-isotropic', 'fixed0.5']} and {over['tv-isotropic', 'uniform']}. "
+        f"The maps gain {maps['tgv'][0]} and {maps['tgv'][1]} dB over that, and {maps['tgv-oracle'][0]} and "
+        f"{maps['tgv-oracle'][1]} over the best two numbers of TGV for each image"
+    )
+    assert says(sentence), "correct this sentence of the README"
+
+
+def test_what_is_said_of_bm3d_at_low_noise():
+    rows = pd.read_csv(REFERENCE / "evidence/tables/by_level.csv")
+    rows = rows[(rows["baseline"] == "bm3d") & (rows["protocol"] == "uniform")].sort_values("group")
+    behind, *ahead = rows.itertuples()
+    first, second, last = (f"{number(row.mean, 2)} {interval(row.low, row.high, 2)}" for row in ahead)
+    last = f"{number(ahead[-1].mean, 2)} dB {interval(ahead[-1].low, ahead[-1].high, 2)}"
+    sentence = (
+        f"below {number(ahead[0].level_low, 3)}, has the map {number(-behind.mean, 2)} dB "
+        f"{interval(-behind.high, -behind.low, 2)} behind BM3D; above it is ahead, by {first}, {second} and {last} "
+        "in the other quarters"
+    )
+    assert says(sentence), "correct this sentence of the README"
+
+
+def test_what_is_said_of_the_aims():
+    table = {
+        "2.2 dB above the best scalar λ of each image (oracle)": "scalar-oracle-psnr",
+        "0.5 dB above BM3D, which is told the noise level": "bm3d",
+        "within 0.3 dB of the same U-Net predicting the image": "unet-direct",
+    }
+    for aim, baseline in table.items():
+        at_half, varied = (gain("evidence", protocol, baseline, signed=True) for protocol in ("fixed0.5", "uniform"))
+        assert says(f"| {aim} | {at_half}: ") and says(f" | {varied}: no |"), baseline
+
+
+def test_what_is_said_of_the_finer_grid():
+    for protocol, sentence in {
+        "fixed0.1": "the gain of the map is {fine} dB in place of {coarse} at level 0.1",
+        "fixed0.2": "{fine} for {coarse} at 0.2",
+        "fixed0.5": "{fine} for {coarse} at 0.5",
+        "uniform": "{fine} for {coarse} at U[0.1, 0.5]",
+    }.items():
+        psnr, _ = psnr_of("levels", protocol)
+        choices = pd.read_csv(REFERENCE / "levels/tables/scalar_choice.csv", dtype={"id": str})
+        choices = choices[choices["protocol"] == protocol].set_index(["draw", "id"])
+        gains = psnr["map"] - psnr["scalar-oracle-psnr"]
+        fine = (gains - choices["psnr_gain_fine"]).mean()
+        assert says(sentence.format(fine=number(fine, 2), coarse=number(gains.mean(), 2)))
+
+
+def test_what_is_said_of_seeds_and_folds():
+    for study, decimals, sentence in (
+        ("seeds", 2, "a standard deviation of {0} dB under both"),
+        ("cross-validation", 2, "The five mean gains have a standard deviation of {0} and {1} dB"),
+    ):
+        table = pd.read_csv(REFERENCE / study / "tables/variants.csv").fillna({"variant": ""})
+        table = table[table["metric"] == "psnr"].set_index(["variant", "protocol"])
+        spread = [number(table.loc[(REPEATS, p), "gain_std_between"], decimals) for p in ("fixed0.5", "uniform")]
+        assert says(sentence.format(*spread)), study
+    found = pd.read_csv(REFERENCE / "seeds/tables/variants.csv").fillna({"variant": ""})
+    found = found[(found["metric"] == "psnr") & (found["variant"] != REPEATS)]
+    at_half, varied = (
+        [number(gain, 2) for gain in found.loc[found["protocol"] == protocol, "gain"]]
+        for protocol in ("fixed0.5", "uniform")
+    )
+    said = "The three mean gains are {}, {} and {} dB at level 0.5 and {}, {} and {} at U[0.1, 0.5]"
+    assert says(said.format(*at_half, *varied))
+
+
+def test_what_is_said_of_photographs():
+    """The weights of xray-tgv against those of quickstart, on the same tiles and noise."""
+    tables = {}
+    for study in ("photographs", "quickstart"):
+        table = pd.read_csv(REFERENCE / study / "tables/per_image.csv", dtype={"id": str, "patient": str})
+        table = table[(table["protocol"] == "fixed0.5") & (table["method"] == "map")].set_index(["draw", "id"])
+        tables[study] = table
+    differences = {metric: tables["photographs"][metric] - tables["quickstart"][metric] for metric in ("psnr", "ssim")}
+    config = json.loads((REFERENCE / "photographs/provenance.json").read_text())["config"]
+    options = {"resamples": config["report"]["bootstrap"], "confidence": config["report"]["confidence"]}
+    said = {}
+    for (metric, values), decimals in zip(differences.items(), (2, 3), strict=True):
+        patients = tables["photographs"]["patient"][values.index]
+        ends = bootstrap_interval(values.to_numpy(), patients, **options, seed=config["seed"])
+        said[metric] = number(values.mean(), decimals, True), interval(*ends, decimals, True)
+    psnr, ssim = said["psnr"], said["ssim"]
+    assert says(f"PSNR differs by {psnr[0]} dB {psnr[1]} at level 0.5, SSIM by {ssim[0]} {ssim[1]}")
 
 
 def test_links_lead_somewhere():
