@@ -206,6 +206,18 @@ def test_what_is_said_of_seeds_and_folds():
     assert says(said.format(*at_half, *varied))
 
 
+def test_what_is_said_of_the_time_to_the_published_gains():
+    table = pd.read_csv(REFERENCE / "xray-tgv/tables/courses.csv")
+    first, later = (table[table["val_gain"] >= gain].iloc[0] for gain in (1.30, 1.51))
+    reached = [number(row.minutes, 1) for row in (first, later)]
+    whole = number(table["minutes"].max(), 1)
+    assert says(
+        f"after {first.epoch:g} of its {table['epoch'].max()} epochs, {reached[0]} of {whole} minutes on two cores"
+    )
+    assert says(f"after {later.epoch:g} epochs, {reached[1]} minutes")
+    assert says(f"| 1.30 dB after {reached[0]}, 1.51 dB after {reached[1]} minutes, on validation: yes |")
+
+
 def test_what_is_said_of_photographs():
     """The weights of xray-tgv against those of quickstart, on the same tiles and noise."""
     tables = {}
