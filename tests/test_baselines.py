@@ -1,6 +1,7 @@
 """The baselines in the workflow: a small study with all kinds of them, against its own grids and files."""
 
 import importlib.util
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -77,15 +78,26 @@ def test_no_scalar_beats_the_oracle_and_the_oracle_map_does(per_image):
     assert (psnr["map-oracle"] > psnr["scalar-oracle-psnr"]).all()
 
 
-def test_classical_methods_take_the_strength_that_was_best_on_validation(results):
+def test_classical_methods_take_the_parameters_that_were_best_on_validation(results):
     noisy = stacks.load(results / f"noisy/test_{PROTOCOL}_0.npz")
-    for name in ("wavelet", "tv-isotropic"):
+    for name in ("wavelet", "tv-isotropic", "tgv"):
         tuning = pd.read_csv(results / f"classical/{PROTOCOL}_{name}.csv")
-        assert tuple(tuning["strength"]) == classical.PARAMETERS[name]["strength"]
-        strength = tuning["strength"][tuning["psnr"].idxmax()]
-        expected = classical.denoise(name, noisy["images"][0], noisy["noise_std"][0], strength, {"iterations": 16})
+        names = [*classical.PARAMETERS[name]]
+        pairs = itertools.product(*classical.PARAMETERS[name].values())
+        assert list(tuning[names].itertuples(index=False, name=None)) == list(pairs)
+        chosen = tuning.loc[tuning["psnr"].idxmax(), names]
+        options = {"solver": {"iterations": 16}, **chosen}
+        expected = classical.denoise(name, noisy["images"][0], noisy["noise_std"][0], **options)
         found = stacks.load(results / f"denoised/test_{PROTOCOL}_0_{name}.npz")["images"][0]
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_each_rival_says_how_it_was_tuned():
+    said = dict(methods.rivals(["tgv", "tgv-blind", "nlm-blind", "scalar-sure", "map-oracle"]))
+    assert list(said) == ["scalar-sure", "tgv", "nlm", "map-oracle"]
+    assert said["tgv"].endswith("Both factors were chosen, among all pairs, by the mean PSNR of the validation images.")
+    assert said["nlm"].endswith("The factor was chosen by the mean PSNR of the validation images.")
+    assert not any("was chosen" in said[name] for name in ("scalar-sure", "map-oracle"))
 
 
 def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):
@@ -98,6 +110,10 @@ def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):
         part = found[found["method"] == name]
         best = part["error"].idxmin() if name == "scalar-features" else part["psnr"].idxmax()
         assert chosen.loc[name, "candidate"] == part.loc[best, "candidate"]
+        if name == "tgv":
+            assert chosen.loc[name, "ratio"] == part.loc[best, "ratio"] and part["ratio"].notna().all()
+        else:
+            assert part["ratio"].isna().all()
     assert (weight(results, "scalar-train") == float(chosen.loc["scalar-train", "candidate"])).all()
     grid = pd.read_csv(results / f"grid/train_{PROTOCOL}_0.csv").groupby("weight")["psnr"].mean()
     assert chosen.loc["scalar-train", "psnr"] == pytest.approx(grid.max())

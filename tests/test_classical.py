@@ -146,7 +146,7 @@ def test_isotropic_tv_of_two_constant_halves():
 
 
 @pytest.mark.parametrize("name", ["tv-isotropic", "tgv", "nlm", "wavelet"])
-def test_the_best_candidate_lies_inside_and_is_best(name):
+def test_the_best_strength_lies_inside_and_is_best(name):
     levels = np.array([0.06, 0.12])
     clean = np.stack([CLEAN, (skimage.data.coins()[90:154, 40:104] / 255).astype(np.float32)])
     noisy = np.stack([keyed_noise(x, s, 42, 0, f"{s}", "absolute") for x, s in zip(clean, levels, strict=True)])
@@ -192,7 +192,7 @@ def test_wrong_arguments_say_what_to_do():
     with pytest.raises(StudyError, match="'median' is unknown; choose one of tv-isotropic, tgv, nlm, wavelet, bm3d"):
         classical.denoise("median", NOISY, STD, 1)
     with pytest.raises(StudyError, match="'median' is unknown"):
-        classical.tune("median", CLEAN[None], NOISY[None], STD, {"strength": (1,)})
+        classical.tune("median", CLEAN[None], NOISY[None], STD)
     for std, strength, wrong in ((-1, 1, "noise_std -1"), (STD, -1, "strength -1"), (float("nan"), 1, "noise_std nan")):
         with pytest.raises(StudyError, match=f"nlm: {wrong} must be a number ≥ 0"):
             classical.denoise("nlm", NOISY, std, strength)

@@ -540,9 +540,8 @@ def test_tuning_has_a_panel_for_each_rival(tmp_path, paths):
     nlm = panels[LABELS["nlm"]]
     assert [line.get_linestyle() for line in nlm.lines[::2]] == ["-", "-", "--", "--"]
     assert all(line.get_xydata().tolist() == [[0.9, 32]] for line in nlm.lines[1::2])  # rings
-    curves = panels[LABELS["tgv"]].lines[:4]  # of the first protocol: a ratio that was not chosen, the one that was
-    assert [line.get_ydata().tolist() for line in curves] == [[30.45, 30.25], [], [30.7, 30.5], [30.7]]
-    assert curves[0].get_alpha() and not curves[2].get_alpha() and curves[3].get_xdata().tolist() == [0.8]
+    curve, ring = panels[LABELS["tgv"]].lines[:2]  # of each strength the better ratio
+    assert curve.get_xydata().tolist() == [[0.8, 30.7], [1.0, 30.5]] and ring.get_xydata().tolist() == [[0.8, 30.7]]
     assert [text.get_text() for text in figure.axes[3].get_yticklabels()] == ["ridge, penalty 1", "random forest"]
     sure = panels[LABELS["scalar-sure"]].lines[1:]  # the first is the diagonal
     assert len(sure) == 4 and sure[0].get_xdata() == pytest.approx([0.1, 0.2, 0.3, 0.4])

@@ -13,7 +13,7 @@ import time_steps
 START = 4  # seconds that a job takes to start on Slurm
 STATUS = ROOT / "workflow/profiles/generic/status.sh"
 IMAGES = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["data"]["images"]
-QUICK = "workflow/studies/quickstart.yaml"  # eleven test images
+QUICK = "workflow/studies/quickstart.yaml"  # 16 test images asked for, of which there are 11
 
 
 def seconds_an_image():

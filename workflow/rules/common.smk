@@ -187,6 +187,9 @@ def is_short(seconds, *splits):
 
 
 START = 4  # seconds that a job takes to start on a cluster; what takes less is done where Snakemake runs
+# Seconds of the solver for one λ and an image of 256², a slow CPU's; TGV takes three times as long.
+SOLVE = 0.02 * config["solver"]["iterations"] / 256
+SOLVE_MAP = SOLVE * (3 if NETWORK["penalty"] == "tgv" else 1)
 # MiB of the three example images of a protocol, denoised with every λ; each takes about 0.05 s on a CPU.
 SWEEP = 3 * config["grid"]["values"] * config["data"]["size"] ** 2 * 4 // 2**20
 

@@ -12,7 +12,7 @@ rule search_grid:
         f"{LOGS}/search_grid/{{split}}_{{protocol}}_{{draw}}_{{scatteritem}}.log",
     benchmark:
         f"{BENCHMARKS}/search_grid/{{split}}_{{protocol}}_{{draw}}_{{scatteritem}}.tsv"
-    localrule: GPUS == 0 and is_short(0.02 * config["grid"]["values"], "val", "test")
+    localrule: GPUS == 0 and is_short(SOLVE * config["grid"]["values"], *SPLITS)
     conda:
         TORCH
     threads: 1
@@ -68,7 +68,7 @@ rule refine_grid:
         f"{LOGS}/refine_grid/{{protocol}}_{{draw}}.log",
     benchmark:
         f"{BENCHMARKS}/refine_grid/{{protocol}}_{{draw}}.tsv"
-    localrule: GPUS == 0 and is_short(0.5, "test")
+    localrule: GPUS == 0 and is_short(SOLVE * 4 * config["grid"]["refine"], "test")
     conda:
         TORCH
     threads: 1
@@ -126,7 +126,7 @@ rule predict_maps:
         f"{LOGS}/predict_maps/{{protocol}}_{{draw}}.log",
     benchmark:
         f"{BENCHMARKS}/predict_maps/{{protocol}}_{{draw}}.tsv"
-    localrule: GPUS == 0 and is_short(0.1, "test")
+    localrule: GPUS == 0 and is_short(0.2, "test")
     conda:
         TORCH
     threads: config["training"]["threads"]
@@ -265,7 +265,7 @@ rule denoise_images:
         f"{BENCHMARKS}/denoise_images/{{protocol}}_{{draw}}_{{method}}.tsv"
     wildcard_constraints:
         method="|".join(SOLVED),
-    localrule: GPUS == 0 and is_short(0.05, "test")
+    localrule: GPUS == 0 and is_short(3 * SOLVE_MAP, "test")
     conda:
         TORCH
     threads: 1
@@ -348,7 +348,7 @@ rule denoise_direct:
         f"{BENCHMARKS}/denoise_direct/{{protocol}}_{{draw}}_{{method}}.tsv"
     wildcard_constraints:
         method="unet-direct",
-    localrule: GPUS == 0 and is_short(0.1, "test")
+    localrule: GPUS == 0 and is_short(0.2, "test")
     conda:
         TORCH
     threads: config["training"]["threads"]

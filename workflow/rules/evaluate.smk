@@ -118,7 +118,7 @@ rule explain_study:
         f"{LOGS}/explain_study.log",
     benchmark:
         f"{BENCHMARKS}/explain_study.tsv"
-    localrule: GPUS == 0 and is_short(0.1 * len(PROTOCOLS), "test")
+    localrule: GPUS == 0 and is_short(4 * SOLVE_MAP * len(PROTOCOLS), "test")
     conda:
         TORCH
     threads: 1

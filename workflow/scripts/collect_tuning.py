@@ -28,7 +28,8 @@ def main(paths, output_path):
             table = tabular.read_table(path, (name, score), optional=("ratio",)).rename(columns={name: "candidate"})
             best = table[score].idxmin() if score == "error" else table[score].idxmax()
             parts.append(table.assign(protocol=protocol, method=method, chosen=table.index == best))
-            log.info("%s, %s: %s of %d candidates", protocol, method, table["candidate"][best], len(table))
+            chosen = " × ".join(f"{table[name][best]}" for name in ("candidate", "ratio") if name in table)
+            log.info("%s, %s: %s of %d candidates", protocol, method, chosen, len(table))
     tabular.write_table(output_path, pd.concat(parts[1:] or parts).reindex(columns=COLUMNS))
 
 

@@ -15,9 +15,7 @@ def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
 
     Circles mark what was chosen. `protocols`: name → noise level or range.
     """
-    may_be_empty = ("ratio", "psnr", "error")
-    tuning = tabular.read_table(tuning_path, TUNING, may_be_empty, may_have_no_row=True, optional=("ratio",))
-    tuning = tuning.reindex(columns=[*TUNING, "ratio"]).fillna({"ratio": 0})  # 0: a method without one
+    tuning = tabular.read_table(tuning_path, TUNING, ("psnr", "error"), may_have_no_row=True)
     choices = findings.rule_choices(tabular.read_table(metrics_path, findings.PER_IMAGE, ("weight_mean",)))
     names = [name for name in LABELS if name in {base(rival) for rival in rivals}]
     tuning, choices = (table.assign(base=table["method"].map(base)) for table in (tuning, choices))
@@ -43,18 +41,17 @@ def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
 
 
 RING = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1}
-FAINT = {"linewidth": 0.6, "alpha": 0.5}
 
 
 def draw_curves(panel, part, styles):
-    """Draw the mean PSNR over the strength or λ, the chosen one ringed; of several ratios the others faintly."""
+    """Draw the mean PSNR over the strength or λ, the chosen one ringed; of a strength the best of its ratios."""
     for (method, protocol), rows in part.groupby(["method", "protocol"], sort=False):
+        best = rows.loc[rows.groupby("candidate", sort=False)["psnr"].idxmax()]
+        strength, chosen = best["candidate"].astype(float), best["chosen"]
         look = {"linestyle": "--", "markerfacecolor": "white"} if method != base(method) else {}
-        for _, curve in rows.groupby("ratio"):
-            strength, chosen = curve["candidate"].astype(float), curve["chosen"]
-            dots = {} if chosen.any() and len(curve) <= 20 else {"marker": ""}
-            panel.plot(strength, curve["psnr"], **styles[protocol] | look | dots | ({} if chosen.any() else FAINT))
-            panel.plot(strength[chosen], curve["psnr"][chosen], **RING, color=styles[protocol]["color"])
+        look |= {"marker": ""} if len(best) > 20 else {}
+        panel.plot(strength, best["psnr"], **styles[protocol] | look)
+        panel.plot(strength[chosen], best["psnr"][chosen], **RING, color=styles[protocol]["color"])
     classical = part["base"].iloc[0] in CLASSICAL
     panel.set(xlabel="strength (factor of σ)" if classical else "λ (grey value)", ylabel="mean PSNR (dB)")
 

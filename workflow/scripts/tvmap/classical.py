@@ -74,7 +74,7 @@ def tune(name, clean, noisy, noise_std, parameters=None, solver=None):
     others; PARAMETERS[name] unless given.
     """
     if parameters is None:
-        parameters = PARAMETERS.get(name, {"strength": ()})  # `denoise` says what is wrong with an unknown name
+        parameters = PARAMETERS.get(name, {"strength": (1.0,)})  # `denoise` says what is wrong with an unknown name
     candidates = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
     noise_stds = np.broadcast_to(noise_std, len(clean))
     scores = np.empty((len(clean), len(candidates)))

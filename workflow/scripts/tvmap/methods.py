@@ -4,7 +4,7 @@ METHODS = ("noisy", "scalar-fixed", "scalar-oracle-psnr", "scalar-oracle-ssim", 
 ORACLES = {"psnr": "scalar-oracle-psnr", "ssim": "scalar-oracle-ssim"}  # the strongest scalar baseline for each metric
 
 # Those that need the noise's standard deviation get the true one; `-blind` estimates it from the noisy image.
-CLASSICAL = ("tv-isotropic", "tgv", "nlm", "wavelet", "bm3d")  # one parameter each, tuned on validation
+CLASSICAL = ("tv-isotropic", "tgv", "nlm", "wavelet", "bm3d")  # with parameters that are tuned on validation
 BY_NOISE = ("scalar-sure", "scalar-discrepancy")  # λ of each image from its noise alone
 LEARNED = ("scalar-train", "scalar-features")  # λ from the training images' best ones
 FINE = "scalar-oracle-fine"  # what the step of the grid keeps from the PSNR oracle
@@ -54,7 +54,7 @@ DESCRIPTIONS = {  # how each rival works, for the report, whose references have 
     "scalar-discrepancy": "Scalar by the discrepancy principle: the λ whose residual has the variance of the noise.",
     "tv-isotropic": "Isotropic TV [14]: the gradients of a pixel count as a vector; λ is a factor of σ.",
     "tgv": "TGV [10]: second-order total generalised variation with the same two weights everywhere; that of first "
-    "order is a factor of σ, that of second order a factor of the first. Every pair of the two factors is tried.",
+    "order is a factor of σ, that of second order a factor of the first.",
     "nlm": "Non-local means [12]: patches of 5 × 5, sought in 23 × 23; the filter strength is a factor of σ.",
     "wavelet": "Wavelets, BayesShrink thresholds [13], averaged over 16 shifts; σ is multiplied by a factor.",
     "bm3d": "BM3D [11]: block matching and collaborative filtering; σ is multiplied by a factor.",
@@ -73,8 +73,9 @@ DESCRIPTIONS = {  # how each rival works, for the report, whose references have 
 def rivals(baselines):
     """[(name, how it works and was tuned)] of the methods among `baselines`, with and without the noise level."""
     names = dict.fromkeys(base(name) for name in chosen(baselines) if name in BASELINES)
-    factor = " The factor was chosen by the mean PSNR of the validation images."
-    return [(name, DESCRIPTIONS[name] + (factor if name in CLASSICAL else "")) for name in names]
+    tuned = {name: " The factor was chosen by the mean PSNR of the validation images." for name in CLASSICAL}
+    tuned["tgv"] = " Both factors were chosen, among all pairs, by the mean PSNR of the validation images."
+    return [(name, DESCRIPTIONS[name] + tuned.get(name, "")) for name in names]
 
 
 def chosen(baselines):
