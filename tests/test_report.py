@@ -406,6 +406,18 @@ def test_nearest_to_the_published_by_levels_and_by_gain():
     assert "the study itself under fixed0.5: 30.30 and 32.00 dB" in own and "no other comes as near" in own
 
 
+def test_what_is_chance_is_said_from_trainings_that_differ_in_their_seed_alone():
+    gains = {"": 0.40, "seed-43": 0.44, "seed-44": 0.42, "longer": 0.9}
+    rows = [{"variant": v, "protocol": "fixed0.5", "metric": "psnr", "gain": gain} for v, gain in gains.items()]
+    table = pandas.DataFrame(rows + [row | {"metric": "ssim", "gain": 9} for row in rows])
+    overlays = {"seed-43": {"training": {"seed": 43}}, "seed-44": {"training": {"seed": 44}}}
+    overlays |= {"longer": {"training": {"seed": 43, "epochs": 9}}}
+    (sentence,) = findings.chance(table, overlays, {"fixed0.5": 0.5}, 0.95)
+    assert "3 trainings of the study from other seeds gain +0.40 to +0.44 dB" in sentence
+    assert "standard deviation of 0.020 dB: in 95 % of pairs two of them differ by less than 0.12 dB" in sentence
+    assert findings.chance(table, {"longer": overlays["longer"]}, {"fixed0.5": 0.5}, 0.95) == []
+
+
 def test_the_cost_of_steps_is_said_with_where_it_was_taken():
     times, of = {"variant": ["", "T-8", "large"], "milliseconds": [90.4, 60.0, 400]}, {"": 64, "T-8": 8}
     steps = pandas.DataFrame({**times, "iterations": [64, 8, 1], "threads": 1, "device": "a machine"})

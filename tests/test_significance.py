@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tvmap.significance import effect_size, holm, signed_rank_p
+from tvmap.significance import difference_by_chance, effect_size, holm, signed_rank_p
 
 
 @pytest.mark.parametrize("differences", ([1.5, 2.5, -0.5, 4], [0.1, -0.2, 0.3, -0.4, 0.5, 0.6, 0.75], [3, 2, 1]))
@@ -46,3 +46,13 @@ def test_holm_keeps_the_chance_of_any_false_alarm():
 def test_effect_size():
     assert effect_size([1, 2, 3]) == pytest.approx(2) and effect_size([-1, 1]) == 0
     assert math.isnan(effect_size([2, 2]))
+
+
+def test_two_further_values_differ_by_less_than_what_chance_allows_as_often_as_said():
+    random = np.random.default_rng(0)
+    draws = random.normal(3, 0.2, size=(4000, 5))
+    within = [abs(a - b) < difference_by_chance(known, 0.9) for *known, a, b in draws]
+    assert np.mean(within) == pytest.approx(0.9, abs=0.02)
+    assert difference_by_chance([1.0, 1.1], 0.95) == pytest.approx(
+        12.7062 * 0.1, rel=1e-4
+    )  # t of one degree of freedom

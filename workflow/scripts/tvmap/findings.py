@@ -2,7 +2,7 @@
 
 from . import courses, published
 from .methods import BY_NOISE, LABELS, ORACLES, ORACULAR, base, protocol_label
-from .significance import rank_correlation
+from .significance import difference_by_chance, rank_correlation
 from .tables import duration, interval, number
 from .tabular import IMAGE
 from .variants import REPEATS
@@ -152,6 +152,30 @@ def nearest(variants):
         f"The gain nearest to the published {number(published.GAIN, sign=True)} dB is that of {named(gain)}: "
         f"{number(gain['gain'], sign=True)} dB.",
     ]
+
+
+def chance(variants, overlays, protocols, confidence):
+    """For each protocol a sentence: by how much trainings differ that differ in their seed alone; none without such.
+
+    overlays: {variant: what it changes}.
+    """
+    seeds = [name for name, overlay in overlays.items() if _is_seed(overlay)]
+    table = variants[(variants["metric"] == "psnr") & variants["variant"].isin(["", *seeds])]
+    sentences = []
+    for protocol, level in protocols.items() if seeds else ():
+        gains = table.loc[table["protocol"] == protocol, "gain"]
+        ends = f"{number(gains.min(), sign=True)} to {number(gains.max(), sign=True)} dB"
+        sentences.append(
+            f"Under {protocol_label(level)} {len(gains)} trainings of the study from other seeds gain {ends}, with a "
+            f"standard deviation of {number(gains.std(ddof=1), 3)} dB: in {100 * confidence:g} % of pairs two of them "
+            f"differ by less than {number(difference_by_chance(gains, confidence))} dB. A variant whose gain differs "
+            "by less from the study's is not told apart from chance."
+        )
+    return sentences
+
+
+def _is_seed(overlay):
+    return list(overlay) == ["training"] and list(overlay["training"]) == ["seed"]
 
 
 def unrolling(variants, training_iterations_of, test_iterations_of, protocols):

@@ -335,6 +335,9 @@ def render(tables, figures_folder, provenance, template_path, looks):
         else [],
         cost_of_steps=findings.cost_of_steps(tables["steps"], training_iterations_of) if training_iterations_of else "",
         repeated=bool(config["variants"]) and only_repeats,
+        chance=findings.chance(tables["variants"], config["variants"], levels, config["report"]["confidence"])
+        if "variants" in tables
+        else [],
         nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],
         published_gain=published.GAIN,
         seeds=sum("seed" in overlay.get("training", {}) for overlay in config["variants"].values()),

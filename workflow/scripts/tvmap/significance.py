@@ -38,6 +38,18 @@ def effect_size(differences: ArrayLike) -> float:
     return float(differences.mean() / std) if std > 0 else float("nan")
 
 
+def difference_by_chance(values: ArrayLike, confidence: float) -> float:
+    """d so that two further values differ by less than d with probability `confidence`: t √2 s, t of n − 1 degrees.
+
+    values (n,), n ≥ 2: independent repetitions, taken for normal, with standard deviation s (ddof = 1).
+    """
+    from scipy import stats
+
+    values = np.asarray(values, dtype=np.float64)
+    quantile = stats.t.ppf((1 + confidence) / 2, len(values) - 1)
+    return float(quantile * np.sqrt(2) * values.std(ddof=1))
+
+
 def rank_correlation(one: "pd.Series", other: "pd.Series") -> float:
     """Spearman's rank correlation of two Series, in [−1, 1]; NaN if one is constant."""
     return one.rank().corr(other.rank())
