@@ -480,6 +480,19 @@ def test_variants_and_courses_are_drawn(tmp_path):
     assert panel.lines[-1].get_ydata() == [published.GAIN] * 2 and panel.texts[0].get_text().endswith("+1.30 dB")
 
 
+def test_the_legend_of_many_courses_lies_within_the_figure(tmp_path):
+    import draw_courses
+
+    rows = [(f"variant-{k}", epoch, epoch, 30.0, k / 10) for k in range(26) for epoch in (1, 2)]
+    columns = ["variant", "epoch", "minutes", "val_psnr", "val_gain"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "courses.csv", index=False)
+    figure = draw_courses.main(tmp_path / "courses.csv", tmp_path / "b.png", tmp_path / "b.pdf")
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.texts][::25] == ["variant-25", "variant-0"]  # the best first
+    box = legend.get_window_extent()
+    assert box.y0 >= 0 and box.y1 <= figure.bbox.height and box.x1 <= figure.bbox.width
+
+
 def test_failures_mark_the_smallest_gains_and_who_is_better(study, paths):
     wanted = figures.figures(CONFIG)["failures"]
     inputs = {name: study / path for name, path in wanted.inputs.items()}

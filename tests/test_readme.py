@@ -9,6 +9,7 @@ import pytest
 
 from tvmap.intervals import bootstrap_interval
 from tvmap.methods import LABELS
+from tvmap.significance import difference_by_chance
 from tvmap.tables import interval, mean_std, number
 from tvmap.variants import REPEATS
 
@@ -232,6 +233,39 @@ def test_what_is_said_of_the_time_of_other_seeds():
     table = pd.read_csv(REFERENCE / "seeds/tables/courses.csv")
     reached = table[table["val_gain"] >= 1.30].groupby("variant")["minutes"].first()
     assert says("after {} and {}".format(*(number(reached[seed], 1) for seed in ("seed-43", "seed-44"))))
+
+
+def test_what_is_said_of_chance_and_of_steps_to_a_better_map():
+    table = pd.read_csv(REFERENCE / "better-map/tables/variants.csv").fillna({"variant": ""})
+    table = table[table["metric"] == "psnr"].set_index(["variant", "protocol"])
+    seeds, bound, ends, better, worse = ["", "seed-43", "seed-44"], {}, {}, {}, {}
+    for protocol in ("fixed0.5", "uniform"):
+        rows = table.xs(protocol, level="protocol")
+        gains = rows.loc[seeds, "gain"]
+        bound[protocol] = difference_by_chance(gains, 0.95)
+        ends[protocol] = f"{number(gains.min(), 2, True)} to {number(gains.max(), 2, True)} dB"
+        better[protocol] = set(rows.index[rows["difference"] > bound[protocol]])
+        worse[protocol] = set(rows.index[rows["difference"] < -bound[protocol]])
+    assert says(f"gain {ends['fixed0.5']} at level 0.5 and {ends['uniform']} at U[0.1, 0.5]")
+    assert says(f"by less than {number(bound['fixed0.5'], 2)} and {number(bound['uniform'], 2)} dB: a wide bound")
+    together = {"tgv-unit", *(f"tgv-unit-kaiming{more}" for more in ("", "-epsilon", "-10-epochs"))}
+    assert better["fixed0.5"] & better["uniform"] == {"tgv", "noise-unit", "twice-as-long"} | together
+    assert better["fixed0.5"] ^ better["uniform"] == {"kaiming"}  # at the bound
+    assert (worse["fixed0.5"], worse["uniform"]) == (set(), {"batch-16"})
+
+    def both(variant, column, signed):
+        return " and ".join(number(table.loc[(variant, p), column], 2, signed) for p in ("fixed0.5", "uniform"))
+
+    assert says(f"size of activations ({both('kaiming', 'difference', True)})")
+    whole, short = "tgv-unit-kaiming", "tgv-unit-kaiming-10-epochs"
+    assert says(f"start gain {both(whole, 'difference', True)} dB over the plain recipe in the same number of steps")
+    assert says(f"{both(whole, 'gain', False)} dB over the oracle λ on the 42 images")
+    courses = pd.read_csv(REFERENCE / "better-map/tables/courses.csv")
+    first = courses[(courses["variant"] == whole) & (courses["val_gain"] >= 1.30)].iloc[0]
+    last = courses[courses["variant"] == short].iloc[-1]
+    assert says(f"after {first.epoch:g} of 40 epochs, {number(first.minutes, 1)} minutes of one core")
+    assert says(f"in ten epochs alone, {number(last.minutes, 1)} minutes, comes to {number(last.val_gain, 2)} dB there")
+    assert says(f"and to {both(short, 'gain', False)} on the 42 images")
 
 
 def test_what_is_said_of_photographs():

@@ -413,7 +413,7 @@ def test_what_is_chance_is_said_from_trainings_that_differ_in_their_seed_alone()
     overlays = {"seed-43": {"training": {"seed": 43}}, "seed-44": {"training": {"seed": 44}}}
     overlays |= {"longer": {"training": {"seed": 43, "epochs": 9}}}
     (sentence,) = findings.chance(table, overlays, {"fixed0.5": 0.5}, 0.95)
-    assert "3 trainings of the study from other seeds gain +0.40 to +0.44 dB" in sentence
+    assert "trainings of the study from 3 seeds gain +0.40 to +0.44 dB" in sentence
     assert "standard deviation of 0.020 dB: in 95 % of pairs two of them differ by less than 0.12 dB" in sentence
     assert findings.chance(table, {"longer": overlays["longer"]}, {"fixed0.5": 0.5}, 0.95) == []
 

@@ -3,11 +3,17 @@
 from tvmap import courses, plotting, published
 from tvmap.tables import number
 
+LINE = 0.16  # inches of a line of the legend
+
 
 def main(courses_path, png_path, pdf_path):
-    """Draw a curve for each training, its end marked; the dotted line is the gain that the dissertation reports."""
+    """Draw a curve for each training, its end marked; the dotted line is the gain that the dissertation reports.
+
+    The legend has the trainings in the order of their ends, the best first.
+    """
     table = courses.read(courses_path)
-    figure, axes = plotting.panels(1, 1, 3.2)
+    n_trainings = table["variant"].nunique()
+    figure, axes = plotting.panels(1, 1, max(3.2, 0.3 + LINE * n_trainings))
     panel = axes[0, 0]
     palette = list(dict.fromkeys(plotting.COLOURS.values()))
     for k, (name, course) in enumerate(table.groupby("variant", sort=False)):
@@ -24,7 +30,9 @@ def main(courses_path, png_path, pdf_path):
     high = max(table["val_gain"].max(), published.GAIN)
     panel.set_ylim(low - 0.05 * (high - low) - 0.01, high + 0.1 * (high - low) + 0.01)
     panel.grid(color=plotting.LIGHT, linewidth=0.5)
-    if table["variant"].nunique() > 1:
-        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    if n_trainings > 1:
+        handles = [line for line in panel.lines if not line.get_label().startswith("_")]
+        handles.sort(key=lambda line: line.get_ydata()[-1], reverse=True)
+        panel.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     plotting.save(figure, png_path, pdf_path)
     return figure

@@ -166,7 +166,7 @@ def chance(variants, overlays, protocols, confidence):
         gains = table.loc[table["protocol"] == protocol, "gain"]
         ends = f"{number(gains.min(), sign=True)} to {number(gains.max(), sign=True)} dB"
         sentences.append(
-            f"Under {protocol_label(level)} {len(gains)} trainings of the study from other seeds gain {ends}, with a "
+            f"Under {protocol_label(level)} trainings of the study from {len(gains)} seeds gain {ends}, with a "
             f"standard deviation of {number(gains.std(ddof=1), 3)} dB: in {100 * confidence:g} % of pairs two of them "
             f"differ by less than {number(difference_by_chance(gains, confidence))} dB. A variant whose gain differs "
             "by less from the study's is not told apart from chance."
