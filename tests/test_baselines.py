@@ -111,9 +111,9 @@ def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):
         best = part["error"].idxmin() if name == "scalar-features" else part["psnr"].idxmax()
         assert chosen.loc[name, "candidate"] == part.loc[best, "candidate"]
         if name == "tgv":
-            assert chosen.loc[name, "ratio"] == part.loc[best, "ratio"] and part["ratio"].notna().all()
+            assert chosen.loc[name, "second"] == part.loc[best, "second"] and part["second"].notna().all()
         else:
-            assert part["ratio"].isna().all()
+            assert part["second"].isna().all()
     assert (weight(results, "scalar-train") == float(chosen.loc["scalar-train", "candidate"])).all()
     grid = pd.read_csv(results / f"grid/train_{PROTOCOL}_0.csv").groupby("weight")["psnr"].mean()
     assert chosen.loc["scalar-train", "psnr"] == pytest.approx(grid.max())

@@ -20,7 +20,7 @@ CLEAN = (skimage.data.camera()[64:128, 192:256] / 255).astype(np.float32)
 STD = 0.1
 NOISY = keyed_noise(CLEAN, STD, 42, 0, "camera", "absolute")
 TYPICAL = {"tv-isotropic": 0.8, "tgv": 1.0, "nlm": 0.6, "wavelet": 1.0, "bm3d": 1.0}
-OTHERS = {"tgv": {"ratio": 0.5}}  # parameters beside the strength
+OTHERS = {"tgv": {"second": 0.5}}  # parameters beside the strength
 GAIN = 4  # dB
 QUICK = {"iterations": 64}
 
@@ -111,9 +111,9 @@ def test_isotropic_tv_is_the_reference_and_passes_options_on():
 
 
 def test_tgv_is_the_reference_and_passes_on_the_options_it_has():
-    z, weight = torch.from_numpy(NOISY)[None, None], 0.8 * STD * torch.tensor([1, 0.25])
+    z, weight = torch.from_numpy(NOISY)[None, None], STD * torch.tensor([0.8, 0.25])
     expected = tgv(z, weight)[0][0, 0].numpy()
-    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8, ratio=0.25), expected, atol=1e-6)
+    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8, second=0.25), expected, atol=1e-6)
     options = {
         "iterations": 20,
         "boundary": "neumann",
@@ -122,7 +122,7 @@ def test_tgv_is_the_reference_and_passes_on_the_options_it_has():
         "lipschitz": "sqrt13",
     }
     expected = tgv(z, weight, iterations=20, boundary="neumann")[0][0, 0].numpy()
-    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8, options, ratio=0.25), expected, atol=1e-6)
+    np.testing.assert_allclose(classical.denoise("tgv", NOISY, STD, 0.8, options, second=0.25), expected, atol=1e-6)
 
 
 def test_tgv_leaves_a_slope_that_tv_flattens():
@@ -160,19 +160,19 @@ def test_the_best_strength_lies_inside_and_is_best(name):
     assert tuning.mean_psnr[tuning.best] == pytest.approx(np.mean(expected))
 
 
-def test_each_ratio_of_tgv_is_tried_with_each_strength():
-    grid = {"strength": (0.8, 1.0), "ratio": (0.25, 0.5)}
+def test_each_pair_of_factors_of_tgv_is_tried():
+    grid = {"strength": (0.8, 1.0), "second": (0.25, 0.5)}
     tuning = classical.tune("tgv", CLEAN[None], NOISY[None], STD, grid, QUICK)
     assert [tuple(candidate.values()) for candidate in tuning.candidates] == [
         *((0.8, 0.25), (0.8, 0.5)),
         *((1.0, 0.25), (1.0, 0.5)),
     ]
     expected = [
-        decibels(CLEAN, classical.denoise("tgv", NOISY, STD, strength, QUICK, ratio=ratio))
+        decibels(CLEAN, classical.denoise("tgv", NOISY, STD, strength, QUICK, second=second))
         for strength in grid["strength"]
-        for ratio in grid["ratio"]
+        for second in grid["second"]
     ]
-    assert tuning.mean_psnr.tolist() == pytest.approx(expected) and tuning.on_edge == ["strength", "ratio"]
+    assert tuning.mean_psnr.tolist() == pytest.approx(expected)
 
 
 def test_the_edge_of_the_strengths_is_said():
@@ -180,6 +180,21 @@ def test_the_edge_of_the_strengths_is_said():
     assert (tuning.chosen, tuning.best, tuning.on_edge) == ({"strength": 0.6}, 2, ["strength"])
     assert tuning.mean_psnr[0] == pytest.approx(decibels(CLEAN, NOISY))
     assert classical.tune("nlm", CLEAN[None], NOISY[None], STD, {"strength": (0.1, 0.6, 2.0)}).on_edge == []
+
+
+def test_an_edge_beyond_which_nothing_changes_is_none(monkeypatch):
+    """As with TGV's strength: from some value on it has no influence."""
+    monkeypatch.setitem(classical._METHODS, "nlm", lambda z, noise_std, strength: z * 0 + min(strength, 1.0))
+    flat = np.ones_like(CLEAN)[None]
+    for values, expected in (((0.5, 1.0, 2.0), []), ((0.25, 0.5, 0.9), ["strength"]), ((0.5,), ["strength"])):
+        assert classical.tune("nlm", flat + 0.1, flat, STD, {"strength": values}).on_edge == expected
+
+
+def test_the_strength_of_tgv_has_no_influence_from_some_value_on():
+    z, solver = NOISY, {"iterations": 300}
+    x = {strength: classical.denoise("tgv", z, STD, strength, solver, second=0.26) for strength in (1.0, 2.0, 4.0)}
+    np.testing.assert_allclose(x[2.0], x[4.0], atol=2e-3)
+    assert np.abs(x[1.0] - x[2.0]).max() > 5e-3
 
 
 def test_missing_bm3d_says_what_to_do(monkeypatch):
@@ -196,9 +211,9 @@ def test_wrong_arguments_say_what_to_do():
     for std, strength, wrong in ((-1, 1, "noise_std -1"), (STD, -1, "strength -1"), (float("nan"), 1, "noise_std nan")):
         with pytest.raises(StudyError, match=f"nlm: {wrong} must be a number ≥ 0"):
             classical.denoise("nlm", NOISY, std, strength)
-    with pytest.raises(StudyError, match="tgv: ratio -1 must be a number ≥ 0"):
-        classical.denoise("tgv", NOISY, STD, 1, ratio=-1)
-    with pytest.raises(StudyError, match="tgv: takes strength, ratio, not strength; mend"):
+    with pytest.raises(StudyError, match="tgv: second -1 must be a number ≥ 0"):
+        classical.denoise("tgv", NOISY, STD, 1, second=-1)
+    with pytest.raises(StudyError, match="tgv: takes strength, second, not strength; mend"):
         classical.denoise("tgv", NOISY, STD, 1)
-    with pytest.raises(StudyError, match="nlm: takes strength, not strength, ratio; mend"):
-        classical.denoise("nlm", NOISY, STD, 1, ratio=0.5)
+    with pytest.raises(StudyError, match="nlm: takes strength, not strength, second; mend"):
+        classical.denoise("nlm", NOISY, STD, 1, second=0.5)

@@ -517,7 +517,14 @@ def tuning_tables(folder):
         for k, c in enumerate((0.5, 0.7, 0.9))
     ]
     rows += [
-        {"protocol": p, "method": "tgv", "candidate": c, "ratio": r, "psnr": 31 + r - c, "chosen": (c, r) == (0.8, 0.5)}
+        {
+            "protocol": p,
+            "method": "tgv",
+            "candidate": c,
+            "second": r,
+            "psnr": 31 + r - c,
+            "chosen": (c, r) == (0.8, 0.5),
+        }
         for p in ("fixed0.5", "uniform")
         for c in (0.8, 1.0)
         for r in (0.25, 0.5)
@@ -553,7 +560,7 @@ def test_tuning_has_a_panel_for_each_rival(tmp_path, paths):
     nlm = panels[LABELS["nlm"]]
     assert [line.get_linestyle() for line in nlm.lines[::2]] == ["-", "-", "--", "--"]
     assert all(line.get_xydata().tolist() == [[0.9, 32]] for line in nlm.lines[1::2])  # rings
-    curve, ring = panels[LABELS["tgv"]].lines[:2]  # of each strength the better ratio
+    curve, ring = panels[LABELS["tgv"]].lines[:2]  # of each strength the better second one
     assert curve.get_xydata().tolist() == [[0.8, 30.7], [1.0, 30.5]] and ring.get_xydata().tolist() == [[0.8, 30.7]]
     assert [text.get_text() for text in figure.axes[3].get_yticklabels()] == ["ridge, penalty 1", "random forest"]
     sure = panels[LABELS["scalar-sure"]].lines[1:]  # the first is the diagonal

@@ -44,7 +44,7 @@ RING = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgewi
 
 
 def draw_curves(panel, part, styles):
-    """Draw the mean PSNR over the strength or λ, the chosen one ringed; of a strength the best of its ratios."""
+    """Draw the mean PSNR over the strength or λ, the chosen one ringed; of a strength of TGV the best second one."""
     for (method, protocol), rows in part.groupby(["method", "protocol"], sort=False):
         best = rows.loc[rows.groupby("candidate", sort=False)["psnr"].idxmax()]
         strength, chosen = best["candidate"].astype(float), best["chosen"]

@@ -1,7 +1,7 @@
 """The rivals that are not anisotropic total variation: isotropic TV, TGV, non-local means, wavelet shrinkage, BM3D.
 
 Each has a `strength`: a factor of the noise's standard deviation, so that one value, tuned on the validation images,
-suits all noise levels. TGV has the ratio of its two weights beside it. All are deterministic.
+suits all noise levels. TGV has a second factor, of its weight of second order. All are deterministic.
 """
 
 import itertools
@@ -16,12 +16,16 @@ from .metrics import psnr
 from .solver import solve
 
 PATCH, DISTANCE = 5, 11  # non-local means: patches of 5 × 5, sought in 23 × 23
+PLATEAU = 0.01  # dB
 WAVELET, LEVELS, SHIFTS = "sym4", 4, 4  # 4 × 4 shifts gain 3 to 5 dB over none; 8 × 8 less than 0.1 dB more
 
 PARAMETERS: dict[str, dict[str, tuple[float, ...]]] = {
     "tv-isotropic": {"strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)},
-    # The best pairs of weights lie on a ridge, Λ₀ from 0.3 to 0.4 σ.
-    "tgv": {"strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0), "ratio": (0.13, 0.18, 0.25, 0.35, 0.5, 0.7)},
+    # From a strength of 1.6 on it has no influence: w is then the slope itself, and TGV total variation of the slopes.
+    "tgv": {
+        "strength": (0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0),
+        "second": (0.16, 0.2, 0.23, 0.26, 0.3, 0.35, 0.42, 0.5),
+    },
     "nlm": {"strength": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)},
     "wavelet": {"strength": (0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.4)},
     "bm3d": {"strength": (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4)},
@@ -29,7 +33,10 @@ PARAMETERS: dict[str, dict[str, tuple[float, ...]]] = {
 
 
 class Tuning(NamedTuple):
-    """What was tried, the mean PSNR in dB of each, the index of the best, and which of its numbers lie on an edge."""
+    """What was tried, the mean PSNR in dB of each, the index of the best, and which of its numbers lie on an edge.
+
+    An edge that is better than the value beside it by less than PLATEAU dB counts as none: more of it changes nothing.
+    """
 
     candidates: list[dict[str, float]]
     mean_psnr: np.ndarray
@@ -47,7 +54,7 @@ def denoise(name, z, noise_std, strength, solver=None, **others):
 
     noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve`, of which
     tv-isotropic takes all but the norm, tgv the iterations and the boundary. others: the method's parameters beside
-    its strength, those of tgv: ratio. noise_std · strength = 0 returns z.
+    its strength, those of tgv: second. noise_std · strength = 0 returns z.
 
     Raises:
         StudyError: unknown `name`, a parameter it has not or lacks, or a number that is not ≥ 0.
@@ -84,9 +91,16 @@ def tune(name, clean, noisy, noise_std, parameters=None, solver=None):
         scores[i] = psnr(*pair, data_range=1).numpy()
     mean_psnr = scores.mean(0)
     best = int(np.argmax(mean_psnr))
-    chosen = candidates[best]
-    on_edge = [number for number, values in parameters.items() if chosen[number] in (values[0], values[-1])]
+    on_edge = [number for number in parameters if _is_edge(number, parameters[number], candidates, mean_psnr)]
     return Tuning(candidates, mean_psnr, best, on_edge)
+
+
+def _is_edge(number, values, candidates, mean_psnr):
+    """Whether the best candidate has the first or last of these values of a number, and more of it would be better."""
+    of_value = [mean_psnr[[candidate[number] == value for candidate in candidates]].max() for value in values]
+    best = int(np.argmax(of_value))
+    beside = of_value[best - 1 if best else 1] if len(values) > 1 else -np.inf
+    return best in (0, len(values) - 1) and bool(of_value[best] - beside > PLATEAU)
 
 
 def _tv_isotropic(z, noise_std, strength, solver=None):
@@ -98,11 +112,11 @@ def _tv_isotropic(z, noise_std, strength, solver=None):
     return x[0, 0].numpy()
 
 
-def _tgv(z, noise_std, strength, ratio, solver=None):
-    """The x of TGV (see `tgv`) with the same two weights everywhere, Λ₁ = strength · noise_std, Λ₀ = ratio · Λ₁."""
+def _tgv(z, noise_std, strength, second, solver=None):
+    """The x of TGV (see `tgv`) with the same weights everywhere, Λ₁ = strength · noise_std, Λ₀ = second · noise_std."""
     options = {name: (solver or {})[name] for name in ("iterations", "boundary") if name in (solver or {})}
     image = torch.from_numpy(np.ascontiguousarray(z, np.float32))[None, None]
-    weight = strength * noise_std * torch.tensor([1, ratio])
+    weight = noise_std * torch.tensor([strength, second])
     with torch.inference_mode():
         x, _ = solve(image, weight, penalty="tgv", **options)
     return x[0, 0].numpy()

@@ -53,8 +53,8 @@ DESCRIPTIONS = {  # how each rival works, for the report, whose references have 
     "anisotropic TV (the number of flat regions) [16], on solutions converged to a relative gap of 10⁻⁸.",
     "scalar-discrepancy": "Scalar by the discrepancy principle: the λ whose residual has the variance of the noise.",
     "tv-isotropic": "Isotropic TV [14]: the gradients of a pixel count as a vector; λ is a factor of σ.",
-    "tgv": "TGV [10]: second-order total generalised variation with the same two weights everywhere; that of first "
-    "order is a factor of σ, that of second order a factor of the first.",
+    "tgv": "TGV [10]: second-order total generalised variation with the same two weights everywhere, "
+    "each a factor of σ.",
     "nlm": "Non-local means [12]: patches of 5 × 5, sought in 23 × 23; the filter strength is a factor of σ.",
     "wavelet": "Wavelets, BayesShrink thresholds [13], averaged over 16 shifts; σ is multiplied by a factor.",
     "bm3d": "BM3D [11]: block matching and collaborative filtering; σ is multiplied by a factor.",

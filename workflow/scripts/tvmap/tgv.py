@@ -23,7 +23,7 @@ from .operators import BOUNDARIES, Weight, gradient, gradient_adjoint, project_d
 PRIMAL_STEPS = (1 / 8, 1 / 10)
 DUAL_STEPS = (2 / 3, 1, 1 / 2)
 FEASIBILITY_STEPS = 30
-# Λ₀/Λ₁ where one number is to give both: the start of the oracle maps. Of the rival it is tuned, see `classical`.
+# Λ₀/Λ₁ where one number is to give both: the start of the oracle maps. Of the rival both are tuned, see `classical`.
 RATIO = 0.5
 
 
