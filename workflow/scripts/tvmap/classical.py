@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .errors import StudyError
+from .grid import best_index
 from .metrics import psnr
 from .solver import solve
 
@@ -23,8 +24,8 @@ PARAMETERS: dict[str, dict[str, tuple[float, ...]]] = {
     "tv-isotropic": {"strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)},
     # From a strength of 1.6 on it has no influence: w is then the slope itself, and TGV total variation of the slopes.
     "tgv": {
-        "strength": (0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0),
-        "second": (0.16, 0.2, 0.23, 0.26, 0.3, 0.35, 0.42, 0.5),
+        "strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0),
+        "second": (0.18, 0.22, 0.26, 0.3, 0.35, 0.42, 0.5, 0.7, 1.0, 1.4),
     },
     "nlm": {"strength": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)},
     "wavelet": {"strength": (0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.4)},
@@ -90,7 +91,7 @@ def tune(name, clean, noisy, noise_std, parameters=None, solver=None):
         pair = (torch.from_numpy(images)[:, None] for images in (clean[i : i + 1], denoised))
         scores[i] = psnr(*pair, data_range=1).numpy()
     mean_psnr = scores.mean(0)
-    best = int(np.argmax(mean_psnr))
+    best, _ = best_index(mean_psnr)
     on_edge = [number for number in parameters if _is_edge(number, parameters[number], candidates, mean_psnr)]
     return Tuning(candidates, mean_psnr, best, on_edge)
 
@@ -98,9 +99,9 @@ def tune(name, clean, noisy, noise_std, parameters=None, solver=None):
 def _is_edge(number, values, candidates, mean_psnr):
     """Whether the best candidate has the first or last of these values of a number, and more of it would be better."""
     of_value = [mean_psnr[[candidate[number] == value for candidate in candidates]].max() for value in values]
-    best = int(np.argmax(of_value))
+    best, at_end = best_index(np.array(of_value))
     beside = of_value[best - 1 if best else 1] if len(values) > 1 else -np.inf
-    return best in (0, len(values) - 1) and bool(of_value[best] - beside > PLATEAU)
+    return at_end and bool(of_value[best] - beside > PLATEAU)
 
 
 def _tv_isotropic(z, noise_std, strength, solver=None):

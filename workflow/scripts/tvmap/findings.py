@@ -5,7 +5,7 @@ from .methods import BY_NOISE, LABELS, ORACLES, ORACULAR, base, protocol_label
 from .significance import difference_by_chance, rank_correlation
 from .tables import duration, interval, number
 from .tabular import IMAGE
-from .variants import REPEATS
+from .variants import REPEATS, repeats
 
 CONTRASTS = (*IMAGE, "contrast", "noise_std")
 PER_IMAGE = (*IMAGE, "method", "psnr", "weight_mean")
@@ -159,7 +159,7 @@ def chance(variants, overlays, protocols, confidence):
 
     overlays: {variant: what it changes}.
     """
-    seeds = [name for name, overlay in overlays.items() if _is_seed(overlay)]
+    seeds = [name for name, overlay in overlays.items() if repeats(overlay) and "data" not in overlay]
     table = variants[(variants["metric"] == "psnr") & variants["variant"].isin(["", *seeds])]
     sentences = []
     for protocol, level in protocols.items() if seeds else ():
@@ -172,10 +172,6 @@ def chance(variants, overlays, protocols, confidence):
             "by less from the study's is not told apart from chance."
         )
     return sentences
-
-
-def _is_seed(overlay):
-    return list(overlay) == ["training"] and list(overlay["training"]) == ["seed"]
 
 
 def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
