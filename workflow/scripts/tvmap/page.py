@@ -259,6 +259,18 @@ def shown_tables(tables, rules, percent):
     return found
 
 
+def told_by_variants(table, config, nearest):
+    """What the page says of unrolling, of chance and, if `nearest`, of the variant nearest to the published numbers."""
+    if table is None:
+        return {"unrolling": [], "chance": [], "nearest": []}
+    levels = config["noise"]["protocols"]
+    return {
+        "unrolling": findings.unrolling(table, *steps(config), levels),
+        "chance": findings.chance(table, config["variants"], levels, config["report"]["confidence"]),
+        "nearest": findings.nearest(table) if nearest else [],
+    }
+
+
 def render(tables, figures_folder, provenance, template_path, looks):
     """The whole page as HTML. `tables`: name → data frame, `provenance`: the content of provenance.json.
 
@@ -330,15 +342,9 @@ def render(tables, figures_folder, provenance, template_path, looks):
         speed=findings.speed(tables["courses"]) if "courses" in tables else "",
         timed_on=findings.timed_on(tables["steps"]) if "steps" in tables else "",
         unrolled={"training": training_iterations_of, "test": test_iterations_of},
-        unrolling=findings.unrolling(tables["variants"], training_iterations_of, test_iterations_of, levels)
-        if "variants" in tables
-        else [],
         cost_of_steps=findings.cost_of_steps(tables["steps"], training_iterations_of) if training_iterations_of else "",
         repeated=bool(config["variants"]) and only_repeats,
-        chance=findings.chance(tables["variants"], config["variants"], levels, config["report"]["confidence"])
-        if "variants" in tables
-        else [],
-        nearest=findings.nearest(tables["variants"]) if "variants" in tables and x_rays and not only_repeats else [],
+        **told_by_variants(tables.get("variants"), config, nearest=x_rays and not only_repeats),
         published_gain=published.GAIN,
         seeds=sum("seed" in overlay.get("training", {}) for overlay in config["variants"].values()),
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
