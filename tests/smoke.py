@@ -21,9 +21,7 @@ ENVIRONMENT["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PA
 
 def fresh(folder, compiled=True):
     """Copy the repository's files, without any result, into the new `folder`; `compiled`: it shares compiled code."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-    for name in names:
+    for name in _names():
         if (ROOT / name).is_file() and not name.startswith("results/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
@@ -31,6 +29,16 @@ def fresh(folder, compiled=True):
         (ROOT / PACKAGE / "__pycache__").mkdir(exist_ok=True)
         (folder / PACKAGE / "__pycache__").symlink_to(ROOT / PACKAGE / "__pycache__")
     return folder
+
+
+def _names():
+    """Names of the repository's files; of a copy without Git all that no environment, run or cache has left there."""
+    if not (ROOT / ".git").exists():
+        others = {".venv", ".snakemake", "results", "resources", "__pycache__", ".pytest_cache", ".mypy_cache"}
+        paths = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
+        return [str(path) for path in paths if others.isdisjoint(path.parts)]
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
 
 
 def finished(tmp_path_factory):

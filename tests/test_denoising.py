@@ -195,7 +195,7 @@ def test_too_little_memory_is_said_before_the_system_ends_it(reference, monkeypa
     channels = NOISY[None].astype(np.float32)
     monkeypatch.setattr(denoising.machine, "free_memory", lambda: 10**5)
     denoising.by_network(channels, reference[0], iterations=2)
-    assert "the network needs about 0.0 GB for this image, 0.0 are free" in caplog.text
+    assert "about 0.0 GB are needed for this image, 0.0 are free" in caplog.text
     caplog.clear()
     monkeypatch.setattr(denoising.machine, "free_memory", lambda: None)
     denoising.by_network(channels, reference[0], iterations=2)

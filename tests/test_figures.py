@@ -25,7 +25,7 @@ import draw_training
 import draw_tuning
 import draw_unrolling
 import redraw_figures
-from tvmap import architecture, figures, plotting, published, stacks, tabular
+from tvmap import architecture, dissertation, figures, plotting, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import LABELS, METHODS, protocol_label
 
@@ -477,7 +477,7 @@ def test_variants_and_courses_are_drawn(tmp_path):
     panel = figure.axes[0]
     assert [text.get_text() for text in panel.get_legend().texts] == ["the study", "short"]
     assert panel.lines[0].get_xdata().tolist() == [2, 4] and panel.lines[0].get_ydata().tolist() == [0.5, 1.5]
-    assert panel.lines[-1].get_ydata() == [published.GAIN] * 2 and panel.texts[0].get_text().endswith("+1.30 dB")
+    assert panel.lines[-1].get_ydata() == [dissertation.GAIN] * 2 and panel.texts[0].get_text().endswith("+1.30 dB")
 
 
 def test_the_legend_of_many_courses_lies_within_the_figure(tmp_path):

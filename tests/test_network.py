@@ -191,6 +191,26 @@ def test_maps_are_predicted_image_by_image():
     assert torch.equal(maps[1:2], network.predict(model, z[1:2])) and not maps.requires_grad
 
 
+@pytest.mark.parametrize("shape", [(400, 24), (403, 17), (201, 40), (9, 40)])
+@pytest.mark.parametrize("rows", [8, 64])
+def test_strips_give_what_the_whole_image_gives(shape, rows):
+    unet = network.build(seed=0, start="kaiming").double().unet
+    z = torch.rand(1, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(unet.by_strips(z, rows), unet(z), rtol=0, atol=1e-12)
+
+
+def test_a_large_image_is_predicted_strip_by_strip(monkeypatch):
+    model, z = network.build(maps=2, noise_estimate="unit", seed=0), torch.rand(1, 1, 300, 16)
+    whole, seen = network.predict(model, z), []
+    model.unet.register_forward_hook(lambda unet, inputs, output: seen.append(output.shape[-2]))
+    monkeypatch.setattr(network, "STRIP", 64 * 16)
+    torch.testing.assert_close(network.predict(model, z), whole)
+    assert seen == [64 + 64, 64 + 2 * 64, 64 + 2 * 64, 300 - 192 + 64, 300 - 256 + 64]
+    model(z).sum().backward()  # with gradients the image stays whole
+    assert seen[-1] == 300
+
+
 def test_direct_network_subtracts_what_the_unet_predicts():
     z = torch.rand(2, 1, 24, 17)
     direct = network.build(predicts="image", seed=3).eval()

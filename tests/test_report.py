@@ -386,24 +386,58 @@ def test_photographs_are_not_called_x_rays(tmp_path):
     assert "Figure 4." in text and "Figure 4a" not in text and "(chest X-rays)" not in text
 
 
-def test_nearest_to_the_published_by_levels_and_by_gain():
+def test_rivals_that_are_ahead_stand_in_the_answer_and_in_the_conclusion(tmp_path):
+    arguments = study(tmp_path / "study")
+    path = next(path for path in arguments[0] if path.stem == "gains")
+    gains = pandas.read_csv(path)
+    of_oracle = gains[(gains["baseline"] == "scalar-oracle-psnr") & (gains["metric"] == "psnr")]
     rows = [
-        ("", "fixed0.5", 30.3, 32.0, float("nan")),
-        ("louder", "fixed0.5", 25.0, 26.31, "noise.kind: absolute"),
-        ("quieter", "fixed0.5", 33.0, 35.0, "solver.iterations: 8"),
-        ("quieter", "uniform", 33.3, 34.5, "solver.iterations: 8"),
-        ("all together", "uniform", 33.43, 34.73, ""),
+        ("unet-direct", -0.64, -0.7, -0.6),
+        ("tgv", 1.5, 1.4, 1.6),
+        ("bm3d", 0.18, 0.1, 0.2),
+        ("map-oracle", -3, -4, -2),
     ]
-    table = pandas.DataFrame(rows, columns=["variant", "protocol", "oracle", "mean", "changes"])
+    more = [of_oracle.assign(baseline=name, mean=mean, low=low, high=high) for name, mean, low, high in rows]
+    more[2].loc[more[2]["protocol"] == "uniform", ["mean", "low", "high"]] = -0.19, -0.24, -0.14
+    gains = pandas.concat([gains, *more])
+    assert page.ahead_of_map(gains) == (
+        "Of the rivals that see no clean image, better than the map: image (U-Net, no TV) under fixed0.5, uniform; "
+        "BM3D under uniform."
+    )
+    (_, half), (_, varied) = page.against_rivals(gains, 0.95)
+    loses = "against image (U-Net, no TV) the map loses 0.64 dB (95 % interval −0.70 to −0.60); against BM3D the map "
+    assert half == loses + "gains 0.18 dB (95 % interval +0.10 to +0.20)."
+    assert varied.startswith(loses + "loses 0.19 dB") and "; against TGV" in varied
+    gains.to_csv(path, index=False)
+    build_report.main(*arguments)
+    assert Reader(arguments[-1].read_text(encoding="utf-8")).text.count("better than the map: image (U-Net") == 2
+    nobody = pandas.read_csv(next(path for path in study(tmp_path / "other")[0] if path.stem == "gains"))
+    assert page.ahead_of_map(nobody) == "" and page.against_rivals(nobody, 0.95) == []
+
+
+def test_nearest_to_the_published_is_told_by_the_oracle_which_no_training_touches():
+    rows = [
+        ("", "fixed0.5", 30.3, 32.0, 0.80, ""),
+        ("louder", "fixed0.5", 25.0, 26.31, 0.60, "noise.kind: absolute"),
+        ("quieter", "fixed0.5", 33.0, 40.0, 0.88, "solver.iterations: 8"),
+        ("quieter", "uniform", 33.3, 34.5, 0.87, "solver.iterations: 8"),
+        ("longer", "uniform", 33.3, 35.5, 0.87, "training.epochs: 9"),
+        ("rougher", "uniform", 33.43, 34.73, 0.95, "solver.norm: isotropic"),  # two standard deviations off in SSIM
+        ("all together", "uniform", 33.43, 34.73, 0.87, ""),
+    ]
+    table = pandas.DataFrame(rows, columns=["variant", "protocol", "oracle", "mean", "of_ssim", "changes"])
     table["gain"], table["metric"] = table["mean"] - table["oracle"], "psnr"
-    table["mean_low"], table["mean_high"] = table["mean"] - 0.3, table["mean"] + 0.3
-    ssim = table.assign(metric="ssim", oracle=33.43, mean=34.73, gain=1.3)
+    table["mean_low"], table["mean_high"] = table["mean"] - 0.6, table["mean"] + 0.6
+    ssim = table.assign(metric="ssim", oracle=table["of_ssim"], mean=34.73, gain=1.3)
     levels, gain = findings.nearest(pandas.concat([table, ssim]))
-    assert "variant quieter (solver.iterations: 8) under uniform: 33.30 and 34.50 dB" in levels
-    assert levels.endswith("that mean, ± 0.30 dB, quieter under fixed0.5 comes as near.")  # 0.51 to 0.26 dB away
-    assert "variant louder (noise.kind: absolute) under fixed0.5: +1.31 dB" in gain
-    own, _ = findings.nearest(table.head(1))
-    assert "the study itself under fixed0.5: 30.30 and 32.00 dB" in own and "no other comes as near" in own
+    assert "33.43 dB and 0.87 is under uniform that of quieter, longer (33.30 dB, 0.870)." in levels
+    # 0.06 standard deviations away; 0.32 away, that is 0.26 further, and the half interval is 0.6 / 2.16 = 0.28
+    assert levels.endswith(
+        "within 0.60 dB, the half interval of a mean, come under fixed0.5 that of quieter (33.00 dB, 0.880)."
+    )
+    assert "variant rougher (solver.norm: isotropic) under uniform: +1.30 dB" in gain
+    own, _ = findings.nearest(pandas.concat([table.head(1), ssim.head(1)]))
+    assert "is under fixed0.5 that of the study (30.30 dB, 0.800). No other comes as near." in own
 
 
 def test_what_is_chance_is_said_from_trainings_that_differ_in_their_seed_alone():

@@ -173,12 +173,17 @@ def code_of_study(wildcards):
 
 def memory(base, arrays, *splits):
     """MiB of a job: `base`, and this many arrays of 32-bit numbers as large as the images of the largest split."""
-    return base + arrays * _pixels(splits) * 4 // 2**20
+    return _more_each_time(base + arrays * _pixels(splits) * 4 // 2**20)
 
 
 def minutes(base, seconds, *splits, jobs=1):
     """Minutes of a job: `base`, and so many seconds for every image of 256² pixels, of which `jobs` share the work."""
-    return base + round(seconds / 60 * _pixels(splits) / 256**2 / jobs)
+    return _more_each_time(base + round(seconds / 60 * _pixels(splits) / 256**2 / jobs))
+
+
+def _more_each_time(value):
+    """`value` of a resource, twice and three times that if a job is submitted again: it may have been too little."""
+    return lambda wildcards, attempt: attempt * value
 
 
 def is_short(seconds, *splits):
@@ -190,6 +195,10 @@ START = 4  # seconds that a job takes to start on a cluster; what takes less is 
 # Seconds of the solver for one λ and an image of 256², a slow CPU's; TGV takes three times as long.
 SOLVE = 0.02 * config["solver"]["iterations"] / 256
 SOLVE_MAP = SOLVE * (3 if NETWORK["penalty"] == "tgv" else 1)
+TRACED = 100  # test images at most, of each noise protocol, whose convergence is measured
+# For each test image: 1, 2, 4, … 4T steps under all protocols, λ and a map of TV from two starts, TGV from one.
+TRACE = 8 * len(PROTOCOLS) * (2 * SOLVE + (1 if NETWORK["penalty"] == "tgv" else 2) * SOLVE_MAP)
+TRACE *= min(1, TRACED / _images("test"))
 # MiB of the three example images of a protocol, denoised with every λ; each takes about 0.05 s on a CPU.
 SWEEP = 3 * config["grid"]["values"] * config["data"]["size"] ** 2 * 4 // 2**20
 
@@ -258,8 +267,8 @@ def shards_of_grid(wildcards):
     return [f"{stem}_{shard}.csv" for shard in shards(wildcards.split)]
 
 
-def minutes_of_shard(wildcards):
-    return minutes(60, 5, wildcards.split, jobs=len(shards(wildcards.split)))
+def minutes_of_shard(wildcards, attempt):
+    return minutes(60, 5, wildcards.split, jobs=len(shards(wildcards.split)))(wildcards, attempt)
 
 
 def figure_inputs(wildcards):

@@ -1,5 +1,5 @@
 # Regularisation weights, scalars and maps alike, and the images they give; and the images of methods without one.
-BLIND = ["", "-blind"]
+NOISE_KNOWN_OR_NOT = ["", "-blind"]  # suffixes of a method: told σ, or estimating it
 
 
 rule search_grid:
@@ -182,7 +182,7 @@ rule choose_by_noise:
     benchmark:
         f"{BENCHMARKS}/choose_by_noise/{{protocol}}_{{draw}}_{{method}}.tsv"
     wildcard_constraints:
-        method="|".join(name + blind for name in tvmap.methods.BY_NOISE for blind in BLIND),
+        method="|".join(name + blind for name in tvmap.methods.BY_NOISE for blind in NOISE_KNOWN_OR_NOT),
     conda:
         "../../envs/baselines.yaml"
     threads: 1
@@ -293,7 +293,7 @@ rule tune_classical:
     benchmark:
         f"{BENCHMARKS}/tune_classical/{{protocol}}_{{method}}.tsv"
     wildcard_constraints:
-        method="|".join(name + blind for name in tvmap.methods.CLASSICAL for blind in BLIND),
+        method="|".join(name + blind for name in tvmap.methods.CLASSICAL for blind in NOISE_KNOWN_OR_NOT),
     conda:
         "../../envs/baselines.yaml"
     threads: 1
@@ -320,7 +320,7 @@ rule denoise_classical:
     benchmark:
         f"{BENCHMARKS}/denoise_classical/{{protocol}}_{{draw}}_{{method}}.tsv"
     wildcard_constraints:
-        method="|".join(name + blind for name in tvmap.methods.CLASSICAL for blind in BLIND),
+        method="|".join(name + blind for name in tvmap.methods.CLASSICAL for blind in NOISE_KNOWN_OR_NOT),
     conda:
         "../../envs/baselines.yaml"
     threads: 1

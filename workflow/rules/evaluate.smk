@@ -118,17 +118,18 @@ rule explain_study:
         f"{LOGS}/explain_study.log",
     benchmark:
         f"{BENCHMARKS}/explain_study.tsv"
-    localrule: GPUS == 0 and is_short(4 * SOLVE_MAP * len(PROTOCOLS), "test")
+    localrule: GPUS == 0 and is_short(TRACE, "test")
     conda:
         TORCH
     threads: 1
     resources:
         mem_mb=memory(2000, 20, "test"),
-        runtime=minutes(30, 5, "test"),
+        runtime=minutes(30, 3 * TRACE, "test"),
         gpu=GPUS,
     params:
         protocols=PROTOCOLS,
         solver=config["solver"],
+        traced=TRACED,
         code=code_version("explain_study"),
     message:
         "Measure the solver's convergence, what the maps depend on and where they fail"

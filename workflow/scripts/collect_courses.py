@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tvmap import courses, published, tabular
+from tvmap import courses, dissertation, tabular
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ def main(trainings, histories, grids, steps_path, output_path):
     """`trainings`, `histories`, `grids` of the validation images: {variant: file}, the study under ""."""
     table = courses.courses(histories, courses.training_minutes(trainings, steps_path), grids)
     tabular.write_table(output_path, table)
-    reached = courses.minutes_to(published.GAIN, table)
+    reached = courses.minutes_to(dissertation.GAIN, table)
     for name in histories:
         when = f"after {reached[name]:.1f} min" if name in reached else "never"
-        log.info("%s: %+.2f dB on validation %s", name or "the study", published.GAIN, when)
+        log.info("%s: %+.2f dB on validation %s", name or "the study", dissertation.GAIN, when)
 
 
 if "snakemake" in globals():

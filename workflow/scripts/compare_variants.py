@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tvmap import courses, published, tables, tabular, variants
+from tvmap import courses, dissertation, tables, tabular, variants
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -15,15 +15,15 @@ def main(metrics, trainings, times, overlays, comparable, output_path, report, s
     """`metrics`: {variant: its tables of measurements}, "" being the study; a variant without scalars has the study's.
 
     trainings: {variant: file}; times: what time_steps.py and collect_courses.py made of them, None if there are none;
-    overlays: {variant: the keys that differ}; comparable: {variant: noise protocols that measure the study's noisy
-    images as it does}; report: of the config.
+    overlays: {variant: the keys that differ}; comparable: {variant: noise protocols that have the study's noisy
+    images}; report: of the config.
     """
     images = {
         name: pd.concat([tabular.read_table(path, variants.COLUMNS) for path in paths])
         for name, paths in metrics.items()
     }
     minutes = courses.training_minutes(trainings, times[0]) if times else {}
-    reached = courses.minutes_to(published.GAIN, courses.read(times[1])) if times else {}
+    reached = courses.minutes_to(dissertation.GAIN, courses.read(times[1])) if times else {}
     changes = {name: variants.described(overlay) for name, overlay in overlays.items()}
     options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": seed}
     found = variants.compare(images, comparable, options)

@@ -1,6 +1,6 @@
 """Speed as a result: gain on the validation images against the time of training, of a study and its variants."""
 
-from tvmap import courses, plotting, published
+from tvmap import courses, dissertation, plotting
 from tvmap.tables import number
 
 LINE = 0.16  # inches of a line of the legend
@@ -21,13 +21,13 @@ def main(courses_path, png_path, pdf_path):
         style = plotting.DASHES[k // len(palette) % len(plotting.DASHES)]
         panel.plot(course["minutes"], course["val_gain"], color=colour, linestyle=style, label=name or "the study")
         panel.plot(course["minutes"].iloc[-1:], course["val_gain"].iloc[-1:], "o", color=colour, markersize=3.5)
-    panel.axhline(published.GAIN, color=plotting.GREY, linewidth=1, linestyle=":")
+    panel.axhline(dissertation.GAIN, color=plotting.GREY, linewidth=1, linestyle=":")
     where = {"transform": panel.get_yaxis_transform(), "ha": "right", "va": "bottom", "color": plotting.GREY}
-    panel.text(0.99, published.GAIN, f"published gain, {number(published.GAIN, sign=True)} dB", **where)
+    panel.text(0.99, dissertation.GAIN, f"published gain, {number(dissertation.GAIN, sign=True)} dB", **where)
     panel.set(xlabel="time of training (minutes)", ylabel="validation PSNR minus oracle λ (dB)", xlim=(0, None))
     # The first epochs would hide the differences that matter.
-    low = min(table["val_gain"].quantile(0.1), published.GAIN - 0.2)  # where a course crosses the line is to be seen
-    high = max(table["val_gain"].max(), published.GAIN)
+    low = min(table["val_gain"].quantile(0.1), dissertation.GAIN - 0.2)  # where a course crosses the line is to be seen
+    high = max(table["val_gain"].max(), dissertation.GAIN)
     panel.set_ylim(low - 0.05 * (high - low) - 0.01, high + 0.1 * (high - low) + 0.01)
     panel.grid(color=plotting.LIGHT, linewidth=0.5)
     if n_trainings > 1:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(clean_path, paths, outputs, solver, device, threads):
+def main(clean_path, paths, outputs, solver, device, threads, traced=None):
     """Write the tables `outputs`: {convergence, learned, failures, contrasts: file}.
 
     paths: {protocol: {"noisy": file, "weights": {method: file}, "denoised": {method: file}}} of noise draw 0, weights
-    of the λ fixed on validation and of the map, denoised images of the λ best by PSNR and of the map.
+    of the λ fixed on validation and of the map, denoised images of the λ best by PSNR and of the map. traced: so many
+    images of a protocol at most show the convergence.
     """
     torch.set_num_threads(threads)
     device, clean = devices.pick(device), stacks.load(clean_path)
@@ -27,7 +28,7 @@ def main(clean_path, paths, outputs, solver, device, threads):
         for method, stack in weights.items():
             tensors = explain.as_images(noisy), explain.as_images(clean), torch.from_numpy(stack["weight"]).float()
             options = {**solver, **stacks.solver_options(stack)}
-            convergence = explain.trace(*(tensor.to(device) for tensor in tensors), options)
+            convergence = explain.trace(*(tensor[:traced].to(device) for tensor in tensors), options)
             found["convergence"].append(convergence.assign(protocol=protocol, method=method))
             log.info("%s, %s: %.3f dB at the end", protocol, method, convergence["psnr"].iloc[-1])
         maps, images = stacks.maps(weights["map"]), (clean["images"], noisy["noise_std"])
@@ -57,5 +58,5 @@ if "snakemake" in globals():
             }
             for protocol, (noisy, scalar, weight, by_oracle, by_map) in zip(params.protocols, files, strict=True)
         }
-        options = params.solver, snakemake.config["device"], snakemake.threads
+        options = params.solver, snakemake.config["device"], snakemake.threads, params.traced
         main(inputs.clean, paths, dict(snakemake.output.items()), *options)

@@ -21,15 +21,15 @@ PLATEAU = 0.01  # dB
 WAVELET, LEVELS, SHIFTS = "sym4", 4, 4  # 4 × 4 shifts gain 3 to 5 dB over none; 8 × 8 less than 0.1 dB more
 
 PARAMETERS: dict[str, dict[str, tuple[float, ...]]] = {
-    "tv-isotropic": {"strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)},
+    "tv-isotropic": {"strength": (0.5, 0.63, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6, 2.0)},
     # From a strength of 1.6 on it has no influence: w is then the slope itself, and TGV total variation of the slopes.
     "tgv": {
         "strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0),
         "second": (0.18, 0.22, 0.26, 0.3, 0.35, 0.42, 0.5, 0.7, 1.0, 1.4),
     },
-    "nlm": {"strength": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)},
-    "wavelet": {"strength": (0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.4)},
-    "bm3d": {"strength": (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4)},
+    "nlm": {"strength": (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0)},
+    "wavelet": {"strength": (0.7, 0.8, 0.9, 0.95, 0.975, 1.0, 1.025, 1.05, 1.1, 1.2)},
+    "bm3d": {"strength": (0.9, 0.95, 1.0, 1.025, 1.05, 1.075, 1.1, 1.2)},
 }
 
 

@@ -68,10 +68,9 @@ def variants(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def comparable(study: Mapping[str, Any], variant: Mapping[str, Any]) -> list[str]:
-    """Names of the noise protocols in which two configurations measure the same noisy images in the same way."""
+    """Names of the noise protocols in which two configurations have the same noisy images."""
     same = all(study[key] == variant[key] for key in ("data", "seed"))
     same &= study["noise"]["kind"] == variant["noise"]["kind"]
-    same &= all(study["report"][key] == variant["report"][key] for key in ("clamp", "ssim_window"))
     levels = variant["noise"]["protocols"]
     return [name for name, level in study["noise"]["protocols"].items() if same and levels.get(name) == level]
 

@@ -1,6 +1,6 @@
 """What the numbers say, for the report: where the map fails, how rules chose λ, what unrolling and training cost."""
 
-from . import courses, published
+from . import courses, dissertation
 from .methods import BY_NOISE, LABELS, ORACLES, ORACULAR, base, protocol_label
 from .significance import difference_by_chance, rank_correlation
 from .tables import duration, interval, number
@@ -113,9 +113,9 @@ def learned(table):
 
 def speed(table):
     """One sentence: the shortest of the trainings in the table of courses that reaches the published gain, or none."""
-    reached = courses.minutes_to(published.GAIN, table)
+    reached = courses.minutes_to(dissertation.GAIN, table)
     name = {variant: f"variant {variant}" if variant else "the study" for variant in table["variant"]}
-    goal = f"the published gain of {number(published.GAIN, sign=True)} dB on the validation images"
+    goal = f"the published gain of {number(dissertation.GAIN, sign=True)} dB on the validation images"
     if reached:
         first = min(reached, key=reached.get)
         return f"The shortest training that reaches {goal} is that of {name[first]}: {duration(60 * reached[first])}."
@@ -125,32 +125,36 @@ def speed(table):
 
 
 def nearest(variants):
-    """Two sentences: the variant whose PSNR of oracle and map is nearest to the published; the one of nearest gain.
+    """Two sentences: the variants whose oracle λ is nearest to the published one; the variant of the nearest gain.
 
-    Distance: √((Δ oracle)² + (Δ map)²) of means. Others are as near as can be told if theirs is longer by less than
-    half the interval of the nearest one's mean.
+    No training touches the oracle. Distance: √(Σ ((mean − published mean) / published standard deviation)²) over PSNR
+    and SSIM. Others are as near as can be told if theirs is longer by less than half the interval of a mean PSNR.
     """
-    rows = variants[(variants["metric"] == "psnr") & (variants["variant"] != REPEATS)]
-    distance = ((rows["oracle"] - published.ORACLE) ** 2 + (rows["mean"] - published.MAP) ** 2) ** 0.5
-    by_level = distance.idxmin()
-    by_gain = (rows["gain"] - published.GAIN).abs().idxmin()
-    margin = (rows["mean_high"] - rows["mean_low"])[by_level] / 2
-    others = rows[(distance < distance.min() + margin) & (rows.index != by_level)]
-    as_near = "; ".join(f"{row['variant'] or 'the study'} under {row['protocol']}" for _, row in others.iterrows())
-    as_near = f"{as_near} {'come' if len(others) > 1 else 'comes'}" if as_near else "no other comes"
-
-    def named(row):
-        variant = f"variant {row['variant']} ({row['changes']})" if row["variant"] else "the study itself"
-        return f"{variant} under {row['protocol']}"
-
-    level, gain = rows.loc[by_level], rows.loc[by_gain]
+    rows = variants[variants["variant"] != REPEATS].set_index(["variant", "protocol"])
+    table = {metric: part for metric, part in rows.groupby("metric")}
+    terms = ((table[metric]["oracle"] - mean) / std for metric, (mean, std) in dissertation.ORACLE.items())
+    distance = sum(term**2 for term in terms) ** 0.5
+    psnr, ssim = (table[metric]["oracle"] for metric in dissertation.ORACLE)
+    first = distance.idxmin()
+    margin = (table["psnr"]["mean_high"] - table["psnr"]["mean_low"])[first] / 2
+    near = distance.index[distance < distance.min() + margin / dissertation.ORACLE["psnr"][1]]
+    groups = {}  # of variants that share their scalar weights
+    for key in [first, *near]:
+        names = groups.setdefault((number(psnr[key]), number(ssim[key], 3), key[1]), [])
+        names += [] if key[0] in names else [key[0]]
+    words = [
+        f"under {protocol} that of {', '.join(name or 'the study' for name in names)} ({of_psnr} dB, {of_ssim})"
+        for (of_psnr, of_ssim, protocol), names in groups.items()
+    ]
+    published = [number(dissertation.ORACLE["psnr"][0]), number(dissertation.ORACLE["ssim"][0])]
+    as_near = f"As near, within {number(margin)} dB, the half interval of a mean, come {'; '.join(words[1:])}."
+    gain = table["psnr"].loc[(table["psnr"]["gain"] - dissertation.GAIN).abs().idxmin()]
+    variant = f"variant {gain.name[0]} ({gain['changes']})" if gain.name[0] else "the study itself"
     return [
-        f"By the means alone, of {len(rows)} pairs of variant and noise, nearest to the published "
-        f"{number(published.ORACLE)} dB of the scalar oracle and {number(published.MAP)} dB of the map comes "
-        f"{named(level)}: {number(level['oracle'])} and {number(level['mean'])} dB. "
-        f"Within the interval of that mean, ± {number(margin)} dB, {as_near} as near.",
-        f"The gain nearest to the published {number(published.GAIN, sign=True)} dB is that of {named(gain)}: "
-        f"{number(gain['gain'], sign=True)} dB.",
+        f"By what no training touches, the means of the scalar oracle, nearest to the published {published[0]} dB and "
+        f"{published[1]} is {words[0]}. " + (as_near if words[1:] else "No other comes as near."),
+        f"The gain nearest to the published {number(dissertation.GAIN, sign=True)} dB is that of {variant} under "
+        f"{gain.name[1]}: {number(gain['gain'], sign=True)} dB.",
     ]
 
 

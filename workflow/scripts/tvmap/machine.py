@@ -9,7 +9,19 @@ from typing import Any
 
 from .files import PathLike
 
-PACKAGES = ("torch", "numba", "numpy", "pillow", "scikit-image", "snakemake")
+PACKAGES = (
+    "torch",
+    "numba",
+    "numpy",
+    "pillow",
+    "scikit-image",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "pywavelets",
+    "bm3d",
+    "snakemake",
+)
 
 
 def versions(lock: PathLike | None = None) -> dict[str, str]:

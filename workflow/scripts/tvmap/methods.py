@@ -46,7 +46,8 @@ BASELINES = tuple(name for name in LABELS if name not in METHODS)
 
 DESCRIPTIONS = {  # how each rival works, for the report, whose references have these numbers
     "scalar-train": "Scalar, fixed on training: the λ of the highest mean PSNR over all training images.",
-    "scalar-features": "Scalar from features: 15 numbers of the noisy image (its noise, gradients and their quantiles) "
+    "scalar-features": "Scalar from features: 15 numbers of the noisy image (its noise, "
+    "brightness, gradients, Haar details and quantiles of the spread within blocks) "
     "predict log λ; ridge regression, forest and boosting compete in cross-validation grouped by patient on the "
     "training images, each with its best λ as target.",
     "scalar-sure": "Scalar by SURE [15]: Stein's unbiased estimate of the error, with the exact degrees of freedom of "

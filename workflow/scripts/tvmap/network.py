@@ -22,6 +22,8 @@ NEGATIVE_SLOPE = 0.01
 NOISE_ESTIMATES = ("none", "input", "unit")
 NOISE_SCALE = 10  # of the noise's standard deviation as an input: like the image, it is then of the order of 1
 NOISE_FLOOR = 1e-4  # smallest unit: an image without noise has no scale
+STRIP = 2**20  # pixels of an image above which the U-Net, without gradients, works strip by strip
+HALO = 64  # rows around a strip: a pixel of the U-Net's output depends on those within 53
 
 
 def _double_convolution(n_in: int, n_out: int) -> nn.Sequential:
@@ -54,8 +56,8 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(_double_convolution(b, a) for a, b in reversed(pairs))
         self.last = nn.Conv2d(down[0], CHANNELS[-1], 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, n_in, H, W) → (B, 2, H, W)."""
+    def forward(self, x: torch.Tensor, first: int = 0, height: int | None = None) -> torch.Tensor:
+        """x (B, n_in, H, W) → (B, 2, H, W); or rows from `first` on, a multiple of 8, of images of `height` rows."""
         skips = [self.first(x)]
         for encoder in self.encoders:
             # Rounded up, so that sizes not divisible by 8 work too; for the others it is the plain halving.
@@ -64,11 +66,37 @@ class UNet(nn.Module):
         for reduction, decoder in zip(self.reductions, self.decoders, strict=True):
             skip = skips.pop()
             # A 1×1 convolution and an interpolation commute; before it, the convolution costs a quarter.
-            y = F.interpolate(reduction(y), size=skip.shape[-2:], mode="bilinear", align_corners=True)
+            y = reduction(y)
+            if height is None:
+                y = F.interpolate(y, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+            else:
+                y = _interpolate_rows(y, skip, first >> len(skips), -(-height >> len(skips)))
             if y.requires_grad:
                 y.register_hook(_channels_last)
             y = decoder(torch.cat([skip, y], dim=1))
         return self.last(y)
+
+    def by_strips(self, x: torch.Tensor, rows: int) -> torch.Tensor:
+        """forward(x), computed in strips of `rows` rows, a multiple of 8, in the memory of a strip and of its halos."""
+        height, strips = x.shape[-2], []
+        for top in range(0, height, rows):
+            first, end = max(top - HALO, 0), min(top + rows + HALO, height)
+            strips.append(self(x[..., first:end, :], first, height)[..., top - first : top - first + rows, :])
+        return torch.cat(strips, dim=-2)
+
+
+def _interpolate_rows(y: torch.Tensor, skip: torch.Tensor, first: int, height: int) -> torch.Tensor:
+    """`y` upsampled to the rows of `skip`, those from `first` on of `height`.
+
+    With aligned corners a pixel's place depends on the size of the whole image, of which y is a part.
+    """
+    y = F.interpolate(y, size=(y.shape[-2], skip.shape[-1]), mode="bilinear", align_corners=True)
+    rows = torch.arange(first, first + skip.shape[-2], dtype=torch.float64, device=y.device)
+    place = rows * ((-(-height // 2) - 1) / max(height - 1, 1)) - first // 2
+    place = place.clamp(0, y.shape[-2] - 1)
+    low = place.floor().long()
+    high = (low + 1).clamp_max(y.shape[-2] - 1)
+    return torch.lerp(y[..., low, :], y[..., high, :], (place - low)[:, None].to(y.dtype))
 
 
 def estimate_noise_std(z: torch.Tensor) -> torch.Tensor:
@@ -145,7 +173,7 @@ class MapNetwork(nn.Module):
         if self.noise_estimate == "input":
             y = torch.cat([y, (NOISE_SCALE * estimate_noise_std(z)).expand_as(y)], dim=1)
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.in_bfloat16):
-            y = self.unet(y.to(memory_format=torch.channels_last))
+            y = self._of_unet(y.to(memory_format=torch.channels_last))
         n_used = self.maps if self.predicts == "map" else 1
         y = y[:, :n_used, d : d + z.shape[-2], d : d + z.shape[-1]].to(z.dtype)
         if self.predicts == "image":
@@ -153,6 +181,12 @@ class MapNetwork(nn.Module):
         if self.up_bound > 0:
             return unit * self.up_bound * torch.sigmoid(y)
         return (0.1 if self.noise_estimate != "unit" else unit) * F.softplus(y)
+
+    def _of_unet(self, y: torch.Tensor) -> torch.Tensor:
+        height, width = y.shape[-2:]
+        if torch.is_grad_enabled() or height * width <= STRIP:
+            return self.unet(y)
+        return self.unet.by_strips(y, max(8, STRIP // width // 8 * 8))
 
 
 def keep_variance(unet: UNet) -> None:

@@ -11,12 +11,12 @@ from jinja2.ext import Extension
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
-from . import courses, findings, published, tabular, variants
+from . import courses, dissertation, findings, tabular, variants
 from . import tables as shown
 from .errors import StudyError
 from .figures import figures, shape, steps
 from .history import HISTORY, SCORES
-from .methods import ORACLES, protocol_label, rivals
+from .methods import BASELINES, LABELS, ORACLES, ORACULAR, protocol_label, rivals
 from .origins import origin
 from .tables import METRICS, duration, mean_std, note, number, scientific
 
@@ -134,7 +134,7 @@ def verdict(low, high):
 def published_table(summary, gains):
     """The dissertation's Table 1 beside this study's oracle and map, SSIM against the SSIM oracle: titles and rows."""
     head = ["Study", "PSNR, scalar oracle", "PSNR, map", "Gain (dB)", "SSIM, scalar oracle", "SSIM, map", "Gain"]
-    rows = [list(row) for row in published.TABLE]
+    rows = [list(row) for row in dissertation.TABLE]
     for protocol, part in summary.groupby("protocol", sort=False):
         part = part.set_index("method")
         row = [f"This study, {protocol}"]
@@ -193,6 +193,36 @@ def headline(gains):
     )
 
 
+def _without_clean_image(gains, protocol):
+    """Rows of the rivals that see no clean image and are no λ fixed on validation, by PSNR, the strongest first."""
+    rows = gains[(gains.protocol == protocol) & (gains.metric == "psnr") & gains.baseline.isin(BASELINES)]
+    return list(rows[~rows.baseline.isin(ORACULAR)].sort_values("mean").itertuples())
+
+
+def ahead_of_map(gains):
+    """One sentence on the rivals without the clean image that the map loses to in PSNR, "" if it has none."""
+    protocols = {}
+    for protocol in gains.protocol.unique():
+        for row in _without_clean_image(gains, protocol):
+            if verdict(row.low, row.high) == "worse":
+                protocols.setdefault(LABELS[row.baseline], []).append(protocol)
+    where = [f"{label} under {', '.join(names)}" for label, names in protocols.items()]
+    return f"Of the rivals that see no clean image, better than the map: {'; '.join(where)}." if where else ""
+
+
+def against_rivals(gains, confidence):
+    """For each protocol one sentence: the rivals without the clean image that are ahead, and the next one behind."""
+    sentences = []
+    for protocol in gains.protocol.unique():
+        rows = _without_clean_image(gains, protocol)
+        ahead = [row for row in rows if verdict(row.low, row.high) == "worse"]
+        shown_rows = ahead + [row for row in rows if row not in ahead][:1]
+        found = [f"against {LABELS[row.baseline]} the map {compare(row, confidence)}" for row in shown_rows]
+        if found:
+            sentences.append((f"{protocol}, rivals without the clean image", "; ".join(found) + "."))
+    return sentences
+
+
 def conclusions(gains, confidence):
     """For each protocol and metric one sentence against the fixed weight and the oracle of that metric."""
     sentences = []
@@ -216,11 +246,11 @@ def against_published(gains, source):
     for protocol in gains.protocol.unique():
         row = find_gain(gains, protocol, ORACLES["psnr"], "psnr")
         side = {"better": "larger than", "worse": "smaller than", "undecided": "not to be told apart from"}[
-            verdict(row.low - published.GAIN, row.high - published.GAIN)
+            verdict(row.low - dissertation.GAIN, row.high - dissertation.GAIN)
         ]
         sentences.append(
             f"Under {protocol} the gain over the PSNR oracle, {number(row.mean, sign=True)} dB, is {side} "
-            f"the published {number(published.GAIN, sign=True)} dB."
+            f"the published {number(dissertation.GAIN, sign=True)} dB."
         )
     return sentences
 
@@ -263,9 +293,9 @@ def told_by_variants(table, config, nearest):
     """What the page says of unrolling, of chance and, if `nearest`, of the variant nearest to the published numbers."""
     if table is None:
         return {"unrolling": [], "chance": [], "nearest": []}
-    levels = config["noise"]["protocols"]
+    levels, (training_iterations_of, test_iterations_of) = config["noise"]["protocols"], steps(config)
     return {
-        "unrolling": findings.unrolling(table, *steps(config), levels),
+        "unrolling": findings.unrolling(table, training_iterations_of, test_iterations_of, levels),
         "chance": findings.chance(table, config["variants"], levels, config["report"]["confidence"]),
         "nearest": findings.nearest(table) if nearest else [],
     }
@@ -321,7 +351,11 @@ def render(tables, figures_folder, provenance, template_path, looks):
             for position, name in enumerate(names)
         ],
         headline=headline(gains),
-        conclusions=conclusions(gains, config["report"]["confidence"]),
+        ahead=ahead_of_map(gains),
+        conclusions=[
+            *conclusions(gains, config["report"]["confidence"]),
+            *against_rivals(gains, config["report"]["confidence"]),
+        ],
         against_published=against_published(gains, source),
         edges={"psnr": int(choices.psnr_edge.sum()), "ssim": int(choices.ssim_edge.sum()), "n": len(choices)},
         fine=choices[["psnr_gain_fine", "ssim_gain_fine"]].agg(["mean", "max"]),
@@ -345,7 +379,7 @@ def render(tables, figures_folder, provenance, template_path, looks):
         cost_of_steps=findings.cost_of_steps(tables["steps"], training_iterations_of) if training_iterations_of else "",
         repeated=bool(config["variants"]) and only_repeats,
         **told_by_variants(tables.get("variants"), config, nearest=x_rays and not only_repeats),
-        published_gain=published.GAIN,
+        published_gain=dissertation.GAIN,
         seeds=sum("seed" in overlay.get("training", {}) for overlay in config["variants"].values()),
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas
 
-from . import published
+from . import dissertation
 from .files import write_atomically
 from .methods import LABELS
 from .origins import origin
@@ -149,7 +149,7 @@ def variants_table(variants, percent):
     """A study and its variants: one row a variant, protocol and metric."""
     means = ["Metric", "n", "Map", _interval(percent), "Oracle λ"]
     gains = ["Map minus oracle λ", _interval(percent), "Map minus the study's", _interval(percent)]
-    until = f"To {number(published.GAIN, sign=True)} dB"
+    until = f"To {number(dissertation.GAIN, sign=True)} dB"
     head = ["Variant", "What differs", "Noise", *means, *gains, "p (signed rank, Holm)", "Training", until]
     rows = []
     for row in variants.fillna({"changes": ""}).itertuples():
