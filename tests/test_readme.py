@@ -18,11 +18,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results/reference"
 PUBLISHED = sorted(path.parent.parent for path in ROOT.glob("results/reference/*/tables/summary.csv"))
 # Of these the README compares the variants, on a fold of the train and val images; of `evidence`, which has the weights
-# of xray-tgv, the rivals, and of `unet-direct` one of them. The others have rows of their own.
+# of xray-tgv, the rivals, of `unet-direct` one of them, of `tv-bound` what the bound is. The others have rows of their own.
 COMPARED = [folder for folder in PUBLISHED if folder.name in ("ambiguities", "better-map")]
 # Of these the README has all repetitions of the training together: other folds, other seeds.
 REPEATED = [folder for folder in PUBLISHED if folder.name in ("cross-validation", "seeds")]
-RIVALS = [folder for folder in PUBLISHED if folder.name in ("evidence", "unet-direct")]
+RIVALS = [folder for folder in PUBLISHED if folder.name in ("evidence", "tv-bound", "unet-direct")]
 STUDIES = [folder for folder in PUBLISHED if folder not in (*COMPARED, *REPEATED, *RIVALS)]
 
 
@@ -266,6 +266,19 @@ def test_what_is_said_of_chance_and_of_steps_to_a_better_map():
     assert says(f"after {first.epoch:g} of 40 epochs, {number(first.minutes, 1)} minutes of one core")
     assert says(f"in ten epochs alone, {number(last.minutes, 1)} minutes, comes to {number(last.val_gain, 2)} dB there")
     assert says(f"and to {both(short, 'gain', False)} on the 42 images")
+
+
+def test_what_is_said_of_the_time_of_a_step():
+    time = (
+        pd.read_csv(REFERENCE / "better-map/tables/steps.csv")
+        .fillna({"variant": ""})
+        .set_index("variant")["milliseconds"]
+    )
+    with_tgv = [time["tgv"] / time[""], time["tgv-unit"] / time["noise-unit"]]
+    assert [round(100 * (ratio - 1)) for ratio in with_tgv] in ([6, 6], [7, 6], [6, 7]), "some 6 %"
+    assert says(f"some 6 % more with TGV, {100 * (time['learned-steps'] / time[''] - 1):.0f} % with learned steps")
+    one_step = time.drop(["batch-2", "batch-16"]) / 1000
+    assert says(f"{number(one_step.min(), 2)} to {number(one_step.max(), 2)} s")
 
 
 def test_what_is_said_of_photographs():
