@@ -34,9 +34,12 @@ def fresh(folder, compiled=True):
 def _names():
     """Names of the repository's files; of a copy without Git all that no environment, run or cache has left there."""
     if not (ROOT / ".git").exists():
-        others = {".venv", ".snakemake", "results", "resources", "__pycache__", ".pytest_cache", ".mypy_cache"}
-        paths = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
-        return [str(path) for path in paths if others.isdisjoint(path.parts)]
+        left = {"results", "resources", "bench", "fuzz"}
+        tops = [
+            path for path in ROOT.iterdir() if path.name not in left and (path.name[0] != "." or path.name == ".ci")
+        ]
+        files = [file for top in tops for file in ([top] if top.is_file() else top.rglob("*"))]
+        return [str(file.relative_to(ROOT)) for file in files if "__pycache__" not in file.parts]
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
 

@@ -191,13 +191,31 @@ def test_maps_are_predicted_image_by_image():
     assert torch.equal(maps[1:2], network.predict(model, z[1:2])) and not maps.requires_grad
 
 
-@pytest.mark.parametrize("shape", [(400, 24), (403, 17), (201, 40), (9, 40)])
-@pytest.mark.parametrize("rows", [8, 64])
-def test_strips_give_what_the_whole_image_gives(shape, rows):
+@pytest.mark.parametrize("shape", [(400, 24), (403, 17), (17, 403), (201, 40), (40, 9), (65, 65)])
+@pytest.mark.parametrize("thickness", [8, 64])
+def test_strips_give_what_the_whole_image_gives(shape, thickness):
     unet = network.build(seed=0, start="kaiming").double().unet
     z = torch.rand(1, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        torch.testing.assert_close(unet.by_strips(z, rows), unet(z), rtol=0, atol=1e-12)
+        torch.testing.assert_close(unet.by_strips(z, thickness), unet(z), rtol=0, atol=1e-12)
+
+
+def test_the_halo_of_a_strip_is_what_a_pixel_depends_on():
+    unet = network.build(seed=0, start="kaiming").double().unet
+    z = torch.rand(1, 1, 400, 8, dtype=torch.float64).requires_grad_()
+    reach = 0
+    for row in range(192, 209):
+        (gradient,) = torch.autograd.grad(unet(z)[0, :, row].sum(), z)
+        rows = gradient.abs().amax((0, 1, 3)).nonzero().flatten()
+        reach = max(reach, row - rows.min().item(), rows.max().item() - row)
+    assert reach <= 58 < network.HALO
+
+
+def test_strips_in_bfloat16_round_as_the_whole_image_does():
+    unet, z = network.build(seed=0, start="kaiming").unet, torch.rand(1, 1, 201, 40).bfloat16()
+    with torch.inference_mode():
+        whole, strips = unet.bfloat16()(z).float(), unet.by_strips(z, 64).float()
+    assert (strips - whole).abs().max() < 0.03 * whole.abs().max()
 
 
 def test_a_large_image_is_predicted_strip_by_strip(monkeypatch):
@@ -205,8 +223,11 @@ def test_a_large_image_is_predicted_strip_by_strip(monkeypatch):
     whole, seen = network.predict(model, z), []
     model.unet.register_forward_hook(lambda unet, inputs, output: seen.append(output.shape[-2]))
     monkeypatch.setattr(network, "STRIP", 64 * 16)
+    monkeypatch.setattr(network, "THINNEST", 8)
     torch.testing.assert_close(network.predict(model, z), whole)
     assert seen == [64 + 64, 64 + 2 * 64, 64 + 2 * 64, 300 - 192 + 64, 300 - 256 + 64]
+    assert network.pixels_at_once(300, 16) == max(seen) * 16 and network.pixels_at_once(50, 16) == 50 * 16
+    torch.testing.assert_close(network.predict(model, z.mT), network.predict(model, z.mT.contiguous()))
     model(z).sum().backward()  # with gradients the image stays whole
     assert seen[-1] == 300
 

@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results/reference"
 PUBLISHED = sorted(path.parent.parent for path in ROOT.glob("results/reference/*/tables/summary.csv"))
 # Of these the README compares the variants, on a fold of the train and val images; of `evidence`, which has the weights
-# of xray-tgv, the rivals, of `unet-direct` one of them, of `tv-bound` what the bound is. The others have rows of their own.
+# of xray-tgv, the rivals, of `unet-direct` one of them, of `tv-bound` the bound. The others have rows of their own.
 COMPARED = [folder for folder in PUBLISHED if folder.name in ("ambiguities", "better-map")]
 # Of these the README has all repetitions of the training together: other folds, other seeds.
 REPEATED = [folder for folder in PUBLISHED if folder.name in ("cross-validation", "seeds")]

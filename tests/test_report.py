@@ -401,7 +401,7 @@ def test_rivals_that_are_ahead_stand_in_the_answer_and_in_the_conclusion(tmp_pat
     more[2].loc[more[2]["protocol"] == "uniform", ["mean", "low", "high"]] = -0.19, -0.24, -0.14
     gains = pandas.concat([gains, *more])
     assert page.ahead_of_map(gains) == (
-        "Of the rivals that see no clean image, better than the map: image (U-Net, no TV) under fixed0.5, uniform; "
+        "Better than the map, without being told the clean test image: image (U-Net, no TV) under fixed0.5, uniform; "
         "BM3D under uniform."
     )
     (_, half), (_, varied) = page.against_rivals(gains, 0.95)
@@ -410,34 +410,40 @@ def test_rivals_that_are_ahead_stand_in_the_answer_and_in_the_conclusion(tmp_pat
     assert varied.startswith(loses + "loses 0.19 dB") and "; against TGV" in varied
     gains.to_csv(path, index=False)
     build_report.main(*arguments)
-    assert Reader(arguments[-1].read_text(encoding="utf-8")).text.count("better than the map: image (U-Net") == 2
+    assert Reader(arguments[-1].read_text(encoding="utf-8")).text.count("the clean test image: image (U-Net") == 2
     nobody = pandas.read_csv(next(path for path in study(tmp_path / "other")[0] if path.stem == "gains"))
     assert page.ahead_of_map(nobody) == "" and page.against_rivals(nobody, 0.95) == []
 
 
 def test_nearest_to_the_published_is_told_by_the_oracle_which_no_training_touches():
     rows = [
-        ("", "fixed0.5", 30.3, 32.0, 0.80, ""),
-        ("louder", "fixed0.5", 25.0, 26.31, 0.60, "noise.kind: absolute"),
-        ("quieter", "fixed0.5", 33.0, 40.0, 0.88, "solver.iterations: 8"),
-        ("quieter", "uniform", 33.3, 34.5, 0.87, "solver.iterations: 8"),
-        ("longer", "uniform", 33.3, 35.5, 0.87, "training.epochs: 9"),
-        ("rougher", "uniform", 33.43, 34.73, 0.95, "solver.norm: isotropic"),  # two standard deviations off in SSIM
-        ("all together", "uniform", 33.43, 34.73, 0.87, ""),
+        ("", "fixed0.5", 30.3, 32.0, 0.80),
+        ("louder", "fixed0.5", 25.0, 26.31, 0.60),
+        ("quieter", "fixed0.5", 33.0, 40.0, 0.88),
+        ("quieter", "uniform", 33.3, 34.5, 0.87),
+        ("longer", "uniform", 33.43, 35.5, 0.87),  # has the scalars of the study
+        ("clamped", "uniform", 33.43, 34.73, 0.87),  # is another measure
+        ("rougher", "uniform", 33.43, 34.73, 0.95),  # two standard deviations off in SSIM
+        ("all together", "uniform", 33.43, 34.73, 0.87),
     ]
-    table = pandas.DataFrame(rows, columns=["variant", "protocol", "oracle", "mean", "of_ssim", "changes"])
-    table["gain"], table["metric"] = table["mean"] - table["oracle"], "psnr"
+    overlays = {"louder": {"noise": {}}, "quieter": {"solver": {}}, "rougher": {"solver": {}}}
+    overlays |= {"longer": {"training": {}}, "clamped": {"report": {}}}
+    table = pandas.DataFrame(rows, columns=["variant", "protocol", "oracle", "mean", "of_ssim"])
+    table["gain"], table["metric"], table["changes"] = table["mean"] - table["oracle"], "psnr", "a key"
     table["mean_low"], table["mean_high"] = table["mean"] - 0.6, table["mean"] + 0.6
     ssim = table.assign(metric="ssim", oracle=table["of_ssim"], mean=34.73, gain=1.3)
-    levels, gain = findings.nearest(pandas.concat([table, ssim]))
-    assert "33.43 dB and 0.87 is under uniform that of quieter, longer (33.30 dB, 0.870)." in levels
-    # 0.06 standard deviations away; 0.32 away, that is 0.26 further, and the half interval is 0.6 / 2.16 = 0.28
+    levels, gain = findings.nearest(pandas.concat([table, ssim]), overlays)
+    assert "published 33.43 dB and 0.87 is quieter under uniform: 33.30 dB and 0.870." in levels
+    # 0.06 and 0.32 standard deviations away; half the interval is 0.6 / 2.16 = 0.28
     assert levels.endswith(
-        "within 0.60 dB, the half interval of a mean, come under fixed0.5 that of quieter (33.00 dB, 0.880)."
+        "by less than 0.28 published standard deviations, half the interval of a mean, so not told apart: "
+        "under fixed0.5 quieter."
     )
-    assert "variant rougher (solver.norm: isotropic) under uniform: +1.30 dB" in gain
-    own, _ = findings.nearest(pandas.concat([table.head(1), ssim.head(1)]))
-    assert "is under fixed0.5 that of the study (30.30 dB, 0.800). No other comes as near." in own
+    assert "variant clamped (a key) under uniform: +1.30 dB" in gain
+    own, _ = findings.nearest(pandas.concat([table.head(1), ssim.head(1)]), {})
+    assert "is the study under fixed0.5: 30.30 dB and 0.800." in own and own.endswith("not told apart: none.")
+    alone = table.head(1).assign(mean_low=float("nan"))
+    assert "less than 0.00 published" in findings.nearest(pandas.concat([alone, ssim.head(1)]), {})[0]
 
 
 def test_what_is_chance_is_said_from_trainings_that_differ_in_their_seed_alone():

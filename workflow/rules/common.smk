@@ -173,17 +173,16 @@ def code_of_study(wildcards):
 
 def memory(base, arrays, *splits):
     """MiB of a job: `base`, and this many arrays of 32-bit numbers as large as the images of the largest split."""
-    return _more_each_time(base + arrays * _pixels(splits) * 4 // 2**20)
+    return base + arrays * _pixels(splits) * 4 // 2**20
 
 
 def minutes(base, seconds, *splits, jobs=1):
-    """Minutes of a job: `base`, and so many seconds for every image of 256² pixels, of which `jobs` share the work."""
-    return _more_each_time(base + round(seconds / 60 * _pixels(splits) / 256**2 / jobs))
+    """Minutes of a job: `base`, and so many seconds for every image of 256² pixels, of which `jobs` share the work.
 
-
-def _more_each_time(value):
-    """`value` of a resource, twice and three times that if a job is submitted again: it may have been too little."""
-    return lambda wildcards, attempt: attempt * value
+    Twice and three times that if the job is submitted again, as it may have run out of time.
+    """
+    first = base + round(seconds / 60 * _pixels(splits) / 256**2 / jobs)
+    return lambda wildcards, attempt: attempt * first
 
 
 def is_short(seconds, *splits):
@@ -198,7 +197,7 @@ SOLVE_MAP = SOLVE * (3 if NETWORK["penalty"] == "tgv" else 1)
 TRACED = 100  # test images at most, of each noise protocol, whose convergence is measured
 # For each test image: 1, 2, 4, … 4T steps under all protocols, λ and a map of TV from two starts, TGV from one.
 TRACE = 8 * len(PROTOCOLS) * (2 * SOLVE + (1 if NETWORK["penalty"] == "tgv" else 2) * SOLVE_MAP)
-TRACE *= min(1, TRACED / _images("test"))
+TRACE *= min(1, TRACED / max(1, _images("test")))
 # MiB of the three example images of a protocol, denoised with every λ; each takes about 0.05 s on a CPU.
 SWEEP = 3 * config["grid"]["values"] * config["data"]["size"] ** 2 * 4 // 2**20
 

@@ -299,7 +299,7 @@ rule sweep_examples:
     threads: 1
     resources:
         mem_mb=2000 + 3 * SWEEP,
-        runtime=30,
+        runtime=lambda wildcards, attempt: attempt * 30,
         gpu=GPUS,
     params:
         values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},

@@ -66,7 +66,7 @@ rule time_steps:
     threads: config["training"]["threads"]
     resources:
         mem_mb=memory(8000, 3 * sum(STUDIES[name]["training"]["views"] for name in TRAINED), "train"),
-        runtime=60,
+        runtime=lambda wildcards, attempt: attempt * (30 + 2 * len(TRAINED)),
         gpu=GPUS,
     params:
         clean={name: f"results/{study}/clean/train.npz" for name, study in TRAINED.items()},

@@ -25,7 +25,8 @@ from .tgv import as_weights
 MOST_ITERATIONS = 2**17
 STALLED = 0.7  # twice the steps, and the gap is still more than this part of what it was
 SURE_RANGE = (0.05, 5)  # of λ, in units of the noise's standard deviation
-BYTES = {"tv": 90, "tgv": 260}  # a pixel and channel: what solver and certificate keep in float32, measured
+SOLVER_BYTES = {"tv": 90, "tgv": 260}  # a pixel and channel: what solver and certificate keep in float32, measured
+NETWORK_BYTES = 900  # a pixel that the U-Net sees at once
 TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
 
 Device = torch.device | str | None
@@ -131,9 +132,6 @@ def by_weight(
         shapes = tuple(weight.shape[-2:]), tuple(z.shape[-2:])
         raise StudyError(f"the map has {shapes[0]} pixels, the image {shapes[1]}; they must be the same")
     options |= {"penalty": penalty}
-    needed, free = BYTES[penalty] * z.numel(), machine.free_memory()
-    if z.device.type == "cpu" and free is not None and needed > free:  # the system may kill a process without a word
-        log.warning("about %.1f GB are needed for this image, %.1f are free", needed / 1e9, free / 1e9)
     if gap is None:
         solution = solve_certified(z, weight, iterations=iterations, **options)
     else:
@@ -145,6 +143,10 @@ def by_weight(
 def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Device = None, **options: Any) -> Denoised:
     """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
     z = _batch(channels, device)
+    at_once = network.pixels_at_once(*z.shape[-2:])
+    needed, free = max(SOLVER_BYTES[trained.penalty] * z.numel(), NETWORK_BYTES * at_once), machine.free_memory()
+    if z.device.type == "cpu" and free is not None and needed > free:  # the system may kill a process without a word
+        log.warning("about %.1f GB are needed for this image, %.1f are free", needed / 1e9, free / 1e9)
     maps = network.predict(trained.to(z.device), z).cpu().numpy()
     own: dict[str, Any] = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
     return by_weight(channels, maps, device=device, penalty=trained.penalty, **own, **options)

@@ -124,35 +124,37 @@ def speed(table):
     return text + f"{number(best['val_gain'], sign=True)} dB after {duration(60 * best['minutes'])}."
 
 
-def nearest(variants):
-    """Two sentences: the variants whose oracle λ is nearest to the published one; the variant of the nearest gain.
+def nearest(variants, overlays):
+    """Two sentences: whose scalar oracle is nearest to the published one, which no training touches; the nearest gain.
 
-    No training touches the oracle. Distance: √(Σ ((mean − published mean) / published standard deviation)²) over PSNR
-    and SSIM. Others are as near as can be told if theirs is longer by less than half the interval of a mean PSNR.
+    Variants that change network, training or measure alone do not count for the first, as the study's oracle is theirs.
+    Distance: √(Σ ((mean − published mean) / published standard deviation)²) over PSNR and SSIM. Left open is what is
+    further by less than half the interval of a mean PSNR.
+
+    overlays: {variant: what it changes}.
     """
+    own = ["", *(name for name, overlay in overlays.items() if not set(overlay) <= {"network", "training", "report"})]
     rows = variants[variants["variant"] != REPEATS].set_index(["variant", "protocol"])
     table = {metric: part for metric, part in rows.groupby("metric")}
-    terms = ((table[metric]["oracle"] - mean) / std for metric, (mean, std) in dissertation.ORACLE.items())
-    distance = sum(term**2 for term in terms) ** 0.5
-    psnr, ssim = (table[metric]["oracle"] for metric in dissertation.ORACLE)
-    first = distance.idxmin()
-    margin = (table["psnr"]["mean_high"] - table["psnr"]["mean_low"])[first] / 2
-    near = distance.index[distance < distance.min() + margin / dissertation.ORACLE["psnr"][1]]
-    groups = {}  # of variants that share their scalar weights
-    for key in [first, *near]:
-        names = groups.setdefault((number(psnr[key]), number(ssim[key], 3), key[1]), [])
-        names += [] if key[0] in names else [key[0]]
-    words = [
-        f"under {protocol} that of {', '.join(name or 'the study' for name in names)} ({of_psnr} dB, {of_ssim})"
-        for (of_psnr, of_ssim, protocol), names in groups.items()
-    ]
-    published = [number(dissertation.ORACLE["psnr"][0]), number(dissertation.ORACLE["ssim"][0])]
-    as_near = f"As near, within {number(margin)} dB, the half interval of a mean, come {'; '.join(words[1:])}."
+    oracle = {metric: table[metric]["oracle"][table[metric].index.isin(own, "variant")] for metric in ("psnr", "ssim")}
+    terms = (((oracle[metric] - mean) / std) ** 2 for metric, (mean, std) in dissertation.ORACLE.items())
+    distance = (sum(terms) ** 0.5).sort_values(kind="stable")
+    first = distance.index[0]
+    width = (table["psnr"]["mean_high"] - table["psnr"]["mean_low"]).fillna(0)[first]
+    margin = width / 2 / dissertation.ORACLE["psnr"][1]
+    by_protocol = {}
+    for name, protocol in distance.index[1:][distance.iloc[1:] < distance.iloc[0] + margin]:
+        by_protocol.setdefault(protocol, []).append(name or "the study")
+    others = "; ".join(f"under {protocol} {', '.join(names)}" for protocol, names in by_protocol.items())
     gain = table["psnr"].loc[(table["psnr"]["gain"] - dissertation.GAIN).abs().idxmin()]
     variant = f"variant {gain.name[0]} ({gain['changes']})" if gain.name[0] else "the study itself"
+    (psnr, _), (ssim, _) = dissertation.ORACLE.values()
     return [
-        f"By what no training touches, the means of the scalar oracle, nearest to the published {published[0]} dB and "
-        f"{published[1]} is {words[0]}. " + (as_near if words[1:] else "No other comes as near."),
+        "By what no training touches, mean PSNR and SSIM of the scalar oracle, nearest to the published "
+        f"{number(psnr)} dB and {number(ssim)} is {first[0] or 'the study'} under {first[1]}: "
+        f"{number(oracle['psnr'][first])} dB and {number(oracle['ssim'][first], 3)}. Further by less than "
+        f"{number(margin)} published standard deviations, half the interval of a mean, so not told apart: "
+        f"{others or 'none'}.",
         f"The gain nearest to the published {number(dissertation.GAIN, sign=True)} dB is that of {variant} under "
         f"{gain.name[1]}: {number(gain['gain'], sign=True)} dB.",
     ]

@@ -22,8 +22,8 @@ NEGATIVE_SLOPE = 0.01
 NOISE_ESTIMATES = ("none", "input", "unit")
 NOISE_SCALE = 10  # of the noise's standard deviation as an input: like the image, it is then of the order of 1
 NOISE_FLOOR = 1e-4  # smallest unit: an image without noise has no scale
-STRIP = 2**20  # pixels of an image above which the U-Net, without gradients, works strip by strip
-HALO = 64  # rows around a strip: a pixel of the U-Net's output depends on those within 53
+STRIP = 2**20  # pixels of an image above which the U-Net, without gradients, works in strips of so many
+THINNEST, HALO = 128, 64  # pixels of a strip and around it: one of the U-Net's output depends on those within 58
 
 
 def _double_convolution(n_in: int, n_out: int) -> nn.Sequential:
@@ -56,8 +56,12 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(_double_convolution(b, a) for a, b in reversed(pairs))
         self.last = nn.Conv2d(down[0], CHANNELS[-1], 1)
 
-    def forward(self, x: torch.Tensor, first: int = 0, height: int | None = None) -> torch.Tensor:
-        """x (B, n_in, H, W) → (B, 2, H, W); or rows from `first` on, a multiple of 8, of images of `height` rows."""
+    def forward(self, x: torch.Tensor, part_of: tuple[int, int, int] | None = None) -> torch.Tensor:
+        """x (B, n_in, H, W) → (B, 2, H, W).
+
+        part_of: (axis, begin, length) where x is a strip of larger images: what begins at `begin`, a multiple of 8, of
+        the `length` pixels that these have along an axis.
+        """
         skips = [self.first(x)]
         for encoder in self.encoders:
             # Rounded up, so that sizes not divisible by 8 work too; for the others it is the plain halving.
@@ -67,36 +71,43 @@ class UNet(nn.Module):
             skip = skips.pop()
             # A 1×1 convolution and an interpolation commute; before it, the convolution costs a quarter.
             y = reduction(y)
-            if height is None:
+            if part_of is None:
                 y = F.interpolate(y, size=skip.shape[-2:], mode="bilinear", align_corners=True)
             else:
-                y = _interpolate_rows(y, skip, first >> len(skips), -(-height >> len(skips)))
+                axis, begin, length = part_of
+                y = _interpolate_part(y, skip, axis, begin >> len(skips), -(-length >> len(skips)))
             if y.requires_grad:
                 y.register_hook(_channels_last)
             y = decoder(torch.cat([skip, y], dim=1))
         return self.last(y)
 
-    def by_strips(self, x: torch.Tensor, rows: int) -> torch.Tensor:
-        """forward(x), computed in strips of `rows` rows, a multiple of 8, in the memory of a strip and of its halos."""
-        height, strips = x.shape[-2], []
-        for top in range(0, height, rows):
-            first, end = max(top - HALO, 0), min(top + rows + HALO, height)
-            strips.append(self(x[..., first:end, :], first, height)[..., top - first : top - first + rows, :])
-        return torch.cat(strips, dim=-2)
+    def by_strips(self, x: torch.Tensor, thickness: int) -> torch.Tensor:
+        """forward(x) in the memory of a strip: in strips of this thickness, a multiple of 8, across the longer side."""
+        axis = -2 if x.shape[-2] >= x.shape[-1] else -1
+        length, strips = x.shape[axis], []
+        for start in range(0, length, thickness):
+            begin, end = max(start - HALO, 0), min(start + thickness + HALO, length)
+            y = self(x.narrow(axis, begin, end - begin), (axis, begin, length))
+            strips.append(y.narrow(axis, start - begin, min(thickness, length - start)))
+        return torch.cat(strips, dim=axis)
 
 
-def _interpolate_rows(y: torch.Tensor, skip: torch.Tensor, first: int, height: int) -> torch.Tensor:
-    """`y` upsampled to the rows of `skip`, those from `first` on of `height`.
+def _interpolate_part(y: torch.Tensor, skip: torch.Tensor, axis: int, begin: int, length: int) -> torch.Tensor:
+    """`y` upsampled to the pixels of `skip`, which begin at `begin` of `length` pixels along the axis.
 
     With aligned corners a pixel's place depends on the size of the whole image, of which y is a part.
     """
-    y = F.interpolate(y, size=(y.shape[-2], skip.shape[-1]), mode="bilinear", align_corners=True)
-    rows = torch.arange(first, first + skip.shape[-2], dtype=torch.float64, device=y.device)
-    place = rows * ((-(-height // 2) - 1) / max(height - 1, 1)) - first // 2
-    place = place.clamp(0, y.shape[-2] - 1)
+    size = [*skip.shape[-2:]]
+    size[axis] = y.shape[axis]
+    y = F.interpolate(y, size=size, mode="bilinear", align_corners=True)
+    pixels = torch.arange(begin, begin + skip.shape[axis], dtype=torch.float64, device=y.device)
+    place = pixels * ((-(-length // 2) - 1) / max(length - 1, 1)) - begin // 2
+    place = place.clamp(0, y.shape[axis] - 1)
     low = place.floor().long()
-    high = (low + 1).clamp_max(y.shape[-2] - 1)
-    return torch.lerp(y[..., low, :], y[..., high, :], (place - low)[:, None].to(y.dtype))
+    high = (low + 1).clamp_max(y.shape[axis] - 1)
+    share = (place - low).to(y.dtype).reshape((-1, 1) if axis == -2 else (1, -1))
+    y = torch.lerp(y.index_select(axis, low), y.index_select(axis, high), share)
+    return y.contiguous(memory_format=torch.channels_last)
 
 
 def estimate_noise_std(z: torch.Tensor) -> torch.Tensor:
@@ -186,7 +197,18 @@ class MapNetwork(nn.Module):
         height, width = y.shape[-2:]
         if torch.is_grad_enabled() or height * width <= STRIP:
             return self.unet(y)
-        return self.unet.by_strips(y, max(8, STRIP // width // 8 * 8))
+        return self.unet.by_strips(y, _thickness(height, width))
+
+
+def _thickness(height: int, width: int) -> int:
+    """Pixels of a strip across the longer side: about STRIP in all."""
+    return max(THINNEST, STRIP // min(height, width) // 8 * 8)
+
+
+def pixels_at_once(height: int, width: int) -> int:
+    """Of an image of this size, how many pixels the U-Net sees at once where no gradient is asked for."""
+    strip = (_thickness(height, width) + 2 * HALO) * min(height, width)
+    return height * width if height * width <= STRIP else min(strip, height * width)
 
 
 def keep_variance(unet: UNet) -> None:

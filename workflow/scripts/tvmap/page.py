@@ -193,33 +193,33 @@ def headline(gains):
     )
 
 
-def _without_clean_image(gains, protocol):
-    """Rows of the rivals that see no clean image and are no λ fixed on validation, by PSNR, the strongest first."""
+def _not_told_the_image(gains, protocol):
+    """Rows of the rivals, oracles and the fixed λ apart, by PSNR, the strongest first."""
     rows = gains[(gains.protocol == protocol) & (gains.metric == "psnr") & gains.baseline.isin(BASELINES)]
     return list(rows[~rows.baseline.isin(ORACULAR)].sort_values("mean").itertuples())
 
 
 def ahead_of_map(gains):
-    """One sentence on the rivals without the clean image that the map loses to in PSNR, "" if it has none."""
+    """One sentence on the rivals that the map loses to in PSNR, oracles apart; "" if there are none."""
     protocols = {}
     for protocol in gains.protocol.unique():
-        for row in _without_clean_image(gains, protocol):
+        for row in _not_told_the_image(gains, protocol):
             if verdict(row.low, row.high) == "worse":
                 protocols.setdefault(LABELS[row.baseline], []).append(protocol)
     where = [f"{label} under {', '.join(names)}" for label, names in protocols.items()]
-    return f"Of the rivals that see no clean image, better than the map: {'; '.join(where)}." if where else ""
+    return f"Better than the map, without being told the clean test image: {'; '.join(where)}." if where else ""
 
 
 def against_rivals(gains, confidence):
-    """For each protocol one sentence: the rivals without the clean image that are ahead, and the next one behind."""
+    """For each protocol one sentence: the rivals, oracles apart, that are ahead of the map, and the next one."""
     sentences = []
     for protocol in gains.protocol.unique():
-        rows = _without_clean_image(gains, protocol)
+        rows = _not_told_the_image(gains, protocol)
         ahead = [row for row in rows if verdict(row.low, row.high) == "worse"]
         shown_rows = ahead + [row for row in rows if row not in ahead][:1]
         found = [f"against {LABELS[row.baseline]} the map {compare(row, confidence)}" for row in shown_rows]
         if found:
-            sentences.append((f"{protocol}, rivals without the clean image", "; ".join(found) + "."))
+            sentences.append((f"{protocol}, rivals", "; ".join(found) + "."))
     return sentences
 
 
@@ -293,11 +293,12 @@ def told_by_variants(table, config, nearest):
     """What the page says of unrolling, of chance and, if `nearest`, of the variant nearest to the published numbers."""
     if table is None:
         return {"unrolling": [], "chance": [], "nearest": []}
-    levels, (training_iterations_of, test_iterations_of) = config["noise"]["protocols"], steps(config)
+    levels = config["noise"]["protocols"]
+    training_iterations_of, test_iterations_of = steps(config)
     return {
         "unrolling": findings.unrolling(table, training_iterations_of, test_iterations_of, levels),
         "chance": findings.chance(table, config["variants"], levels, config["report"]["confidence"]),
-        "nearest": findings.nearest(table) if nearest else [],
+        "nearest": findings.nearest(table, config["variants"]) if nearest else [],
     }
 
 
