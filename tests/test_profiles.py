@@ -1,12 +1,13 @@
 """The profiles for clusters, without one: what is submitted, and the script that asks what became of a job."""
 
 import json
+import re
 import subprocess
 
 import pandas as pd
 import pytest
 import yaml
-from smoke import ROOT, fresh, planned
+from smoke import ROOT, fresh, planned, snakemake
 
 import time_steps
 
@@ -78,6 +79,18 @@ def test_a_large_study_is_not_prepared_where_snakemake_runs(tmp_path):
     jobs = planned(fresh(tmp_path), "--configfile", "large.yaml")
     of = {job["rule"]: job["local"] for job in jobs}
     assert not of["prepare_images"] and not of["add_noise"] and of["select_images"]
+
+
+def test_a_job_that_is_submitted_again_may_take_longer(tmp_path):
+    """It may have run out of time: as that leaves no trace, each further try asks for as much again."""
+    rules = fresh(tmp_path) / "workflow/rules/data.smk"
+    rules.write_text(re.sub(r"^    message:\n        .*\n", "", rules.read_text(), flags=re.MULTILINE))
+    (tmp_path / "workflow/scripts/prepare_images.py").write_text("raise SystemExit(1)\n")
+    run = snakemake(tmp_path, "results/smoke/clean/val.npz", "--retries", "2")
+    asked = re.findall(
+        r"^localrule prepare_images:\n(?:    .*\n)*?    resources: .*runtime=(\d+)", run.stdout, re.MULTILINE
+    )
+    assert run.returncode == 1 and asked == ["30", "60", "90"], run.stdout[-3000:]
 
 
 def status(path):

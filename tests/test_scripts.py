@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from skimage.metrics import peak_signal_noise_ratio
 from smoke import RESULTS, ROOT, copy, finished
 
 import check_study
@@ -181,7 +182,7 @@ def test_weights_of_other_images_are_refused(results, tmp_path):
         denoise_images.main(noisy, weight, tmp_path / "x.npz", SOLVER, "cpu", threads=1)
 
 
-def explained(folder, paths, denoised):
+def explained(folder, paths, denoised, **options):
     """Let explain_study write its tables into `folder`."""
     outputs = {name: folder / f"{name}.csv" for name in ("convergence", "learned", "failures", "contrasts")}
     files = {
@@ -189,7 +190,7 @@ def explained(folder, paths, denoised):
         "weights": {"scalar-fixed": paths["scalar"], "map": paths["map"]},
         "denoised": {"scalar-oracle-psnr": denoised, "map": denoised},
     }
-    explain_study.main(paths["clean"], {"p": files}, outputs, SOLVER, "cpu", threads=1)
+    explain_study.main(paths["clean"], {"p": files}, outputs, SOLVER, "cpu", threads=1, **options)
 
 
 def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
@@ -235,6 +236,16 @@ def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
         "scalar-fixed": ["zero", "image"],
     }
     learned = pd.read_csv(tmp_path / "learned.csv")
+    explained(tmp_path, paths, paths["x"], traced=1)
+    of_scalar = (
+        pd.read_csv(tmp_path / "convergence.csv").set_index(["method", "dual_start"]).loc["scalar-fixed", "zero"]
+    )
+    first = solver.solve_certified(z[:1], 0.1, **{**SOLVER, "iterations": 1}).x
+    found, of_all = (table["psnr"].iloc[0] for table in (of_scalar, course))
+    assert (
+        found == pytest.approx(peak_signal_noise_ratio(clean[0], first[0, 0].numpy(), data_range=1)) and found != of_all
+    )
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "learned.csv"), learned)  # of all images
     assert list(learned["map"].unique()) == ["Λ₁", "Λ₀"]
     for k, (_, part) in enumerate(learned.groupby("map", sort=False)):
         expected = explain.by_detail(maps["weight"][:, k : k + 1], clean, np.full(3, 0.1))
