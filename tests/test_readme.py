@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tvmap import findings
 from tvmap.intervals import bootstrap_interval
 from tvmap.methods import LABELS
 from tvmap.significance import difference_by_chance
@@ -266,6 +267,22 @@ def test_what_is_said_of_chance_and_of_steps_to_a_better_map():
     assert says(f"after {first.epoch:g} of 40 epochs, {number(first.minutes, 1)} minutes of one core")
     assert says(f"in ten epochs alone, {number(last.minutes, 1)} minutes, comes to {number(last.val_gain, 2)} dB there")
     assert says(f"and to {both(short, 'gain', False)} on the 42 images")
+
+
+def test_what_is_said_of_the_published_numbers():
+    table = pd.read_csv(REFERENCE / "ambiguities/tables/variants.csv").fillna({"variant": ""})
+    oracle = table.set_index(["variant", "protocol", "metric"])["oracle"]
+    (psnr, ssim), (psnr_isotropic, ssim_isotropic) = (
+        [number(oracle[variant, "uniform", metric], digits) for metric, digits in (("psnr", 2), ("ssim", 3))]
+        for variant in ("", "isotropic")
+    )
+    overlays = json.loads((REFERENCE / "ambiguities/provenance.json").read_text())["config"]["variants"]
+    found, gain = findings.nearest(table, overlays)
+    assert " under uniform: " in found and "fixed0.5" not in found and "isotropic" in found.split("not told apart: ")[1]
+    assert says(f"anisotropic: {psnr} dB and {ssim} on this fold") and psnr in found
+    assert says(f"isotropic among them, {psnr_isotropic} and {ssim_isotropic}, lie within half the interval")
+    excluded = [number(oracle[variant, "fixed0.5", "psnr"], 2) for variant in ("", "train-absolute")]
+    assert says(f"relative or absolute, is excluded: {excluded[0]} and {excluded[1]} dB") and "train-absolute" in gain
 
 
 def test_what_is_said_of_the_time_of_a_step():
