@@ -232,6 +232,14 @@ def test_packed_scans_are_read_or_refused_with_what_to_do(tmp_path):
             packed(other, syntax, rows)
     with pytest.raises(StudyError, match="more than 16 MiB of packed pixels"):
         packed(bytes(2**24), RLELossless)
+    # Found by `make fuzz`: the name of a packing with line feeds in it.
+    hostile.dicom(path, grey)
+    syntax = b"1.2.840.10008.1.2.1\0"
+    assert path.read_bytes().count(syntax) == 1
+    path.write_bytes(path.read_bytes().replace(syntax, b"1.2.840.;0\0\n\n\x1b[2J\r1\0"))
+    with pytest.raises(StudyError, match="packed as 1.2.840.;0") as error:
+        pictures.read(path)
+    assert str(error.value).isprintable()
     assert Image.MAX_IMAGE_PIXELS == pictures.MOST_PIXELS
 
 

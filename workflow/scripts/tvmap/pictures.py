@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import math
+import re
 import struct
 import warnings
 import zlib
@@ -516,9 +517,10 @@ def _dicom_pixels(path: Path, data: "FileDataset", n_pixels: int) -> np.ndarray:
             Image.MAX_IMAGE_PIXELS = n_pixels  # the JPEG inside may declare more than the file around it
             return data.pixel_array
     except (RuntimeError, NotImplementedError, ImportError) as error:
-        reason = str(error).splitlines()[0]
+        # Both may quote the file, whatever bytes it has there.
+        name, reason = (re.sub(r"[^ -~]+", " ", text) for text in (syntax.name, str(error).splitlines()[0]))
         raise StudyError(
-            f"{path}: its pixels are packed as {syntax.name}, which cannot be undone here ({reason}); "
+            f"{path}: its pixels are packed as {name}, which cannot be undone here ({reason}); "
             "save it with its pixels unpacked"
         ) from None
     finally:
