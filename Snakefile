@@ -19,6 +19,17 @@ include: "workflow/rules/compare.smk"
 include: "workflow/rules/files.smk"
 
 
+# What is asked of this study where it is a variant of another one.
+rule measured:
+    input:
+        MEASURED,
+
+
+rule map_measured:
+    input:
+        MAP_MEASURED,
+
+
 rule all:
     default_target: True
     input:

@@ -43,14 +43,3 @@ FILES = [
     *(path for name in _LAST for path in made(name)),
     *(path for name in _OF_VARIANTS for path in getattr(rules, name).input),
 ]
-
-
-# What is asked of this study where it is a variant of another one.
-rule measured:
-    input:
-        MEASURED,
-
-
-rule map_measured:
-    input:
-        MAP_MEASURED,
