@@ -207,8 +207,7 @@ def _thickness(height: int, width: int) -> int:
 
 def pixels_at_once(height: int, width: int) -> int:
     """Of an image of this size, how many pixels the U-Net sees at once where no gradient is asked for."""
-    strip = (_thickness(height, width) + 2 * HALO) * min(height, width)
-    return height * width if height * width <= STRIP else min(strip, height * width)
+    return min(height * width, (_thickness(height, width) + 2 * HALO) * min(height, width))
 
 
 def keep_variance(unet: UNet) -> None:
