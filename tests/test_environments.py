@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conda_stand_in import CONDA_NAMES, normal
 
+from tvmap import machine
 from tvmap.fingerprint import local_modules
 
 ROOT = Path(__file__).parents[1]
@@ -165,3 +166,11 @@ def test_readme_says_why_for_each_direct_dependency():
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
     named = {normal(name) for row in rows for name in re.findall(r"[\w.-]+", row.split("|")[1])}
     assert direct_dependencies() <= named
+
+
+def test_an_environment_of_one_rule_tells_the_versions_of_all_numbers(monkeypatch):
+    """Provenance is written in an environment that lacks most of what the study computes with."""
+    monkeypatch.setattr("importlib.metadata.distributions", list)
+    found = machine.versions(ROOT / "envs/requirements.txt")
+    assert set(found) == {"python", *machine.PACKAGES} - {"bm3d"}  # no environment of conda has BM3D
+    assert found["pywavelets"] == lock()["pywavelets"]
