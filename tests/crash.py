@@ -9,10 +9,8 @@ import random
 import re
 import signal
 import subprocess
-import threading
 import time
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -55,45 +53,6 @@ def archive():
             file.writestr(f"chest_xray/{split}/NORMAL/IM-{number:04d}-0001.jpeg", jpeg.getvalue())
         file.writestr("chest_xray/padding.bin", random.Random(0).randbytes(2_000_000))
     return buffer.getvalue()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802 (the name http.server calls)
-        server, asked = self.server.owner, self.headers.get("Range")
-        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        end = len(server.data) if server.dies_at is None else server.dies_at
-        if first >= end:
-            return self.connection.close()  # dead: no answer at all
-        self.send_response(206 if first else 200)
-        if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(server.data) - 1}/{len(server.data)}")
-        self.send_header("Content-Length", str(len(server.data) - first))
-        self.end_headers()
-        with contextlib.suppress(OSError):  # the other side was killed
-            for start in range(first, end, 2**16):
-                server.sent += self.wfile.write(server.data[start : min(start + 2**16, end)])
-                time.sleep(server.pause)
-
-    def log_message(self, *args):
-        pass
-
-
-class Server:
-    """A slow server of the archive inside a `with` block; `dies_at`: it gives no byte from this one on."""
-
-    def __init__(self, pause=0.01):
-        self.data, self.pause, self.dies_at, self.sent = archive(), pause, None, 0
-
-    def __enter__(self):
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads, self._server.owner = True, self
-        self.url = f"http://127.0.0.1:{self._server.server_port}/file_downloaded"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def settings(server):

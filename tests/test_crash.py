@@ -7,7 +7,8 @@ import subprocess
 
 import crash
 import pytest
-from crash import DEADLY, STUDY, WAYS, Run, Server, contents, durations, every_rule, rules_of, settings
+from archive_server import Server
+from crash import DEADLY, STUDY, WAYS, Run, archive, contents, durations, every_rule, rules_of, settings
 from smoke import ENVIRONMENT, RESULTS, command, fresh, snakemake
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
@@ -36,7 +37,7 @@ def any_ways(random_):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """(settings, copies of the repository, folder of the study run once to its end, in peace)."""
-    with Server() as found:
+    with Server(archive(), pause=0.01) as found:
         change, folder = settings(found), tmp_path_factory.mktemp("undisturbed")
         copies = [fresh(tmp_path_factory.mktemp("killed")) for _ in range(ROUNDS)]
         run = Run(fresh(folder), change, folder.with_suffix(".txt"))

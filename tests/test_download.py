@@ -1,14 +1,13 @@
 """Download against a real HTTP server on this machine: resume, retries, wrong size and checksum, no server."""
 
 import hashlib
-import http.server
 import io
 import random
-import threading
 import zipfile
 
 import numpy as np
 import pytest
+from archive_server import Server
 from PIL import Image
 
 import retrieve_archive
@@ -36,45 +35,11 @@ DATA = real_layout()
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802 (the name http.server calls)
-        server = self.server
-        asked = self.headers.get("Range")
-        server.requests.append(asked)
-        if server.failures:
-            status = server.failures.pop(0)
-            if isinstance(status, int):
-                return self.send_error(status)
-        else:
-            status = None
-        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked and server.ranges else 0
-        if first >= len(server.data):
-            return self.send_error(416)
-        self.send_response(206 if first else 200)
-        if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(server.data) - 1}/{len(server.data)}")
-        if server.announce:
-            self.send_header("Content-Length", str(len(server.data) - first))
-        self.end_headers()
-        body = server.data[first:]
-        self.wfile.write(body[: len(body) // 2] if status == "break" else body)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.data, server.ranges, server.announce, server.failures, server.requests = DATA, True, True, [], []
-    server.url = f"http://127.0.0.1:{server.server_port}/file_downloaded"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Server(DATA) as server:
+        yield server
 
 
 def test_archive_is_downloaded_verified_and_readable(server, tmp_path, caplog):

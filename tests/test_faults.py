@@ -11,7 +11,8 @@ import time
 
 import pytest
 import torch
-from crash import Server, settings
+from archive_server import Server
+from crash import archive, settings
 from smoke import ENVIRONMENT, RESULTS, ROOT, command, finished, fresh, snakemake
 
 import retrieve_archive
@@ -60,7 +61,7 @@ def test_a_full_disk_is_said_and_once_there_is_room_all_is_well(tmp_path, result
 
 def test_a_disk_full_of_the_archive_is_said_and_the_download_goes_on_once_there_is_room(tmp_path):
     folder, target = fresh(tmp_path), "results/crash/manifest.csv"
-    with Server(pause=0) as server, small_disk(folder / "resources", "1m") as remount:
+    with Server(archive()) as server, small_disk(folder / "resources", "1m") as remount:
         change = settings(server)
         run = snakemake(folder, target, change=change)
         (line,) = (line for line in run.stdout.splitlines() if "No space left" in line)
@@ -123,7 +124,7 @@ def test_a_server_that_dies_at_every_tenth_of_the_file_loses_nothing(tmp_path, m
     """It ends each run but the last; each goes on where the one before it stopped, to a chunk."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
-    with Server(pause=0) as server:
+    with Server(archive()) as server:
         data = server.data
         arguments = server.url, tmp_path / "a.zip", len(data), hashlib.sha256(data).hexdigest()
         for tenth in range(1, 10):

@@ -3,7 +3,6 @@
 import contextlib
 import gzip
 import hashlib
-import http.server
 import io
 import os
 import pickle
@@ -13,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import zipfile
 
 import fuzz
@@ -25,8 +23,8 @@ import pytest
 import skimage
 import tifffile
 import torch
+from archive_server import Server
 from smoke import ROOT, fresh, snakemake
-from test_download import Handler
 
 import draw_failures
 import prepare_images
@@ -189,24 +187,16 @@ def test_images_of_a_folder_an_archive_and_the_sample(study, server, monkeypatch
 @pytest.fixture(scope="module")
 def server():
     """A server of one file, of any content."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.ranges, server.announce, server.failures, server.requests = True, True, [], []
-    server.handle_error = lambda *_: None  # a client that hangs up
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Server() as server:
+        yield server
 
 
 def downloaded(server, monkeypatch, content):
     """Let `server` have this archive, and the study download it to resources/archive.zip."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server.data = content
-    url = f"http://127.0.0.1:{server.server_port}/"
     with hostile.confined("resources"):
-        retrieve_archive.main(url, "resources/archive.zip", len(content), hashlib.sha256(content).hexdigest())
+        retrieve_archive.main(server.url, "resources/archive.zip", len(content), hashlib.sha256(content).hexdigest())
 
 
 @each_archive
@@ -633,7 +623,7 @@ def test_a_server_with_a_length_that_is_no_number(server, study, monkeypatch, le
     monkeypatch.setattr(server.RequestHandlerClass, "end_headers", sending(server.RequestHandlerClass, headers))
     server.data = b"x" * 100
     with pytest.raises(StudyError, match="cannot be downloaded"):
-        retrieve_archive.main(f"http://127.0.0.1:{server.server_port}/", "resources/archive.zip", 100, None)
+        retrieve_archive.main(server.url, "resources/archive.zip", 100, None)
 
 
 def sending(handler, headers):
@@ -658,7 +648,7 @@ def test_a_server_that_sends_more_than_it_should_cannot_fill_the_disk(server, st
         monkeypatch.setattr(server.RequestHandlerClass, "end_headers", sending(server.RequestHandlerClass, headers))
     shutil.rmtree("resources")
     with pytest.raises(StudyError, match="data.mendeley.bytes: .*grows beyond 100000 bytes"):
-        retrieve_archive.main(f"http://127.0.0.1:{server.server_port}/", "resources/archive.zip", 100_000, None)
+        retrieve_archive.main(server.url, "resources/archive.zip", 100_000, None)
     kept = list((study / "resources").rglob("*.part"))
     assert [path.stat().st_size <= 100_000 + 2 * download.CHUNK_BYTES for path in kept] == [True]
 
