@@ -4,10 +4,12 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from smoke import ROOT
 
+from tvmap import model_card, tables
 from tvmap.config import drop_protocols, merge
 from tvmap.files import sha256
 
@@ -61,3 +63,18 @@ def test_a_published_study_has_the_settings_of_its_overlays(folder):
     for key, of in (("weights", "training"), ("weights_direct", "training_direct")):
         if path := config["network"][key]:
             assert sha256(ROOT / path) == provenance[of]["weights_sha256"], path
+
+
+def test_card_of_the_network_without_tv():
+    """It has no study of its own whose tables `tvmap.model_card` could take; the numbers are those of `evidence`."""
+    folder = ROOT / "results/reference/unet-direct/model_direct"
+    card = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+    record = json.loads((folder / "training.json").read_text())
+    where = f"{record['threads']} threads of {record['machine']['cpu']}"
+    training = f"{record['epochs']} epochs, {record['steps']:,} steps, {tables.duration(record['seconds'])} on {where};"
+    assert f"({model_card.n_numbers(folder / 'last.safetensors'):,} parameters)" in card and training in card
+    assert f"| precision | {record['precision']} |" in card and f"code {record['code_version']} |" in card
+    summary = pd.read_csv(ROOT / "results/reference/evidence/tables/summary.csv").set_index(["method", "protocol"])
+    half, varied = (summary.loc["unet-direct", protocol] for protocol in ("fixed0.5", "uniform"))
+    assert f"{half.psnr_mean:.2f} dB (SSIM {half.ssim_mean:.3f}) at noise level 0.5" in card
+    assert f"and {varied.psnr_mean:.2f} dB ({varied.ssim_mean:.3f}) at levels from U[0.1, 0.5]" in card
