@@ -2,9 +2,6 @@
 #
 #     snakemake --cores all --use-conda                                                      the dissertation's study
 #     snakemake --cores all --use-conda --configfile workflow/studies/quickstart.yaml        another one, see workflow/studies/
-from snakemake.utils import min_version
-
-min_version("9.27")
 
 
 configfile: "config.yaml"
