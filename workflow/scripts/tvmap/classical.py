@@ -5,8 +5,8 @@ suits all noise levels. TGV has a second factor, of its weight of second order. 
 """
 
 import itertools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,12 +45,19 @@ class Tuning(NamedTuple):
     on_edge: list[str]
 
     @property
-    def chosen(self):
+    def chosen(self) -> dict[str, float]:
         """The best candidate, the first among equals."""
         return self.candidates[self.best]
 
 
-def denoise(name, z, noise_std, strength, solver=None, **others):
+def denoise(
+    name: str,
+    z: np.ndarray,
+    noise_std: float,
+    strength: float,
+    solver: Mapping[str, Any] | None = None,
+    **others: float,
+) -> np.ndarray:
     """x̂ (H, W) float32 of z (H, W) float32 by the method `name`, a key of PARAMETERS.
 
     noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve`, of which
@@ -75,7 +82,14 @@ def denoise(name, z, noise_std, strength, solver=None, **others):
     return np.asarray(_METHODS[name](z, **numbers, **options), np.float32)
 
 
-def tune(name, clean, noisy, noise_std, parameters=None, solver=None):
+def tune(
+    name: str,
+    clean: np.ndarray,
+    noisy: np.ndarray,
+    noise_std: float | np.ndarray,
+    parameters: Mapping[str, Sequence[float]] | None = None,
+    solver: Mapping[str, Any] | None = None,
+) -> Tuning:
     """`Tuning` of the method `name` on the stacks clean, noisy (n, H, W): mean over images of the PSNR, data range 1.
 
     noise_std: a number or one an image, (n,). parameters: {name: values to try, ascending}, each tried with each of the
@@ -96,7 +110,9 @@ def tune(name, clean, noisy, noise_std, parameters=None, solver=None):
     return Tuning(candidates, mean_psnr, best, on_edge)
 
 
-def _is_edge(number, values, candidates, mean_psnr):
+def _is_edge(
+    number: str, values: Sequence[float], candidates: Sequence[Mapping[str, float]], mean_psnr: np.ndarray
+) -> bool:
     """Whether the best candidate has the first or last of these values of a number, and more of it would be better."""
     of_value = [mean_psnr[[candidate[number] == value for candidate in candidates]].max() for value in values]
     best, at_end = best_index(np.array(of_value))
@@ -104,7 +120,9 @@ def _is_edge(number, values, candidates, mean_psnr):
     return at_end and bool(of_value[best] - beside > PLATEAU)
 
 
-def _tv_isotropic(z, noise_std, strength, solver=None):
+def _tv_isotropic(
+    z: np.ndarray, noise_std: float, strength: float, solver: Mapping[str, Any] | None = None
+) -> np.ndarray:
     """argmin_x ½‖x − z‖² + λ Σ √(|∇_v x|² + |∇_h x|²), λ = strength · noise_std (Rudin, Osher, Fatemi 1992)."""
     options = {**(solver or {}), "norm": "isotropic"}
     image = torch.from_numpy(np.ascontiguousarray(z, np.float32))[None, None]
@@ -113,7 +131,9 @@ def _tv_isotropic(z, noise_std, strength, solver=None):
     return x[0, 0].numpy()
 
 
-def _tgv(z, noise_std, strength, second, solver=None):
+def _tgv(
+    z: np.ndarray, noise_std: float, strength: float, second: float, solver: Mapping[str, Any] | None = None
+) -> np.ndarray:
     """The x of TGV (see `tgv`) with the same weights everywhere, Λ₁ = strength · noise_std, Λ₀ = second · noise_std."""
     options = {name: (solver or {})[name] for name in ("iterations", "boundary") if name in (solver or {})}
     image = torch.from_numpy(np.ascontiguousarray(z, np.float32))[None, None]
@@ -123,7 +143,7 @@ def _tgv(z, noise_std, strength, second, solver=None):
     return x[0, 0].numpy()
 
 
-def _nlm(z, noise_std, strength):
+def _nlm(z: np.ndarray, noise_std: float, strength: float) -> np.ndarray:
     """Σ_j w_ij z_j / Σ_j w_ij, w_ij = exp(−max(d_ij² − 2 noise_std², 0) / h²), h = strength · noise_std.
 
     d_ij²: mean squared difference of the patches around i and j (Buades, Coll, Morel 2005, 2011). As strength → 0 this
@@ -136,7 +156,7 @@ def _nlm(z, noise_std, strength):
     return denoise_nl_means(np.asarray(z, np.float64), h=strength * noise_std, sigma=noise_std, **options)
 
 
-def _wavelet(z, noise_std, strength):
+def _wavelet(z: np.ndarray, noise_std: float, strength: float) -> np.ndarray:
     """BayesShrink (Chang, Yu, Vetterli 2000): soft threshold σ²/√(mean(d²) − σ²) a subband d, σ = strength · noise_std.
 
     Averaged over circular shifts of the image (cycle spinning; Coifman, Donoho 1995).
@@ -151,7 +171,7 @@ def _wavelet(z, noise_std, strength):
     return cycle_spin(np.asarray(z, np.float64), denoise_wavelet, max_shifts=SHIFTS - 1, func_kw=options, workers=1)
 
 
-def _bm3d(z, noise_std, strength):
+def _bm3d(z: np.ndarray, noise_std: float, strength: float) -> np.ndarray:
     """Block matching and collaborative filtering, σ = strength · noise_std (Dabov et al. 2007; Mäkinen et al. 2020)."""
     try:
         import bm3d

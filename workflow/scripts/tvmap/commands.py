@@ -4,13 +4,18 @@ import argparse
 import functools
 import logging
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import pictures
 from .errors import StudyError
 from .logs import OneLine, log
+
+if TYPE_CHECKING:
+    from .denoising import Denoised
 
 EXAMPLES = """examples:
   tvmap denoise noisy.png -o clean.png              the map that the network predicts
@@ -33,7 +38,7 @@ OF_TV = """Denoise images by TV, min over x of ½‖x − z‖² + ‖Λ∘∇x�
 or by second-order TGV with two of them."""
 
 
-def parser():
+def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     whole = argparse.ArgumentParser(
         prog="tvmap",
@@ -73,7 +78,7 @@ def parser():
     return whole
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, or 1 if an image failed, which one line on stderr says."""
     options = parser().parse_args(arguments)
     handler = AroundTheBar(sys.stderr)
@@ -95,14 +100,14 @@ def main(arguments=None):
 class AroundTheBar(logging.StreamHandler):
     """Lines of the log above the progress bar, which is drawn again below them."""
 
-    def emit(self, record):  # noqa: D102 (of logging)
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: D102 (of logging)
         from tqdm import tqdm
 
         with tqdm.external_write_mode(file=sys.stderr):
             super().emit(record)
 
 
-def denoise_all(options):
+def denoise_all(options: argparse.Namespace) -> int:
     """Denoise images: by TV, min over x of ½‖x − z‖² + ‖Λ∘∇x‖₁, or by second-order TGV, as the weights are made for."""
     from tqdm import tqdm
 
@@ -123,7 +128,7 @@ def denoise_all(options):
     return 1 if failed else 0
 
 
-def destinations(inputs, output, as_float=False):
+def destinations(inputs: Sequence[Path], output: Path, as_float: bool = False) -> list[tuple[Path, Path]]:
     """[(image file, file to write)] of files and folders; folders keep their structure below `output`."""
     found = []
     for path in inputs:
@@ -163,12 +168,14 @@ def destinations(inputs, output, as_float=False):
     return pairs
 
 
-def beside(target, kind):
+def beside(target: Path, kind: str) -> Path:
     """The name of what is written beside an image: its map or its sheet."""
     return target.with_name(f"{target.stem}_{kind}.{'tif' if kind == 'map' else 'png'}")
 
 
-def chosen_method(options):
+def chosen_method(
+    options: argparse.Namespace,
+) -> tuple[Callable[[np.ndarray], "Denoised"], tuple[float, float] | None]:
     """A function of channels (C, H, W) that gives `Denoised`, as the arguments ask for it, and the levels it is for.
 
     The levels are (low, high), or None where there is no such range. Weights are read once.
@@ -211,7 +218,7 @@ def chosen_method(options):
     return (lambda channels: denoising.by_weight(channels, weight, **fixed)), None
 
 
-def _numbers(text):
+def _numbers(text: str) -> list[float]:
     """[numbers] of a text such as 0.1 or 0.1,0.2, [] if it is another text."""
     try:
         return [float(part) for part in text.split(",")]
@@ -219,7 +226,7 @@ def _numbers(text):
         return []
 
 
-def arrange(maps, penalty, norm, name, n_channels):
+def arrange(maps: np.ndarray, penalty: str, norm: str, name: str, n_channels: int) -> np.ndarray:
     """Maps (n, H, W) of a file as (1 or C, maps, H, W) for an image of C channels."""
     n = len(maps)
     each = [2] if penalty == "tgv" else [1] if norm == "isotropic" else [1, 2]
@@ -230,7 +237,13 @@ def arrange(maps, penalty, norm, name, n_channels):
     raise StudyError(f"{name}: {n} maps; {penalty.upper()} of this image takes {' or '.join(map(str, wanted))}")
 
 
-def denoise_one(source, destination, method, levels, options):
+def denoise_one(
+    source: Path,
+    destination: Path,
+    method: Callable[[np.ndarray], "Denoised"],
+    levels: tuple[float, float] | None,
+    options: argparse.Namespace,
+) -> None:
     """Read, denoise and write one image, with its map and sheet if asked for."""
     from . import denoising
 

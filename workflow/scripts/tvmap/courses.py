@@ -1,13 +1,16 @@
 """Speed as a result: what a training has reached on the validation images after how many minutes."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from . import provenance, tabular
+from .files import PathLike
 
 COLUMNS = ("variant", "epoch", "minutes", "val_psnr", "val_gain")
 
 
-def training_minutes(trainings, steps_path):
+def training_minutes(trainings: Mapping[str, PathLike], steps_path: PathLike) -> dict[str, float]:
     """{variant: minutes of its training}: its number of steps times the median time of a step.
 
     The steps of all variants were timed in turns, see time_steps.py, so what else the machine did during one training
@@ -21,7 +24,9 @@ def training_minutes(trainings, steps_path):
     return {name: provenance.read_training(path)["steps"] * times[name] / 60000 for name, path in trainings.items()}
 
 
-def courses(histories, minutes, grids):
+def courses(
+    histories: Mapping[str, PathLike], minutes: Mapping[str, float], grids: Mapping[str, PathLike]
+) -> pd.DataFrame:
     """Validation PSNR after each epoch, and its gain, with the minutes of training until then.
 
     Every epoch takes the same time. The gain is over the scalar oracle of the validation images, the mean
@@ -44,11 +49,11 @@ def courses(histories, minutes, grids):
     return pd.concat(parts)[list(COLUMNS)]
 
 
-def read(path):
+def read(path: PathLike) -> pd.DataFrame:
     """The table of courses at `path`; the study's own variant is ""."""
     return tabular.read_table(path, COLUMNS)
 
 
-def minutes_to(gain, table):
+def minutes_to(gain: float, table: pd.DataFrame) -> dict[str, float]:
     """{variant: minutes until `val_gain` first reaches `gain` dB} of the trainings that do."""
     return table[table["val_gain"] >= gain].groupby("variant", sort=False)["minutes"].min().to_dict()

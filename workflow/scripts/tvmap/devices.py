@@ -7,7 +7,7 @@ import torch
 from .errors import StudyError
 
 
-def pick(key):
+def pick(key: str) -> torch.device:
     """The torch device for a value of the setting `device`: auto (CUDA where there is one) | cpu | cuda.
 
     Raises:
@@ -20,22 +20,22 @@ def pick(key):
     return torch.device(key)
 
 
-def name(device):
+def name(device: torch.device) -> str:
     """What the numbers were computed on, for provenance: cpu, or the name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def has_bfloat16(device):
+def has_bfloat16(device: torch.device) -> bool:
     """Whether convolutions in bfloat16 are made for `device`; a CPU without AVX-512 is fifty times slower in it."""
     return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def precision(asked, device):
+def precision(asked: str, device: torch.device) -> str:
     """The precision that the U-Net has on `device` where a study asks for `asked`: without fast bfloat16, float32."""
     return "float32" if asked == "bfloat16" and not has_bfloat16(device) else asked
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> bool:
     """Let this process keep the memory that it frees, up to its peak: a training step asks for the same again.
 
     Otherwise glibc gives it back and the kernel clears it for every step, a tenth of the time. Returns whether the C
@@ -49,7 +49,7 @@ def keep_freed_memory():
     return bool(mallopt(trim_threshold, 2**31 - 1) and mallopt(mmap_threshold, 2**25))
 
 
-def allow_tf32(allowed):
+def allow_tf32(allowed: bool) -> None:
     """Let a GPU round the factors of float32 products to TensorFloat-32 (10 bits), or not; other devices ignore it."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed

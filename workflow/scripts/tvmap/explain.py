@@ -1,5 +1,8 @@
 """What goes on inside a study: the solver's convergence, what the map depends on, where it fails."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -7,13 +10,14 @@ import torch
 from .metrics import psnr
 from .pdhg import DUAL_STARTS
 from .solver import powers_of_two, solve_certified
+from .stacks import Stack
 
 BLOCK = 8  # pixels, side of the blocks whose detail and mean weight are compared
 BINS = 12  # of equally many blocks
 NOISE_GROUPS = 3  # of equally many images, where the noise level differs between them
 
 
-def trace(z, clean, weight, solver):
+def trace(z: torch.Tensor, clean: torch.Tensor, weight: torch.Tensor, solver: Mapping[str, Any]) -> pd.DataFrame:
     """Quality after 1, 2, 4, … up to 4T iterations from p₀ = 0 and from p₀ = z: one row each.
 
     TGV is solved without a p; its one start, all duals 0, counts as p₀ = 0.
@@ -40,7 +44,7 @@ def trace(z, clean, weight, solver):
     return pd.DataFrame(rows)
 
 
-def by_detail(weight, clean, noise_std):
+def by_detail(weight: np.ndarray, clean: np.ndarray, noise_std: np.ndarray) -> pd.DataFrame:
     """Λ against the detail of the clean image, in blocks of 8 × 8 pixels: one row a group of images and bin of detail.
 
     Detail is the standard deviation of the clean block, Λ its mean (over both directions, if there are two). The bins
@@ -66,7 +70,7 @@ def by_detail(weight, clean, noise_std):
     return pd.DataFrame(rows)
 
 
-def error_by_detail(clean, denoised):
+def error_by_detail(clean: np.ndarray, denoised: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Error against the detail of the clean image, in the blocks of `by_detail`: one row a method and bin.
 
     The bins have equally many blocks of all images; with sides that are multiples of 8 their mean, weighted by n, is
@@ -89,13 +93,13 @@ def error_by_detail(clean, denoised):
     return pd.DataFrame(rows)
 
 
-def _bins(detail):
+def _bins(detail: np.ndarray) -> list[np.ndarray]:
     """Positions in the flattened `detail`, in parts of equal size from the least to the most of it."""
     order = np.argsort(detail, axis=None, kind="stable")
     return np.array_split(order, min(BINS, len(order)))
 
 
-def _blocks(images):
+def _blocks(images: np.ndarray) -> np.ndarray:
     """(n, H, W) as float64 (n, H/8, 8, W/8, 8); rows and columns left over are cut off."""
     n, height, width = images.shape
     side = min(BLOCK, height, width)
@@ -103,6 +107,6 @@ def _blocks(images):
     return cut.reshape(n, height // side, side, width // side, side)
 
 
-def as_images(stack):
+def as_images(stack: Stack) -> torch.Tensor:
     """The images of a stack as a tensor (n, 1, H, W)."""
     return torch.from_numpy(stack["images"])[:, None]

@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import matplotlib
@@ -12,6 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from .errors import StudyError
+from .files import PathLike
 
 LIMIT = 9_500_000  # bytes of the whole page
 QUALITIES = (90, 75, 60, 45, 30)  # of the images by λ, the best that the limit allows
@@ -23,8 +26,10 @@ CHOSEN = {  # columns of scalar_choice.csv and how the page calls and colours th
 }
 COLOURS = (np.array(matplotlib.colormaps["viridis"].colors) * 255).round().astype(int).tolist()  # type: ignore[attr-defined]
 
+Case = Mapping[str, Any]  # an image with its scores and solutions, see `render`
 
-def picture(image, quality=None):
+
+def picture(image: np.ndarray, quality: int | None = None) -> str:
     """Data URI of an image (H, W) of range 1 with 8 bits: WebP, without loss or of this quality."""
     values = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
     content = io.BytesIO()
@@ -32,7 +37,7 @@ def picture(image, quality=None):
     return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
 
 
-def coded_map(name, weight):
+def coded_map(name: str, weight: np.ndarray) -> dict[str, Any]:
     """Λ (H, W) as 16-bit numbers on a logarithmic scale, row by row, and the range of its colours.
 
     Steps of log(high/low)/65535: of six decades 0.02 %.
@@ -50,7 +55,7 @@ def coded_map(name, weight):
     }
 
 
-def render(study, cases, folder):
+def render(study: str, cases: Sequence[Case], folder: PathLike) -> str:
     """The page as text, at most LIMIT bytes: with all images, else one of each protocol, else these made smaller.
 
     Args:
@@ -81,7 +86,7 @@ def render(study, cases, folder):
     )
 
 
-def _attempts(cases):
+def _attempts(cases: Sequence[Case]) -> Iterator[tuple[Sequence[Case], int, str]]:
     """(cases, quality of their images, what the reader is told): from the best to the smallest page."""
     for quality in QUALITIES:
         yield cases, quality, ""
@@ -96,10 +101,10 @@ def _attempts(cases):
         factor *= 2
 
 
-def _reduced(case, factor):
+def _reduced(case: Case, factor: int) -> dict[str, Any]:
     """The images of a case, each pixel the mean of factor × factor."""
 
-    def mean(images):
+    def mean(images: np.ndarray) -> np.ndarray:
         side = images.shape[-1] // factor
         blocks = images[..., : side * factor, : side * factor].reshape(*images.shape[:-2], side, factor, side, factor)
         return blocks.mean(axis=(-3, -1))
@@ -108,7 +113,7 @@ def _reduced(case, factor):
     return images | {"maps": {name: mean(weight) for name, weight in case["maps"].items()}}
 
 
-def _coded(case, quality):
+def _coded(case: Case, quality: int) -> dict[str, Any]:
     coded = {name: case[name] for name in ("protocol", "level", "label", "chosen")}
     digits = {"weights": 6, "psnr": 4, "ssim": 4}
     coded |= {name: np.round(case[name], count).tolist() for name, count in digits.items()}

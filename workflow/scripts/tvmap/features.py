@@ -5,13 +5,18 @@ carries that unit, the logarithm of the noise's standard deviation; all others a
 Images are NumPy arrays (H, W).
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import StudyError
 from .methods import base
 from .noise import MAD_TO_STD, estimate_noise_std
+from .stacks import Stack
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 BLOCK = 8  # pixels, side of the blocks of the local standard deviations
 QUANTILES = (10, 25, 50, 75, 90)  # percent, of the local standard deviations
@@ -36,14 +41,14 @@ FEATURES = (
 LOG_NOISE = FEATURES.index("log_noise_std")
 
 
-def noise_stds(stack, method):
+def noise_stds(stack: Stack, method: str) -> np.ndarray:
     """True standard deviations of the noise in `stack`, (n,); for a method `-blind`, estimated from its images."""
     if method == base(method):
         return stack["noise_std"]
     return np.array([estimate_noise_std(z) for z in stack["images"]])
 
 
-def features(z):
+def features(z: np.ndarray) -> np.ndarray:
     """float64 vector of the FEATURES of z, (H, W), at least 16 pixels a side.
 
     Flips leave them unchanged if both sides are multiples of 16 (what is left over lies below and to the right and
@@ -74,18 +79,18 @@ def features(z):
     return np.array([log_noise, *(_log(spread) - log_noise for spread in spreads), brightness])
 
 
-def _log(std):
+def _log(std: float) -> float:
     return np.log(max(std, SMALLEST))
 
 
-def _local_std(z):
+def _local_std(z: np.ndarray) -> np.ndarray:
     """Population standard deviation of each whole block of 8×8 pixels."""
     rows, columns = (side // BLOCK for side in z.shape)
     blocks = z[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
     return blocks.std(axis=(1, 3))
 
 
-def _octaves(z):
+def _octaves(z: np.ndarray) -> list[float]:
     """Root mean square of the three Haar details together, for each octave from the finest."""
     energies = []
     for _ in range(OCTAVES):
@@ -104,17 +109,17 @@ class Regression(NamedTuple):
     smallest, the chosen model's, flatters it a little, as any choice does.
     """
 
-    model: object
+    model: "BaseEstimator"
     name: str
-    errors: dict
+    errors: dict[str, float]
 
     @property
-    def error(self):
+    def error(self) -> float:
         """The cross-validated error of the chosen model."""
         return self.errors[self.name]
 
 
-def candidates():
+def candidates() -> dict[str, "BaseEstimator"]:
     """{name: unfitted scikit-learn model}, each with a fixed random state."""
     from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
     from sklearn.linear_model import Ridge
@@ -131,7 +136,7 @@ def candidates():
     return models
 
 
-def fit(features, best_weights, groups):
+def fit(features: ArrayLike, best_weights: ArrayLike, groups: ArrayLike) -> Regression:
     """`Regression` of λ: the candidate with the smallest grouped cross-validated error, fitted to all images.
 
     The models predict log λ − log_noise_std, what is left of λ when its unit is gone: a model that has learnt nothing
@@ -166,7 +171,7 @@ def fit(features, best_weights, groups):
     return Regression(models[name].fit(features, target), name, errors)
 
 
-def predict(regression, features):
+def predict(regression: Regression, features: ArrayLike) -> np.ndarray:
     """λ > 0 for each row of `features`, (n, len(FEATURES)) → (n,)."""
     features = np.asarray(features, np.float64)
     return np.exp(features[:, LOG_NOISE] + regression.model.predict(features))

@@ -3,14 +3,16 @@
 The workflow and `redraw_figures.py` both read this list, so names and inputs are stated once.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from .architecture import CHANNELS, N_PARAMETERS
 from .methods import BY_NOISE, CLASSICAL, LEARNED, base
 
 
-def shape(config):
+def shape(config: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     """Channels of a study's network, input to output, and number of its parameters; noise is a second input."""
     if config["network"].get("noise_estimate") == "input":
         return (2, *CHANNELS[1:]), N_PARAMETERS + 9 * CHANNELS[1]
@@ -22,11 +24,11 @@ class Figure:
     """One figure: its script, its input files (argument name → path in the study's folder) and its settings."""
 
     script: str
-    inputs: dict
-    settings: dict
+    inputs: dict[str, str]
+    settings: dict[str, Any]
 
     @property
-    def has_pixels(self):
+    def has_pixels(self) -> bool:
         """Whether it shows pixels or maps of test images, so that not every source allows to publish it."""
         return "pixels_path" in self.inputs
 
@@ -73,23 +75,23 @@ _OF_VARIANTS = {"variants": ("draw_variants", _VARIANTS, ("protocols",))}
 _STEPS = {"steps_path": "tables/steps.csv"}
 
 
-def reported(config):
+def reported(config: Mapping[str, Any]) -> str:
     """Which weights a study reports, "last" or "best"; of a network that was trained before, by its file's name."""
     given = config["network"].get("weights")  # earlier publications have no such key
     return PurePath(given).stem if given else config["training"]["report"]
 
 
-def tuned(baselines):
+def tuned(baselines: Iterable[str]) -> list[str]:
     """The methods among `baselines` that have something to choose: a strength, λ or a model of λ."""
     return [name for name in baselines if base(name) in (*CLASSICAL, *LEARNED, *BY_NOISE)]
 
 
-def trains(config, overlay=None):
+def trains(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> bool:
     """Whether the study with this `config`, or its variant with this `overlay`, trains a network of its own."""
     return not (config["network"] | ((overlay or {}).get("network") or {})).get("weights")
 
 
-def steps(config):
+def steps(config: Mapping[str, Any]) -> tuple[dict[str, int], ...]:
     """Of the study, "", and the variants that differ in the number of iterations T alone: {variant: T}, twice.
 
     The first are those that trained with another T, the second those that solve with another T for the maps of the
@@ -106,7 +108,7 @@ def steps(config):
     return tuple(found if len(found) > 1 else {} for found in (trained, solved))
 
 
-def figures(config):
+def figures(config: Mapping[str, Any]) -> dict[str, Figure]:
     """Return {figure name: Figure} of the study with this `config` (the whole of config.yaml as a dict).
 
     A name with `{protocol}` stands for one figure per noise protocol of `config`, one with `{metric}` for two.

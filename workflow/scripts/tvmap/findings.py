@@ -1,11 +1,18 @@
 """What the numbers say, for the report: where the map fails, how rules chose λ, what unrolling and training cost."""
 
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
 from . import courses, dissertation
 from .methods import BY_NOISE, LABELS, ORACLES, ORACULAR, base, protocol_label
+from .noise import Level
 from .significance import difference_by_chance, rank_correlation
 from .tables import duration, interval, number
 from .tabular import IMAGE
 from .variants import REPEATS, repeats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONTRASTS = (*IMAGE, "contrast", "noise_std")
 PER_IMAGE = (*IMAGE, "method", "psnr", "weight_mean")
@@ -13,21 +20,21 @@ RULES = ("scalar-features", *BY_NOISE)  # of λ, image by image, without the cle
 FEWEST = 5  # images, for a correlation
 
 
-def image_gains(per_image, contrasts):
+def image_gains(per_image: "pd.DataFrame", contrasts: "pd.DataFrame") -> "pd.DataFrame":
     """The rows of `contrasts` with the gain in PSNR (dB) of the map over the oracle λ of each image."""
     psnr = per_image.pivot(index=IMAGE, columns="method", values="psnr")
     gain = (psnr["map"] - psnr[ORACLES["psnr"]]).rename("gain").reset_index()
     return contrasts.merge(gain, on=IMAGE, validate="one_to_one")
 
 
-def rule_choices(per_image):
+def rule_choices(per_image: "pd.DataFrame") -> "pd.DataFrame":
     """λ (`weight`) that each of the RULES chose beside that of the PSNR oracle (`oracle`): one row a rule and image."""
     oracle = per_image[per_image["method"] == ORACLES["psnr"]].set_index(IMAGE)["weight_mean"].rename("oracle")
     rules = per_image[per_image["method"].map(base).isin(RULES)].rename(columns={"weight_mean": "weight"})
     return rules.join(oracle, on=IMAGE)[[*IMAGE, "method", "weight", "oracle"]]
 
 
-def block_failures(failures, protocols):
+def block_failures(failures: "pd.DataFrame", protocols: Mapping[str, Level]) -> list[str]:
     """For each protocol one sentence: in how many bins of detail the map's error is lower, in which it is not."""
     sentences = []
     for protocol, part in failures.groupby("protocol", sort=False):
@@ -50,13 +57,13 @@ def block_failures(failures, protocols):
     return sentences
 
 
-def _runs(numbers):
+def _runs(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
     """(first, last) of the runs of consecutive whole numbers in `numbers`, ascending."""
     ends = [k for k in numbers if k + 1 not in numbers]
     return zip((k for k in numbers if k - 1 not in numbers), ends, strict=True)
 
 
-def image_failures(gains, protocols):
+def image_failures(gains: "pd.DataFrame", protocols: Mapping[str, Level]) -> list[str]:
     """For each protocol one sentence: on how many images the map gains nothing, on which least, what that goes with."""
     sentences = []
     for protocol, part in gains.groupby("protocol", sort=False):
@@ -76,7 +83,7 @@ def image_failures(gains, protocols):
     return sentences
 
 
-def level_failures(by_level, protocols):
+def level_failures(by_level: "pd.DataFrame", protocols: Mapping[str, Level]) -> list[str]:
     """For each protocol of a range one sentence: at which levels which method without the clean image is ahead."""
     sentences = []
     for protocol, part in by_level.groupby("protocol", sort=False):
@@ -97,7 +104,7 @@ def level_failures(by_level, protocols):
     return sentences
 
 
-def learned(table):
+def learned(table: "pd.DataFrame") -> list[str]:
     """For each noise protocol a sentence: how Λ, or each of TGV's maps, changes from the least to the most detail."""
     sentences = []
     for protocol, part in table.groupby("protocol", sort=False):
@@ -111,20 +118,20 @@ def learned(table):
     return sentences
 
 
-def speed(table):
+def speed(table: "pd.DataFrame") -> str:
     """One sentence: the shortest of the trainings in the table of courses that reaches the published gain, or none."""
     reached = courses.minutes_to(dissertation.GAIN, table)
     name = {variant: f"variant {variant}" if variant else "the study" for variant in table["variant"]}
     goal = f"the published gain of {number(dissertation.GAIN, sign=True)} dB on the validation images"
     if reached:
-        first = min(reached, key=reached.get)
+        first = min(reached, key=reached.__getitem__)
         return f"The shortest training that reaches {goal} is that of {name[first]}: {duration(60 * reached[first])}."
     best = table.loc[table["val_gain"].idxmax()]
     text = f"No training here reaches {goal}; the nearest, that of {name[best['variant']]}, comes to "
     return text + f"{number(best['val_gain'], sign=True)} dB after {duration(60 * best['minutes'])}."
 
 
-def nearest(variants, overlays):
+def nearest(variants: "pd.DataFrame", overlays: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Two sentences: whose scalar oracle is nearest to the published one, which no training touches; the nearest gain.
 
     Variants that change network, training or measure alone do not count for the first, as the study's oracle is theirs.
@@ -160,7 +167,12 @@ def nearest(variants, overlays):
     ]
 
 
-def chance(variants, overlays, protocols, confidence):
+def chance(
+    variants: "pd.DataFrame",
+    overlays: Mapping[str, Mapping[str, Any]],
+    protocols: Mapping[str, Level],
+    confidence: float,
+) -> list[str]:
     """For each protocol a sentence: by how much trainings differ that differ in their seed alone; none without such.
 
     overlays: {variant: what it changes}.
@@ -180,7 +192,12 @@ def chance(variants, overlays, protocols, confidence):
     return sentences
 
 
-def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
+def unrolling(
+    variants: "pd.DataFrame",
+    training_iterations_of: Mapping[str, int],
+    test_iterations_of: Mapping[str, int],
+    protocols: Mapping[str, Level],
+) -> list[str]:
     """For each protocol a sentence on T of the training, and one on T of the test.
 
     training_iterations_of, test_iterations_of: {variant: T}, as `figures.steps` finds them.
@@ -200,7 +217,7 @@ def unrolling(variants, training_iterations_of, test_iterations_of, protocols):
     return sentences
 
 
-def cost_of_steps(steps, iterations_of):
+def cost_of_steps(steps: "pd.DataFrame", iterations_of: Mapping[str, int]) -> str:
     """A sentence on the time of a training step with few and with many iterations, and where it was taken.
 
     iterations_of: {variant: T} of the trainings that differ in T alone.
@@ -216,7 +233,7 @@ def cost_of_steps(steps, iterations_of):
     )
 
 
-def timed_on(steps):
+def timed_on(steps: "pd.DataFrame") -> str:
     """Where the steps of the training were timed: machine, threads, precision."""
     row = steps.iloc[0]  # the study's; all are timed by one job
     threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"

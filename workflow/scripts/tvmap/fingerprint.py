@@ -3,10 +3,15 @@
 import ast
 import functools
 import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .files import PathLike
 
-def code_version(script_path):
+Imports = list[tuple[str, int]]  # names, and the numbers of dots before them
+
+
+def code_version(script_path: PathLike) -> str:
     """Return 12 hexadecimal digits that change with the code of a script or of a module it imports, at any depth.
 
     Comments, docstrings and layout do not count. Imports within functions do; imported libraries do not.
@@ -18,12 +23,12 @@ def code_version(script_path):
     return digest.hexdigest()[:12]
 
 
-def common_version(script_paths):
+def common_version(script_paths: Iterable[Path]) -> str:
     """One such fingerprint of several scripts, in whatever order they are given."""
     return hashlib.sha256("".join(map(code_version, sorted(script_paths))).encode()).hexdigest()[:12]
 
 
-def local_modules(script_path):
+def local_modules(script_path: PathLike) -> dict[str, Path]:
     """Return {name: path} of a script and of all modules of its folder that it imports, directly or through others.
 
     The script's own name is "__main__". Packages are named as they are imported, such as `tvmap` and `tvmap.images`.
@@ -48,23 +53,23 @@ def local_modules(script_path):
     return found
 
 
-def _file(folder, name):
+def _file(folder: Path, name: Sequence[str]) -> Path | None:
     path = folder.joinpath(*name)
     return next((p for p in (path / "__init__.py", path.with_name(path.name + ".py")) if p.is_file()), None)
 
 
-def _absolute(name, level, package):
+def _absolute(name: str, level: int, package: str) -> tuple[str, ...]:
     """Parts of a module's absolute name; `level` dots lead from `package` to its parents."""
     base = package.split(".")[: len(package.split(".")) - level + 1] if level else []
     return (*base, *name.split("."))
 
 
-def _parsed(path):
+def _parsed(path: Path) -> tuple[str, Imports]:
     return _parsed_text(path.read_text(encoding="utf-8"), str(path))
 
 
 @functools.cache
-def _parsed_text(text, path):
+def _parsed_text(text: str, path: str) -> tuple[str, Imports]:
     """Code of a module as text that only the code changes, and its imports as (name, number of leading dots)."""
     tree = ast.parse(text, path)
     imports = []
@@ -78,7 +83,7 @@ def _parsed_text(text, path):
     return _dump(tree), imports
 
 
-def _dump(node):
+def _dump(node: object) -> str:
     """Text of a syntax tree without docstrings and positions, the same whatever new optional fields Python adds."""
     if isinstance(node, list):
         return f"[{','.join(map(_dump, node))}]"
@@ -91,6 +96,6 @@ def _dump(node):
     return f"{type(node).__name__}({','.join(shown)})"
 
 
-def _has_docstring(node):
+def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     first = node.body[0] if node.body else None
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)

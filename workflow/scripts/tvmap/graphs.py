@@ -1,5 +1,7 @@
 """CUDA graphs: a step of hundreds of small kernels, launched as one."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 
 from .logs import log
@@ -7,7 +9,7 @@ from .logs import log
 WARM_UPS = 3  # runs before the capture, in which libraries choose their kernels and Triton compiles its own
 
 
-def captured(step, changed):
+def captured(step: Callable[[], object], changed: Sequence[torch.Tensor]) -> Callable[[], object]:
     """A function that does what `step()` does, as a CUDA graph where it can be captured; else `step` itself.
 
     step: works on tensors of one CUDA device, asks the host for nothing, and is given everything in the same memory
@@ -18,7 +20,7 @@ def captured(step, changed):
     before = [tensor.detach().clone() for tensor in changed]
 
     @torch.no_grad()
-    def restore():
+    def restore() -> None:
         for tensor, old in zip(changed, before, strict=True):
             tensor.copy_(old)
 

@@ -7,11 +7,12 @@ import logging
 import re
 import resource
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from . import machine
 from .errors import StudyError
-from .files import writing
+from .files import PathLike, writing
 
 log = logging.getLogger("tvmap")
 atexit.register(gc.freeze)  # a search of all that was imported for garbage, as Python ends, takes a second with torch
@@ -23,7 +24,7 @@ OUT_OF_MEMORY = (
 )
 
 
-def quiet(*libraries):
+def quiet(*libraries: str) -> None:
     """Keep what these libraries log to themselves: they complain without the name of the file."""
     for library in libraries:
         logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -32,13 +33,13 @@ def quiet(*libraries):
 class OneLine(logging.Formatter):
     """A name of a file can hold any character, but none may end the line of a message or steer the terminal."""
 
-    def formatMessage(self, record):  # noqa: D102, N802 (the name logging calls)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: D102, N802 (the name logging calls)
         text = super().formatMessage(record)
         return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 @contextlib.contextmanager
-def logged_to(path):
+def logged_to(path: PathLike) -> Iterator[logging.Logger]:
     """Send the log of the block to the file `path` and to stderr.
 
     A `StudyError`, and a GPU out of memory, end the process with one line and exit status 1, Ctrl-C with one line and
@@ -48,7 +49,7 @@ def logged_to(path):
     logging.raiseExceptions = False  # a full disk takes no log either: what it says must still reach the terminal
     handlers: list[logging.Handler] = []
 
-    def add(handler):
+    def add(handler: logging.Handler) -> None:
         handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
         handlers.append(handler)
@@ -79,18 +80,18 @@ def logged_to(path):
                 handler.close()
 
 
-def peak_memory():
+def peak_memory() -> int:
     """The largest resident set of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def now():
+def now() -> str:
     """The time of day in UTC, to a second, as texts that sort."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def logged_end(text):
+def logged_end(text: str) -> dict[str, str]:
     """{start, end (UTC), machine, max_rss_mib} by the end of the text of a log; {} if the job was killed before."""
     found = re.findall(r"from (\S+) to (\S+) on (.+); peak memory: (\d+) MiB", text)
     return dict(zip(("start", "end", "machine", "max_rss_mib"), found[-1], strict=True)) if found else {}

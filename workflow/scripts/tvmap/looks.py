@@ -2,14 +2,16 @@
 
 import csv
 import datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from . import config, origins, provenance
 
 LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"
 
 
-def log_looks(folder, name, origin):
+def log_looks(folder: Path, name: str, origin: Mapping[str, Any]) -> None:
     """Add the trainings of a study to the log: its own, its direct network's and its variants'.
 
     A training that is published again without a rival, noise level or draw more has its line already.
@@ -37,13 +39,15 @@ def log_looks(folder, name, origin):
                 writer.writerow([datetime.date.today().isoformat(), study, training["fingerprint"], n, measured, what])
 
 
-def _measured(settings):
+def _measured(settings: Mapping[str, Any]) -> str:
     rivals, levels, draws = len(settings["baselines"]), settings["noise"]["protocols"], settings["noise"]["draws"]
     with_rivals = f"{rivals} rival{'s' if rivals > 1 else ''}, " if rivals else ""
     return f"{with_rivals}{', '.join(levels)}, {draws} noise draw{'s' if draws > 1 else ''}"
 
 
-def _trainings(folder, name, settings):
+def _trainings(
+    folder: Path, name: str, settings: Mapping[str, Any]
+) -> Iterator[tuple[str, str | Path, Mapping[str, Any]]]:
     """(name, training, configuration) of the study, of its direct network and of its variants.
 
     The training is the name of its record in the study's provenance or, of a variant's own, its training.json.

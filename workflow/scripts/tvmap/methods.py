@@ -1,5 +1,7 @@
 """Names of the compared methods and of the noise protocols, as tables and figures print them."""
 
+from collections.abc import Collection
+
 METHODS = ("noisy", "scalar-fixed", "scalar-oracle-psnr", "scalar-oracle-ssim", "map")  # of every study
 ORACLES = {"psnr": "scalar-oracle-psnr", "ssim": "scalar-oracle-ssim"}  # the strongest scalar baseline for each metric
 
@@ -71,7 +73,7 @@ DESCRIPTIONS = {  # how each rival works, for the report, whose references have 
 }
 
 
-def rivals(baselines):
+def rivals(baselines: Collection[str]) -> list[tuple[str, str]]:
     """[(name, how it works and was tuned)] of the methods among `baselines`, with and without the noise level."""
     names = dict.fromkeys(base(name) for name in chosen(baselines) if name in BASELINES)
     tuned = {name: " The factor was chosen by the mean PSNR of the validation images." for name in CLASSICAL}
@@ -79,22 +81,22 @@ def rivals(baselines):
     return [(name, DESCRIPTIONS[name] + tuned.get(name, "")) for name in names]
 
 
-def chosen(baselines):
+def chosen(baselines: Collection[str]) -> list[str]:
     """The methods of a study with these `baselines`, in the order of its tables."""
     return [name for name in LABELS if name in METHODS or name in baselines]
 
 
-def base(name):
+def base(name: str) -> str:
     """A method's name without `-blind`."""
     return name.removesuffix("-blind")
 
 
-def solves(name):
+def solves(name: str) -> bool:
     """Whether the method's images are solutions of the TV problem for a regularisation weight, λ or Λ."""
     return base(name) not in (*CLASSICAL, "unet-direct")
 
 
-def protocol_label(level):
+def protocol_label(level: float | list[float] | tuple[float, float]) -> str:
     """Return the plain name of a noise protocol with one `level`, or levels uniform in [low, high]."""
     if isinstance(level, (list, tuple)):
         return f"noise level from U[{level[0]:g}, {level[1]:g}]"

@@ -2,18 +2,21 @@
 
 import json
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jinja2
 
 from . import figures, origins, provenance, tables, tabular
+from .files import PathLike
 from .methods import protocol_label
+from .noise import Level
 
 CARD = "model/README.md"
 TEMPLATE = Path(__file__).parents[2] / "report" / "model_card.md.j2"
 
 
-def render(folder):
+def render(folder: PathLike) -> str:
     """The card's Markdown for the folder of a study, finished or published."""
     folder = Path(folder)
     origin = provenance.read(folder / "provenance.json")
@@ -58,14 +61,14 @@ def render(folder):
     )
 
 
-def n_numbers(path):
+def n_numbers(path: PathLike) -> int:
     """How many numbers a safetensors file holds, by its header: 8 bytes of length, then JSON with a shape each."""
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
-def _rows(folder, protocols):
+def _rows(folder: Path, protocols: Mapping[str, Level]) -> Iterator[list[str]]:
     summary = tabular.read_table(folder / "tables/summary.csv", ["protocol", "method", "psnr_mean", "ssim_mean"])
     columns = ["protocol", "baseline", "metric", "mean", "low", "high", "win_rate"]
     gains = tabular.read_table(folder / "tables/gains.csv", columns)

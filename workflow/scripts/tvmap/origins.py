@@ -36,6 +36,6 @@ _FOLDER = Origin(
 _ORIGINS = {"mendeley": _X_RAYS, "archive": _X_RAYS, "folder": _FOLDER, "sample": _SAMPLE}
 
 
-def origin(source):
+def origin(source: str) -> Origin:
     """The `Origin` of a study with this `data.source`."""
     return _ORIGINS[source]

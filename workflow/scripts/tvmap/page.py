@@ -3,7 +3,9 @@
 import base64
 import re
 import struct
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import yaml
@@ -15,10 +17,16 @@ from . import courses, dissertation, findings, tabular, variants
 from . import tables as shown
 from .errors import StudyError
 from .figures import figures, shape, steps
+from .files import PathLike
 from .history import HISTORY, SCORES
 from .methods import BASELINES, LABELS, ORACLES, ORACULAR, protocol_label, rivals
 from .origins import origin
-from .tables import METRICS, duration, mean_std, note, number, scientific
+from .tables import METRICS, Table, duration, mean_std, note, number, scientific
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Any  # of a table, as pandas' itertuples gives it: its attributes are the columns
 
 _MEANS = [f"{metric}_{number}" for metric in METRICS for number in ("mean", "std", "low", "high")]
 _TESTS = ("effect_size", "p_value", "p_holm")
@@ -62,7 +70,7 @@ _REPAIRS = (
 )
 
 
-def math(latex, display="inline"):
+def math(latex: str, display: str = "inline") -> Markup:
     """LaTeX as MathML."""
     latex = re.sub(r"\s*\\\\\s*", r"\\\\", latex.strip())  # blanks around a row's end would break the row
     mathml = convert(latex, display=display)
@@ -74,10 +82,10 @@ def math(latex, display="inline"):
 class Equations(Extension):
     r"""Turns `\( latex \)` and numbered `\[name| latex \]` of a template into MathML and `\ref{name}` into a link."""
 
-    def preprocess(self, source, name, filename=None):
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Convert before Jinja reads the source: nothing needs escaping, and no data is ever converted."""
 
-        def shown(match):
+        def shown(match: re.Match[str]) -> str:
             parts = "".join(math(part, "block") for part in match[2].split(r"\qquad"))  # may wrap on a narrow screen
             number = _NUMBER.format(match[1])
             label = f'role="group" aria-label="Equation {number}" tabindex="0"'
@@ -95,14 +103,14 @@ class Equations(Extension):
 _NUMBER = "\ue000{}\ue001"  # stands for the number of an equation until it is known which of them the page has
 
 
-def numbered(html):
+def numbered(html: str) -> str:
     """`html` with its equations numbered in the order of the page."""
     names = re.findall(r'<div class="equation" id="equation-(\w+)">', html)
     numbers = {name: str(k) for k, name in enumerate(names, 1)}
     return re.sub(_NUMBER.format(r"(\w+)"), lambda match: numbers[match[1]], html)
 
 
-def picture(path):
+def picture(path: PathLike) -> Markup:
     """A PNG file as attributes of <img>: its data URI, width and height in pixels."""
     path = Path(path)
     if not path.is_file():
@@ -115,7 +123,7 @@ def picture(path):
     return Markup(f'src="{uri}" width="{width}" height="{height}"')
 
 
-def brightness(iterations):
+def brightness(iterations: int) -> float:
     """Mean brightness of x_T over that of z if p₀ = z: Algorithm 1 on the mean, which ∇ᵀq does not change."""
     x = x_bar = p = 1.0
     step = 1 / 3  # for L = 3
@@ -126,12 +134,12 @@ def brightness(iterations):
     return x
 
 
-def verdict(low, high):
+def verdict(low: float, high: float) -> str:
     """What an interval of a gain says: "better", "worse", or "undecided" if it holds 0 or is missing."""
     return "better" if low > 0 else "worse" if high < 0 else "undecided"
 
 
-def published_table(summary, gains):
+def published_table(summary: "pd.DataFrame", gains: "pd.DataFrame") -> Table:
     """The dissertation's Table 1 beside this study's oracle and map, SSIM against the SSIM oracle: titles and rows."""
     head = ["Study", "PSNR, scalar oracle", "PSNR, map", "Gain (dB)", "SSIM, scalar oracle", "SSIM, map", "Gain"]
     rows = [list(row) for row in dissertation.TABLE]
@@ -146,7 +154,7 @@ def published_table(summary, gains):
     return head, rows
 
 
-def find_gain(gains, protocol, baseline, metric):
+def find_gain(gains: "pd.DataFrame", protocol: str, baseline: str, metric: str) -> Row:
     """The one row of the gains table for this comparison."""
     rows = gains[(gains.protocol == protocol) & (gains.baseline == baseline) & (gains.metric == metric)]
     if len(rows) != 1:
@@ -157,7 +165,7 @@ def find_gain(gains, protocol, baseline, metric):
     return next(rows.itertuples())
 
 
-def compare(row, confidence):
+def compare(row: Row, confidence: float) -> str:
     """One comparison in words: "gains 1.55 dB (95 % interval +1.50 to +1.60)"."""
     _, digits, unit = METRICS[row.metric]
     found = verdict(row.low, row.high)
@@ -167,7 +175,7 @@ def compare(row, confidence):
     return f"{'gains' if found == 'better' else 'loses'} {number(abs(row.mean), digits)}{unit} {limits}"
 
 
-def headline(gains):
+def headline(gains: "pd.DataFrame") -> str:
     """The answer in one sentence, chosen by the signs of the intervals over all protocols and both metrics."""
     pairs = [(protocol, metric) for protocol in gains.protocol.unique() for metric in METRICS]
     fixed_rows = [find_gain(gains, protocol, "scalar-fixed", metric) for protocol, metric in pairs]
@@ -193,13 +201,13 @@ def headline(gains):
     )
 
 
-def _not_told_the_image(gains, protocol):
+def _not_told_the_image(gains: "pd.DataFrame", protocol: str) -> list[Row]:
     """Rows of the rivals, oracles and the fixed λ apart, by PSNR, the strongest first."""
     rows = gains[(gains.protocol == protocol) & (gains.metric == "psnr") & gains.baseline.isin(BASELINES)]
     return list(rows[~rows.baseline.isin(ORACULAR)].sort_values("mean").itertuples())
 
 
-def ahead_of_map(gains):
+def ahead_of_map(gains: "pd.DataFrame") -> str:
     """One sentence on the rivals that the map loses to in PSNR, oracles apart; "" if there are none."""
     protocols = {}
     for protocol in gains.protocol.unique():
@@ -210,7 +218,7 @@ def ahead_of_map(gains):
     return f"Better than the map, without being told the clean test image: {'; '.join(where)}." if where else ""
 
 
-def against_rivals(gains, confidence):
+def against_rivals(gains: "pd.DataFrame", confidence: float) -> list[tuple[str, str]]:
     """For each protocol one sentence: the rivals, oracles apart, that are ahead of the map, and the next one."""
     sentences = []
     for protocol in gains.protocol.unique():
@@ -223,7 +231,7 @@ def against_rivals(gains, confidence):
     return sentences
 
 
-def conclusions(gains, confidence):
+def conclusions(gains: "pd.DataFrame", confidence: float) -> list[tuple[str, str]]:
     """For each protocol and metric one sentence against the fixed weight and the oracle of that metric."""
     sentences = []
     for protocol in gains.protocol.unique():
@@ -235,7 +243,7 @@ def conclusions(gains, confidence):
     return sentences
 
 
-def against_published(gains, source):
+def against_published(gains: "pd.DataFrame", source: str) -> list[str]:
     """How the gain over the PSNR oracle stands to the published one, by the interval."""
     if not origin(source).x_rays:
         return [
@@ -255,7 +263,7 @@ def against_published(gains, source):
     return sentences
 
 
-def read_tables(paths):
+def read_tables(paths: Iterable[PathLike]) -> dict[str, "pd.DataFrame"]:
     """The study's CSV tables by name; one that is missing or damaged is named."""
     tables = {Path(path).stem: Path(path) for path in paths}
     for name in TABLES:
@@ -268,7 +276,7 @@ def read_tables(paths):
     }
 
 
-def shown_tables(tables, rules, percent):
+def shown_tables(tables: Mapping[str, "pd.DataFrame"], rules: "pd.DataFrame", percent: float) -> dict[str, Table]:
     """The tables that the page prints, by name: (column titles, rows); `rules`: λ that rules chose, see `findings`."""
     found = {
         "summary": shown.summary_table(tables["summary"], percent),
@@ -289,7 +297,7 @@ def shown_tables(tables, rules, percent):
     return found
 
 
-def told_by_variants(table, config, nearest):
+def told_by_variants(table: "pd.DataFrame | None", config: Mapping[str, Any], nearest: bool) -> dict[str, list[str]]:
     """What the page says of unrolling, of chance and, if `nearest`, of the variant nearest to the published numbers."""
     if table is None:
         return {"unrolling": [], "chance": [], "nearest": []}
@@ -302,7 +310,13 @@ def told_by_variants(table, config, nearest):
     }
 
 
-def render(tables, figures_folder, provenance, template_path, looks):
+def render(
+    tables: Mapping[str, "pd.DataFrame"],
+    figures_folder: PathLike,
+    provenance: Mapping[str, Any],
+    template_path: PathLike,
+    looks: Sequence[Mapping[str, str]],
+) -> str:
     """The whole page as HTML. `tables`: name → data frame, `provenance`: the content of provenance.json.
 
     looks: rows (date, study, fingerprint, images, measured, what) of the log of looks at the test X-rays.

@@ -3,16 +3,19 @@
 import io
 import itertools
 import warnings
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.rcsetup
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import stacks
 from .errors import StudyError
-from .files import write_atomically
+from .files import PathLike, write_atomically
 from .methods import LABELS, METHODS
 
 FULL = 7.0  # width of a page in inches
@@ -82,13 +85,13 @@ matplotlib.rcParams.update(
 )
 
 
-def panels(rows, columns, height, width=FULL, **options):
+def panels(rows: int, columns: int, height: float, width: float = FULL, **options: Any) -> tuple[Figure, np.ndarray]:
     """Return a figure of `width` × `height` inches and its (rows, columns) array of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def bare(axes, title=None):
+def bare(axes: Axes, title: str | None = None) -> None:
     """No ticks and no frame around an image."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -96,7 +99,7 @@ def bare(axes, title=None):
         axes.set_title(title)
 
 
-def draw_map(figure, axes, values, **bar):
+def draw_map(figure: Figure, axes: Axes, values: np.ndarray, **bar: Any) -> tuple[float, float]:
     """Draw a map (H, W) with a colour bar; returns the range of the colours, the 0.5 to the 99.5 % quantile.
 
     Few extreme pixels would leave one colour for all others; what lies outside has the colour of the end. `bar`: label,
@@ -110,7 +113,7 @@ def draw_map(figure, axes, values, **bar):
     return low, high
 
 
-def canvas(width, height, units):
+def canvas(width: float, height: float, units: float) -> tuple[Figure, Axes]:
     """Return a figure and one empty axes over all of it, `units` wide, with equal scales, for drawings.
 
     The axes run from (0, 0) at the lower left to (units, units · height / width) at the upper right.
@@ -122,16 +125,17 @@ def canvas(width, height, units):
     return figure, axes
 
 
-def arrow(axes, *points, colour=DARK, linestyle="-"):
+def arrow(axes: Axes, *points: tuple[float, float], colour: str = DARK, linestyle: str = "-") -> None:
     """Draw a line through `points` of a drawing that ends in an arrow head."""
     axes.plot(*zip(*points, strict=True), color=colour, linestyle=linestyle, linewidth=1.1, solid_capstyle="butt")
+    end: Any  # an array, which matplotlib takes but its annotations do not name
     end, before = np.array(points[-1]), np.array(points[-2])
     start = end - 0.5 * (end - before) / np.linalg.norm(end - before)
     head = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 7}
     axes.annotate("", end, start, arrowprops=head)
 
 
-def save(figure, png_path, pdf_path):
+def save(figure: Figure, png_path: PathLike, pdf_path: PathLike) -> None:
     """Write `figure` as PNG (200 dpi) and PDF; the same figure gives the same bytes: no date, no program name."""
     without = {"png": {"Software": None}, "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer"))}
     for path, (kind, metadata) in zip((png_path, pdf_path), without.items(), strict=True):
@@ -140,7 +144,7 @@ def save(figure, png_path, pdf_path):
         write_atomically(path, content.getvalue())
 
 
-def read_examples(path):
+def read_examples(path: PathLike) -> dict[str, np.ndarray]:
     """Return the arrays of an examples file (ids, kinds, map_names, clean, noisy, scalar, map, maps) as a dict.
 
     All but the first three are images (3, H, W), the regularisation maps (3, number of names, H, W).
@@ -161,23 +165,23 @@ def read_examples(path):
     return arrays
 
 
-def jitter(count, width):
+def jitter(count: int, width: float) -> np.ndarray:
     """Return `count` offsets in [-width, width] that spread points evenly (golden-ratio sequence, no randomness)."""
     return width * (2 * np.modf(np.arange(1, count + 1) * 0.6180339887498949)[0] - 1)
 
 
-def shades(count):
+def shades(count: int) -> list[list[float]]:
     """`count` colours of viridis from dark to light, without its ends."""
     return matplotlib.colormaps["viridis"](np.linspace(0, 1, count + 3)[1:-2])[:, :3].tolist()
 
 
-def protocol_styles(protocols):
+def protocol_styles(protocols: Collection[str]) -> dict[str, dict[str, Any]]:
     """{protocol: colour, marker, size} of curves that lie in one panel: from dark to light, a marker each."""
     pairs = zip(protocols, shades(len(protocols)), itertools.cycle("os^Dv"), strict=False)
     return {name: {"color": colour, "marker": marker, "markersize": 3.5} for name, colour, marker in pairs}
 
 
-def quiet_boxplot(**arguments):
+def quiet_boxplot(**arguments: Any) -> Axes:
     """Call `seaborn.boxplot` without the deprecation warnings it raises inside matplotlib."""
     import seaborn as sns  # takes longer than drawing a figure
 

@@ -1,17 +1,23 @@
 """A page on one image and what became of it: map, what was taken away and its spectrum, the solver's convergence."""
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from . import denoising, plotting, stacks
-from .files import write_atomically
+from .files import PathLike, write_atomically
+
+if TYPE_CHECKING:
+    from .pictures import Picture
 
 FREQUENCIES = 24  # rings of the spectrum
 
 
-def save(path, name, picture, found):
+def save(path: PathLike, name: str, picture: "Picture", found: denoising.Denoised) -> None:
     """Draw the sheet of a `pictures.Picture` and its `denoising.Denoised` as a PNG at `path`.
 
     The course is that of the channel whose gap is the largest.
@@ -21,7 +27,7 @@ def save(path, name, picture, found):
     write_atomically(path, content.getvalue())
 
 
-def draw(name, channels, found):
+def draw(name: str, channels: np.ndarray, found: denoising.Denoised) -> Figure:
     """The sheet as a figure: input, result, residual; Λ, its logarithm (each map); spectrum, gap against iteration."""
     maps = {} if of_numbers(found) else shown_maps(found)
     aspect = min(max(channels.shape[-2] / channels.shape[-1], 0.5), 2)
@@ -51,25 +57,25 @@ def draw(name, channels, found):
     return figure
 
 
-def of_numbers(found):
+def of_numbers(found: denoising.Denoised) -> bool:
     """Whether the weight is numbers, not maps to be shown."""
     return found.weight.ndim == 1 or found.weight.shape[-1] == 1
 
 
-def shown_maps(found):
+def shown_maps(found: denoising.Denoised) -> dict[str, np.ndarray]:
     """{name: map (H, W)} of the first channel; of colour images the mean over the channels."""
     stack = {"weight": found.weight.mean(axis=0, keepdims=True), "penalty": found.penalty}
     return {name: maps[0] for name, maps in stacks.single_maps(stack).items()}
 
 
-def show(axes, channels, title):
+def show(axes: Axes, channels: np.ndarray, title: str) -> None:
     """An image of range 1, grey or in colour; what lies outside the range is shown as its end."""
     values = channels[0] if len(channels) == 1 else channels.transpose(1, 2, 0).clip(0, 1)
     axes.imshow(values, cmap="gray", vmin=0, vmax=1, interpolation="none")
     plotting.bare(axes, title)
 
 
-def show_signed(axes, values, title):
+def show_signed(axes: Axes, values: np.ndarray, title: str) -> AxesImage:
     """Values around 0: white is 0, the ends are the 99.5 % quantile of their size."""
     end = max(np.quantile(np.abs(values), 0.995), 1e-12)
     picture = axes.imshow(values, cmap="RdBu_r", vmin=-end, vmax=end, interpolation="none")
@@ -77,7 +83,7 @@ def show_signed(axes, values, title):
     return picture
 
 
-def rings(residual):
+def rings(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(frequency, power) of the residual (C, H, W): mean |FFT|²/n in rings; σ² in every ring for white noise of σ.
 
     Frequencies in cycles a pixel, up to 0.5.
@@ -92,7 +98,7 @@ def rings(residual):
     return ((np.arange(FREQUENCIES) + 0.5) / FREQUENCIES / 2)[at], sums[at] / counts[at]
 
 
-def spectrum(axes, residual):
+def spectrum(axes: Axes, residual: np.ndarray) -> None:
     """The power of the residual by frequency, beside that of white noise of the same power."""
     frequency, power = rings(residual)
     axes.plot(frequency, power, color=plotting.COLOURS["map"], label="residual")
@@ -107,7 +113,7 @@ def spectrum(axes, residual):
     axes.legend()
 
 
-def draw_gaps(axes, channels, found):
+def draw_gaps(axes: Axes, channels: np.ndarray, found: denoising.Denoised) -> None:
     """The relative gap after 1, 2, 4, … up to the iterations that were made."""
     at = int(np.argmax(found.gap))
     counts, gaps = denoising.convergence(channels[at : at + 1], found.weight[at : at + 1], found)
@@ -118,7 +124,7 @@ def draw_gaps(axes, channels, found):
     )
 
 
-def facts(axes, channels, found):
+def facts(axes: Axes, channels: np.ndarray, found: denoising.Denoised) -> None:
     """The numbers, as text."""
     axes.axis("off")
     residual = channels - found.x

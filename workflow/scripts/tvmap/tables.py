@@ -1,19 +1,23 @@
 """The tables of the paper, for print: each a list of column titles and a list of rows, all text; and their Markdown."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas
 
 from . import dissertation
-from .files import write_atomically
+from .files import PathLike, write_atomically
 from .methods import LABELS
 from .origins import origin
 from .significance import rank_correlation
 
 METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
 
+Table = tuple[list[str], list[list[str]]]  # column titles, rows
 
-def note(source, report):
+
+def note(source: str, report: Mapping[str, Any]) -> str:
     """What every table of measurements says below it; `source` and `report` as in the config."""
     group = origin(source).group
     clamped = "clamped to it" if report["clamp"] else "not clamped"
@@ -32,7 +36,7 @@ def note(source, report):
     )
 
 
-def write_markdown(csv_path, title, table, note=""):
+def write_markdown(csv_path: PathLike, title: str, table: Table, note: str = "") -> None:
     """Write a table (column titles, rows) beside its CSV file as Markdown, its title above and its note below."""
     head, rows = table
     lines = [[cell.replace("|", r"\|") for cell in line] for line in (head, ["---"] * len(head), *rows)]
@@ -40,7 +44,7 @@ def write_markdown(csv_path, title, table, note=""):
     write_atomically(Path(csv_path).with_suffix(".md"), text.rstrip() + "\n")
 
 
-def number(value, digits=2, sign=False):
+def number(value: float, digits: int = 2, sign: bool = False) -> str:
     """A number for print: fixed decimals, a real minus sign, an en dash for a missing one."""
     if pandas.isna(value):
         return "–"
@@ -48,7 +52,7 @@ def number(value, digits=2, sign=False):
     return text.replace("-", "−")
 
 
-def scientific(value):
+def scientific(value: float) -> str:
     """A number as a power of ten, 1.2 × 10⁻⁵, an en dash for a missing one."""
     if pandas.isna(value):
         return "–"
@@ -58,7 +62,7 @@ def scientific(value):
     )
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Seconds in the two largest units."""
     hours, minutes = int(seconds) // 3600, int(seconds) % 3600 // 60
     if hours:
@@ -66,21 +70,21 @@ def duration(seconds):
     return f"{minutes} min {int(seconds) % 60:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def mean_std(mean, std, digits):
+def mean_std(mean: float, std: float, digits: int) -> str:
     """mean ± standard deviation."""
     return f"{number(mean, digits)} ± {number(std, digits)}"
 
 
-def interval(low, high, digits, sign=False):
+def interval(low: float, high: float, digits: int, sign: bool = False) -> str:
     """[low, high], both ends on one side of a line break."""
     return f"[{number(low, digits, sign)}, {number(high, digits, sign)}]".replace(" ", "\u00a0")
 
 
-def _interval(percent):
+def _interval(percent: float) -> str:
     return f"{percent:g} % interval"
 
 
-def summary_table(summary, percent):
+def summary_table(summary: pandas.DataFrame, percent: float) -> Table:
     """Table 1: one row a protocol and method; with the oracle map, the share of the way from scalar oracle to it.
 
     percent: confidence of the intervals, as of all tables that have some.
@@ -105,7 +109,7 @@ def summary_table(summary, percent):
     return head, rows
 
 
-def gains_table(gains, percent):
+def gains_table(gains: pandas.DataFrame, percent: float) -> Table:
     """Paired differences of map and baseline: one row a protocol, baseline and metric."""
     tests = ["Effect size", "p (signed rank, Holm)"]
     head = ["Noise", "Map minus", "Metric", "n", "Mean ± std", _interval(percent), "Map ahead", *tests]
@@ -128,7 +132,7 @@ def gains_table(gains, percent):
     return head, rows
 
 
-def by_level_table(by_level, percent):
+def by_level_table(by_level: pandas.DataFrame, percent: float) -> Table:
     """Paired differences of map and baseline by noise level: one row a protocol, group of images and baseline."""
     head = ["Noise", "Levels", "Map minus", "n", "PSNR (dB)", _interval(percent), "Map ahead"]
     return head, [
@@ -145,7 +149,7 @@ def by_level_table(by_level, percent):
     ]
 
 
-def variants_table(variants, percent):
+def variants_table(variants: pandas.DataFrame, percent: float) -> Table:
     """A study and its variants: one row a variant, protocol and metric."""
     means = ["Metric", "n", "Map", _interval(percent), "Oracle λ"]
     gains = ["Map minus oracle λ", _interval(percent), "Map minus the study's", _interval(percent)]
@@ -179,7 +183,7 @@ def variants_table(variants, percent):
     return head, rows
 
 
-def rules_table(choices):
+def rules_table(choices: pandas.DataFrame) -> Table:
     """λ chosen without the clean image beside the oracle's: one row a protocol and rule."""
     head = ["Noise", "Rule", "n", "λ", "λ, oracle (PSNR)", "Mean difference", "Mean distance", "Rank correlation"]
     return head, [
@@ -197,7 +201,7 @@ def rules_table(choices):
     ]
 
 
-def choices_table(choices):
+def choices_table(choices: pandas.DataFrame) -> Table:
     """The scalar weights, the optima on the grid's edge and the cost of the grid's step: one row a protocol."""
     head = ["Noise", "n", "λ fixed", "λ oracle (PSNR)", "λ oracle (SSIM)", "At the edge"]
     head += ["Finer grid, PSNR (dB)", "Finer grid, SSIM"]
@@ -216,7 +220,7 @@ def choices_table(choices):
     ]
 
 
-def gaps_table(table):
+def gaps_table(table: pandas.DataFrame) -> Table:
     """The primal-dual gaps: one row a protocol and method."""
     head = ["Noise", "Method", "n", "Relative gap, median", "Relative gap, max"]
     head += ["RMS distance at most", "Distance to error"]
@@ -234,7 +238,7 @@ def gaps_table(table):
     ]
 
 
-def examples_table(examples):
+def examples_table(examples: pandas.DataFrame) -> Table:
     """The images of Figure 4."""
     head = ["Noise", "Kind", "Image", "Level", "Noisy", "λ", "Scalar", "Map", "Gain"]
     return head, [
@@ -253,7 +257,7 @@ def examples_table(examples):
     ]
 
 
-def history_table(history):
+def history_table(history: pandas.DataFrame) -> Table:
     """First, best (highest validation PSNR) and last epoch of the training."""
     head = ["Which", "Epoch", "Learning rate", "Training loss"]
     head += ["Validation loss", "Validation PSNR (dB)", "Validation SSIM"]
@@ -272,7 +276,7 @@ def history_table(history):
     ]
 
 
-def times_table(times):
+def times_table(times: pandas.DataFrame) -> Table:
     """Time and memory of the steps."""
     head = ["Step", "Jobs", "Seconds", "Time", "Memory (MiB)"]
     return head, [
@@ -281,7 +285,7 @@ def times_table(times):
     ]
 
 
-def checks_table(checks):
+def checks_table(checks: pandas.DataFrame) -> Table:
     """Rows of what the study checked in itself."""
     head = ["Check", "Holds", "Number behind it"]
     return head, [[row.check, "yes" if row.holds else "no", f"{row.number:.3g}"] for row in checks.itertuples()]

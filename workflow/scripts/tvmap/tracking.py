@@ -2,16 +2,20 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from .errors import StudyError
-from .files import writing
+from .files import PathLike, writing
 
 FOLDERS = ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR")  # otherwise in the user's home
 
 
 @contextlib.contextmanager
-def tracked(mode, folder, name, settings):
+def tracked(
+    mode: str | None, folder: PathLike, name: str, settings: dict[str, Any]
+) -> Iterator[Callable[[Mapping[str, Any]], object]]:
     """Give a function that takes a row of the history, a dict with the key `epoch`, and logs it.
 
     Args:
@@ -40,7 +44,7 @@ def tracked(mode, folder, name, settings):
             "envs/torch.yaml, on a GPU envs/torch-cuda.yaml), or set it to null"
         ) from None
     quiet = wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True, x_disable_meta=True)
-    where = {"mode": mode, "project": "tvmap", "dir": str(home.parent), "settings": quiet}
+    where: dict[str, Any] = {"mode": mode, "project": "tvmap", "dir": str(home.parent), "settings": quiet}
     try:
         run = wandb.init(id=name, name=name, resume="allow", config=settings, **where)
     except (wandb.Error, OSError) as error:

@@ -1,7 +1,9 @@
 """A study and its variants: what each changes, on which images, by how much."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +15,7 @@ COLUMNS = (*IMAGE, "patient", "method", "psnr", "ssim")
 REPEATS = "all together"  # the name of the row over repetitions of one recipe: other folds, other seeds
 
 
-def described(overlay, path=()):
+def described(overlay: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
     """The keys of an overlay as text: training.crop: 128, solver.iterations: 64."""
     parts = []
     for key, value in overlay.items():
@@ -23,14 +25,14 @@ def described(overlay, path=()):
     return ", ".join(parts)
 
 
-def repeats(overlay):
+def repeats(overlay: Mapping[str, Any]) -> bool:
     """Whether a variant repeats the study: another fold or seed of the training, trained anew, and nothing else."""
     changed = [(key, name) for key, value in overlay.items() for name in (value if isinstance(value, dict) else [""])]
     anew = {("network", "weights")} if (overlay.get("network") or {"weights": ""}).get("weights") is None else set()
     return set(changed) <= {("data", "fold"), ("training", "seed")} | anew
 
 
-def with_gains(table, study):
+def with_gains(table: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
     """The rows of the map with the same image's oracle λ, of this table or, where it has none, of the `study`."""
     by_method = {method: part.set_index(IMAGE) for method, part in table.groupby("method")}
     scalars = {method: part.set_index(IMAGE) for method, part in study.groupby("method")} | by_method
@@ -41,7 +43,9 @@ def with_gains(table, study):
     return rows
 
 
-def compare(images, comparable, options):
+def compare(
+    images: Mapping[str, pd.DataFrame], comparable: Mapping[str, Collection[str]], options: Mapping[str, Any]
+) -> pd.DataFrame:
     """One row a variant, protocol and metric; differences to the study are paired by image and noise draw.
 
     Args:
@@ -70,7 +74,7 @@ def compare(images, comparable, options):
     return found
 
 
-def together(images, options):
+def together(images: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> pd.DataFrame:
     """The rows over all repetitions, and the standard deviation between them (ddof = 1) of the mean gain."""
     repetitions = {name: with_gains(table, images[""]) for name, table in images.items()}
     rows = []
@@ -83,7 +87,7 @@ def together(images, options):
     return pd.DataFrame(rows)
 
 
-def _row(part, metric, options):
+def _row(part: pd.DataFrame, metric: str, options: Mapping[str, Any]) -> dict[str, Any]:
     row = {"metric": metric, "n": len(part)}
     for name, column in (("mean", metric), ("oracle", f"oracle_{metric}"), ("gain", f"gain_{metric}")):
         row[name] = part[column].mean()
