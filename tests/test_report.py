@@ -23,6 +23,7 @@ from tvmap.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "workflow/report/report.html.j2"
+LOOKS = ROOT / "workflow/report/looks.csv"
 PROTOCOLS = {"fixed0.5": 0.5, "uniform": [0.1, 0.5]}
 FIGURES = (
     "figure1_architecture",
@@ -163,7 +164,7 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
     }
     (folder / "provenance.json").write_text(json.dumps(provenance))
     tables = sorted((folder / "tables").glob("*.csv"))
-    return tables, folder / "figures", folder / "provenance.json", TEMPLATE, folder / "report.html"
+    return tables, folder / "figures", folder / "provenance.json", TEMPLATE, LOOKS, folder / "report.html"
 
 
 def build(folder, **options):

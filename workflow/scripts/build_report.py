@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(table_paths, figures_folder, provenance_path, template_path, output_path):
-    """Write the page. `table_paths`: CSV files, known by their names; beside the template lie styles and looks.csv."""
-    with open(Path(template_path).with_name("looks.csv"), newline="", encoding="utf-8") as file:
+def main(table_paths, figures_folder, provenance_path, template_path, looks_path, output_path):
+    """Write the page. `table_paths`: CSV files, known by their names; beside the template lie the styles."""
+    with open(looks_path, newline="", encoding="utf-8") as file:
         looks = list(csv.DictReader(file))
     tables = page.read_tables(table_paths)
     html = page.render(tables, figures_folder, provenance.read(provenance_path), template_path, looks)
@@ -29,5 +29,6 @@ if "snakemake" in globals():
             Path(snakemake.input.figures[0]).parent,
             snakemake.input.provenance,
             snakemake.input.template,
+            snakemake.input.looks,
             snakemake.output[0],
         )

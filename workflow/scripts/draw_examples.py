@@ -17,8 +17,8 @@ def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
     """
     table = tabular.read_table(examples_path, tabular.EXAMPLES)
     pixels = plotting.read_examples(pixels_path)
-    figure, axes = plotting.panels(len(tabular.KINDS), len(COLUMNS), 6.0)
-    for row, kind in zip(axes, tabular.KINDS, strict=True):
+    figure, axes = plotting.panels(len(tabular.CHOSEN), len(COLUMNS), 6.0)
+    for row, kind in zip(axes, tabular.CHOSEN, strict=True):
         example = tabular.example_row(table, protocol, examples_path, kind)
         index = list(pixels["kinds"]).index(kind) if kind in pixels["kinds"] else -1
         if index < 0 or pixels["ids"][index] != example["id"]:

@@ -28,7 +28,7 @@ def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
         gain = (psnr["map"] - psnr[ORACLES["psnr"]]).sort_values(kind="stable")
         ids = [gain.index[len(gain) // 2], gain.index[-1], gain.index[0]]
         scalar = part[part["method"] == ORACLES["psnr"]].set_index("id")
-        for kind, image_id in zip(tabular.KINDS, ids, strict=True):
+        for kind, image_id in zip(tabular.CHOSEN, ids, strict=True):
             row = {"protocol": protocol, "kind": kind, "id": image_id}
             row |= {"noise_level": scalar.loc[image_id, "noise_level"], "gain_db": gain[image_id]}
             row |= {f"psnr_{name}": psnr.loc[image_id, method] for name, method in _COLUMNS.items()}
@@ -38,7 +38,7 @@ def main(per_image_path, clean_path, stack_paths, table_path, pixel_paths):
         weights = stacks.single_maps(stacks.load(paths["weights"]))
         maps = np.stack([weight[chosen] for weight in weights.values()], axis=1)
         pixels |= {"clean": clean["images"][chosen], "map_names": np.array(list(weights)), "maps": maps}
-        stacks.save(pixel_paths[protocol], ids=np.array(ids), kinds=np.array(tabular.KINDS), **pixels)
+        stacks.save(pixel_paths[protocol], ids=np.array(ids), kinds=np.array(tabular.CHOSEN), **pixels)
     table = pd.DataFrame(rows)
     tabular.write_table(table_path, table)
     tables.write_markdown(table_path, "The example images", tables.examples_table(table))

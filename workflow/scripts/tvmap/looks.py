@@ -8,7 +8,7 @@ from typing import Any
 
 from . import config, origins, provenance
 
-LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"
+LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"  # not below results/, which may be deleted
 
 
 def log_looks(folder: Path, name: str, origin: Mapping[str, Any]) -> None:

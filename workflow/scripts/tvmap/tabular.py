@@ -29,7 +29,7 @@ TEXT = (
 
 ROUND = ["protocol", "draw"]
 IMAGE = [*ROUND, "id"]  # of a protocol and noise draw
-KINDS = ("median", "best", "worst")  # of examples, by their gain
+CHOSEN = ("median", "best", "worst")  # of examples, by their gain
 GRID = (*ROUND, *CURVE)  # the curves of all protocols and noise draws
 MEASURED = (*IMAGE, "method", "psnr", "ssim")  # of the table of measurements, per_image
 FAILURES = ("protocol", "method", "bin", "detail", "mse")
