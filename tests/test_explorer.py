@@ -332,17 +332,25 @@ def test_the_page_stays_small_or_says_why_not():
     assert "To keep this page small" not in small
 
 
+def many(side, weights, protocols):
+    """Images of noise, which no coding makes small, three of each protocol."""
+    images = {kind: RANDOM.uniform(0, 1, (side, side)) for kind in ("clean", "noisy", "map")}
+    images |= {"maps": {"Λ": np.full((side, side), 0.1)}, "scalar": RANDOM.uniform(0, 1, (weights, side, side))}
+    return [CASES[0] | images | {"protocol": protocol, "label": label} for protocol in protocols for label in "123"]
+
+
 def test_a_page_that_would_be_large_shows_fewer_and_smaller_images(monkeypatch):
     monkeypatch.setattr(explorer, "LIMIT", 300_000)
-    side, kinds = 64, ("clean", "noisy", "map")
-    images = {kind: RANDOM.uniform(0, 1, (side, side)) for kind in kinds} | {"maps": {"Λ": np.full((side, side), 0.1)}}
-    noise = images | {"scalar": RANDOM.uniform(0, 1, (21, side, side))}
-    many = [CASES[0] | noise | {"protocol": protocol, "label": label} for protocol in "abcdef" for label in "123"]
-    page = explorer.render("s", many, ROOT / "workflow/report")
+    page = explorer.render("s", many(64, 21, "abcdef"), ROOT / "workflow/report")
     assert len(page.encode()) <= explorer.LIMIT
     assert "one image of each noise protocol is shown" in page and '"label": "2"' not in page
     assert page.count('"label": "1"') == 6
     assert '"size": 32,' in page
+
+
+def test_the_page_of_a_whole_grid_of_256_pixels_is_below_ten_megabytes():
+    page = explorer.render("s", many(256, 81, "a"), ROOT / "workflow/report")
+    assert 2_000_000 < len(page.encode()) < 10_000_000
 
 
 def test_codes_of_the_map_are_fine_enough():
