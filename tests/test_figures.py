@@ -480,6 +480,21 @@ def test_variants_and_courses_are_drawn(tmp_path):
     assert panel.lines[-1].get_ydata() == [dissertation.GAIN] * 2 and panel.texts[0].get_text().endswith("+1.30 dB")
 
 
+def test_the_legend_says_which_courses_lie_below_the_figure(tmp_path):
+    import draw_courses
+
+    rows = [
+        (f"variant-{k}", epoch, epoch, 30.0, -3 + epoch / 10 if k == 4 else k / 10)
+        for k in range(26)
+        for epoch in (1, 2)
+    ]
+    columns = ["variant", "epoch", "minutes", "val_psnr", "val_gain"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "courses.csv", index=False)
+    panel = draw_courses.main(tmp_path / "courses.csv", tmp_path / "b.png", tmp_path / "b.pdf").axes[0]
+    below = [text.get_text() for text in panel.get_legend().texts if "below" in text.get_text()]
+    assert below == ["variant-4 (below: −2.80)"] and panel.get_ylim()[0] > -2.8
+
+
 def test_the_legend_of_many_courses_lies_within_the_figure(tmp_path):
     import draw_courses
 
@@ -488,7 +503,8 @@ def test_the_legend_of_many_courses_lies_within_the_figure(tmp_path):
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "courses.csv", index=False)
     figure = draw_courses.main(tmp_path / "courses.csv", tmp_path / "b.png", tmp_path / "b.pdf")
     legend = figure.axes[0].get_legend()
-    assert [text.get_text() for text in legend.texts][::25] == ["variant-25", "variant-0"]  # the best first
+    names = [text.get_text().split(" (")[0] for text in legend.texts]
+    assert names == [f"variant-{k}" for k in range(25, -1, -1)]  # the best first
     box = legend.get_window_extent()
     assert box.y0 >= 0 and box.y1 <= figure.bbox.height and box.x1 <= figure.bbox.width
 

@@ -9,7 +9,7 @@ LINE = 0.16  # inches of a line of the legend
 def main(courses_path, png_path, pdf_path):
     """Draw a curve for each training, its end marked; the dotted line is the gain that the dissertation reports.
 
-    The legend has the trainings in the order of their ends, the best first.
+    The legend has the trainings in the order of their ends, the best first, and says which ones lie below the figure.
     """
     table = courses.read(courses_path)
     n_trainings = table["variant"].nunique()
@@ -28,11 +28,15 @@ def main(courses_path, png_path, pdf_path):
     # The first epochs would hide the differences that matter.
     low = min(table["val_gain"].quantile(0.1), dissertation.GAIN - 0.2)  # where a course crosses the line is to be seen
     high = max(table["val_gain"].max(), dissertation.GAIN)
-    panel.set_ylim(low - 0.05 * (high - low) - 0.01, high + 0.1 * (high - low) + 0.01)
+    bottom = low - 0.05 * (high - low) - 0.01
+    panel.set_ylim(bottom, high + 0.1 * (high - low) + 0.01)
     panel.grid(color=plotting.LIGHT, linewidth=0.5)
     if n_trainings > 1:
         handles = [line for line in panel.lines if not line.get_label().startswith("_")]
         handles.sort(key=lambda line: line.get_ydata()[-1], reverse=True)
+        for line in handles:
+            if max(line.get_ydata()) < bottom:
+                line.set_label(f"{line.get_label()} (below: {number(line.get_ydata()[-1], sign=True)})")
         panel.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     plotting.save(figure, png_path, pdf_path)
     return figure
