@@ -32,7 +32,7 @@ def versions(lock: PathLike | None = None) -> dict[str, str]:
     """
     installed: dict[str, str] = {}
     lines = Path(lock).read_text(encoding="utf-8").splitlines() if lock else []
-    pinned = dict(line.split(";")[0].strip().split("==") for line in lines if "==" in line and line[0] != "#")
+    pinned = dict(line.split(";")[0].strip().lower().split("==") for line in lines if "==" in line and line[0] != "#")
     for distribution in importlib.metadata.distributions():  # of two of one name the first on the path is imported
         installed.setdefault(distribution.name.lower(), distribution.version)
     found = {name: installed.get(name, pinned.get(name)) for name in PACKAGES}
