@@ -304,9 +304,8 @@ def test_what_is_said_of_what_the_text_leaves_open():
     better = pd.read_csv(REFERENCE / "better-map/tables/variants.csv").fillna({"variant": ""})
     better = better[better["metric"] == "psnr"].set_index(["variant", "protocol"])["difference"]
     there = " and ".join(number(better["isotropic", p]) for p in protocols)
-    assert says(
-        f"an isotropic training gains {both('train-isotropic', 'difference')}; in `better-map`, where chance is wider, {there}."
-    )
+    here = both("train-isotropic", "difference")
+    assert says(f"an isotropic training gains {here}; in `better-map`, where chance is wider, {there}.")
     assert psnr.loc["isotropic", "difference"].between(-0.205, -0.145).all() and says("norm loses 0.15 to 0.2 dB")
     assert says(f"PyTorch's own costs {both('train-start-default', 'difference', factor=-1)} dB after 30 epochs")
     assert of_trained.loc["train-as-code"].abs().max() <= of_trained.loc[seeds.index[1:]].abs().max().max()
