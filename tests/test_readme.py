@@ -168,7 +168,7 @@ def test_what_is_said_of_the_way_to_the_oracle_maps():
         summary = pd.read_csv(REFERENCE / study / "tables/summary.csv").set_index(["method", "protocol"])["share"]
         return [f"{100 * summary[method, p]:.0f}" for method in methods for p in ("fixed0.5", "uniform")]
 
-    said = "the network's maps go {} % at level 0.5 and {} % at U[0.1, 0.5], BM3D {} and {} %, the U-Net without TV {} and {} %"
+    said = "maps go {} % at level 0.5 and {} % at U[0.1, 0.5], BM3D {} and {} %, the U-Net without TV {} and {} %"
     assert says(said.format(*shares("evidence", "map", "bm3d", "unet-direct")))
     psnr = pd.read_csv(REFERENCE / "tv-bound/tables/summary.csv").set_index(["method", "protocol"])["psnr_mean"]
     bounds = map(number, psnr["map-oracle"] - psnr["scalar-oracle-psnr"])
