@@ -1,6 +1,6 @@
 """A server of one file on this machine, as good or as bad as a test wants it."""
 
-import contextlib
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,10 +30,9 @@ class Handler(BaseHTTPRequestHandler):
         if server.announce:
             self.send_header("Content-Length", str(n_bytes - first))
         self.end_headers()
-        with contextlib.suppress(OSError):  # the other side was killed
-            for start in range(first, end, BLOCK):
-                server.sent += self.wfile.write(server.data[start : min(start + BLOCK, end)])
-                time.sleep(server.pause)
+        for start in range(first, end, BLOCK):
+            server.sent += self.wfile.write(server.data[start : min(start + BLOCK, end)])
+            time.sleep(server.pause)
 
     def log_message(self, *args):
         pass
@@ -56,8 +55,10 @@ class Server(ThreadingHTTPServer):
         self.requests, self.sent = [], 0
         self.url = f"http://127.0.0.1:{self.server_port}/file_downloaded"
 
-    def handle_error(self, *_):
-        """Say nothing of a client that hangs up."""
+    def handle_error(self, *connection):
+        """Say nothing of a client that hangs up or was killed."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(*connection)
 
     def __enter__(self):
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)

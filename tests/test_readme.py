@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tvmap import findings
+from tvmap import figures, findings
 from tvmap.intervals import bootstrap_interval
 from tvmap.methods import LABELS
 from tvmap.significance import difference_by_chance
@@ -129,6 +129,12 @@ def gain(study, protocol, baseline, signed=False):
     return f"{number(row['mean'], 2, signed)} {interval(row.low, row.high, 2, signed)}"
 
 
+def variants_of(study, metric="psnr"):
+    """The rows of a published study and its variants by (variant, protocol)."""
+    table = pd.read_csv(REFERENCE / study / "tables/variants.csv").fillna({"variant": ""})
+    return table[table["metric"] == metric].set_index(["variant", "protocol"])
+
+
 def test_what_is_said_of_tgv_with_numbers():
     over = {}
     for protocol in ("fixed0.5", "uniform"):
@@ -209,8 +215,7 @@ def test_what_is_said_of_seeds_and_folds():
         ("seeds", "a standard deviation of {0} dB under both"),
         ("cross-validation", "The five mean gains have a standard deviation of {0} and {1} dB"),
     ):
-        table = pd.read_csv(REFERENCE / study / "tables/variants.csv").fillna({"variant": ""})
-        table = table[table["metric"] == "psnr"].set_index(["variant", "protocol"])
+        table = variants_of(study)
         spread = [number(table.loc[(REPEATS, p), "gain_std_between"], 2) for p in ("fixed0.5", "uniform")]
         assert says(sentence.format(*spread)), study
     folds = table["gain"].unstack("protocol").drop(REPEATS)
@@ -250,8 +255,7 @@ def test_what_is_said_of_the_time_of_other_seeds():
 
 
 def test_what_is_said_of_chance_and_of_steps_to_a_better_map():
-    table = pd.read_csv(REFERENCE / "better-map/tables/variants.csv").fillna({"variant": ""})
-    table = table[table["metric"] == "psnr"].set_index(["variant", "protocol"])
+    table = variants_of("better-map")
     seeds, bound, ends, better, worse = ["", "seed-43", "seed-44"], {}, {}, {}, {}
     for protocol in ("fixed0.5", "uniform"):
         rows = table.xs(protocol, level="protocol")
@@ -283,12 +287,11 @@ def test_what_is_said_of_chance_and_of_steps_to_a_better_map():
 
 
 def test_what_is_said_of_what_the_text_leaves_open():
-    table = pd.read_csv(REFERENCE / "ambiguities/tables/variants.csv").fillna({"variant": ""})
-    psnr, ssim = (table[table["metric"] == m].set_index(["variant", "protocol"]) for m in ("psnr", "ssim"))
-    overlays = json.loads((REFERENCE / "ambiguities/provenance.json").read_text())["config"]["variants"]
-    measured = [name for name, overlay in overlays.items() if (overlay.get("network") or {}).get("weights") == "study"]
-    trained = [name for name in overlays if name not in measured]
-    assert says(f"{len(measured)} variants measure the network") and says(f"{len(trained)} train anew, all on")
+    psnr, ssim = (variants_of("ambiguities", metric) for metric in ("psnr", "ssim"))
+    config = json.loads((REFERENCE / "ambiguities/provenance.json").read_text())["config"]
+    trained = [name for name, overlay in config["variants"].items() if figures.trains(config, overlay)]
+    n_measured = len(config["variants"]) - len(trained)
+    assert says(f"{n_measured} variants measure the network") and says(f"{len(trained)} train anew, all on")
 
     protocols = ("fixed0.5", "uniform")
     seeds = psnr["gain"].unstack("protocol").loc[["", "train-seed-43", "train-seed-44"]]
@@ -314,8 +317,7 @@ def test_what_is_said_of_what_the_text_leaves_open():
     from_16_on = ["", *(v for v in trained if re.fullmatch(r"train-T-(16|32|128|256|1024|1024-closed-form)", v))]
     gains = psnr["gain"].unstack("protocol").loc[from_16_on]
     assert len(gains) == 7 and 0.115 < (gains.max() - gains.min()).max() < 0.125 and says("lie within 0.12 dB of one")
-    better = pd.read_csv(REFERENCE / "better-map/tables/variants.csv").fillna({"variant": ""})
-    better = better[better["metric"] == "psnr"].set_index(["variant", "protocol"])["difference"]
+    better = variants_of("better-map")["difference"]
     there = " and ".join(number(better["isotropic", p]) for p in protocols)
     here = both("train-isotropic", "difference")
     assert says(f"an isotropic training gains {here}; in `better-map`, where chance is wider, {there}.")
@@ -328,8 +330,10 @@ def test_what_is_said_of_what_the_text_leaves_open():
     time = pd.read_csv(REFERENCE / "ambiguities/tables/steps.csv").fillna({"variant": ""}).set_index("variant")
     longer = 100 * (time["milliseconds"] / time.loc["", "milliseconds"] - 1)
     of_256, of_1024, closed = (longer[f"train-T-{T}"].round() for T in ("256", "1024", "1024-closed-form"))
-    assert says(f"T = 256 takes {of_256:.0f} % longer than with T = 64, with T = 1024 {of_1024:.0f} %, by the")
-    assert says(f"by the closed-form gradient {closed:.0f} %")
+    said = (
+        "T = 256 takes {:.0f} % longer than with T = 64, with T = 1024 {:.0f} %, by the closed-form gradient {:.0f} %"
+    )
+    assert says(said.format(of_256, of_1024, closed))
     assert set(time["precision"]) == {"bfloat16"} and set(time["threads"]) == {1}
 
 

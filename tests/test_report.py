@@ -16,14 +16,13 @@ import yaml
 from PIL import Image
 
 import build_report
-from tvmap import comparison, findings, page
+from tvmap import comparison, findings, looks, page
 from tvmap import tables as page_tables
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "workflow/report/report.html.j2"
-LOOKS = ROOT / "workflow/report/looks.csv"
 PROTOCOLS = {"fixed0.5": 0.5, "uniform": [0.1, 0.5]}
 FIGURES = (
     "figure1_architecture",
@@ -164,7 +163,7 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
     }
     (folder / "provenance.json").write_text(json.dumps(provenance))
     tables = sorted((folder / "tables").glob("*.csv"))
-    return tables, folder / "figures", folder / "provenance.json", TEMPLATE, LOOKS, folder / "report.html"
+    return tables, folder / "figures", folder / "provenance.json", TEMPLATE, looks.LOOKS, folder / "report.html"
 
 
 def build(folder, **options):
