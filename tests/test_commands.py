@@ -170,14 +170,16 @@ def test_the_device_asked_for_is_the_one_that_computes(folder, tmp_path, monkeyp
     assert asked == ["auto", "cuda"] and devices_used == [torch.device("cpu", 0)] * 2
 
 
-def test_it_says_that_sure_searches_on_the_cpu_where_the_device_is_another(folder, tmp_path, monkeypatch, capsys):
+def test_it_says_that_sure_takes_its_time_and_searches_on_the_cpu(folder, tmp_path, monkeypatch, capsys):
     solved = denoising.by_weight
     monkeypatch.setattr(devices, "pick", lambda key: torch.device("cuda" if key == "cuda" else "cpu"))
     monkeypatch.setattr(denoising, "by_weight", lambda *args, device, **options: solved(*args, **options))
     for chosen, said in (([], False), (["--device", "cuda"], True)):
         arguments = [folder / "grey.png", "-o", tmp_path / "out.tif", "--weight", "sure", "--iterations", "2", *chosen]
         assert tvmap("denoise", *arguments) == 0
-        assert ("λ is sought on the CPU, the image then denoised on cuda" in capsys.readouterr().err) == said
+        err = capsys.readouterr().err
+        assert "up to 23 exact solutions a channel; large images take minutes" in err
+        assert ("λ is sought on the CPU, the image then denoised on cuda" in err) == said
 
 
 def test_without_a_gpu_cuda_is_refused_in_a_line(folder, tmp_path, capsys, monkeypatch):

@@ -180,7 +180,7 @@ def chosen_method(
 
     The levels are (low, high), or None where there is no such range. Weights are read once.
     """
-    from . import denoising, devices
+    from . import denoising, devices, parameter_choice
 
     device = devices.pick(options.device)
     fixed = {"iterations": options.iterations, "gap": options.gap, "device": device}
@@ -189,6 +189,8 @@ def chosen_method(
         if options.model and options.weight != "map":
             raise StudyError("--model: belongs to --weight map")
         if options.weight == "sure":
+            most = parameter_choice.SCANNED + parameter_choice.REFINED
+            log.info("--weight sure: up to %d exact solutions a channel; large images take minutes", most)
             if device.type != "cpu":
                 log.info("--weight sure: λ is sought on the CPU, the image then denoised on %s", device)
             return (lambda channels: denoising.by_sure(channels, **fixed)), None
