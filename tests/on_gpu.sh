@@ -32,7 +32,7 @@ part training python3 workflow/scripts/train.py results/dissertation/training_jo
 if compgen -G "results/dissertation/trained/*-500" > /dev/null; then
     for folder in results/dissertation/trained/*-500; do
         mkdir -p "$output/trained/$(basename "$folder")"
-        cp "$folder"/*.safetensors "$folder"/history.csv "$folder"/training.json "$output/trained/$(basename "$folder")/"
+        cp "$folder"/*.safetensors "$folder"/history.csv "$folder"/*.json "$output/trained/$(basename "$folder")/"
     done
 fi
 exit $status

@@ -21,6 +21,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from smoke import ENVIRONMENT, RESULTS, ROOT, asked, command, copy, finished, fresh, made, snakemake
 
+import train
 from tvmap import figures, fingerprint, machine, network
 from tvmap.methods import METHODS
 
@@ -499,6 +500,28 @@ def test_a_finished_training_is_taken_from_the_store(study):
     assert f"was finished before: taken from {RESULTS}/trained/" in run.stdout
     assert "was finished before" in (study / RESULTS / "logs/train.log").read_text()
     assert "epoch 1/" not in run.stdout and contents(study) == before
+
+
+@pytest.mark.parametrize("harm", ["a byte", "cut", "missing", "the sums"])
+def test_a_finished_training_that_was_damaged_in_the_store_is_not_used(tmp_path_factory, harm):
+    study = copy(tmp_path_factory)
+    before = contents(study)
+    for path in (study / RESULTS / "model").iterdir():
+        path.unlink()
+    (kept,) = (study / RESULTS / "trained").glob("*/best.safetensors")
+    data = kept.read_bytes()
+    if harm == "a byte":
+        kept.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    elif harm == "cut":
+        kept.write_bytes(data[:-9])
+    else:
+        (kept if harm == "missing" else kept.with_name("sha256.json")).unlink()
+    run = snakemake(study, f"{RESULTS}/model/last.safetensors")
+    assert run.returncode == 0 and "Traceback" not in run.stdout, run.stdout[-5000:]
+    folder = kept.parent.relative_to(study)
+    assert f"{folder}: damaged since it was written; set aside as {folder}.damaged and trained anew" in run.stdout
+    assert "resuming" in run.stdout and "was finished before" not in run.stdout and contents(study) == before
+    assert (study / f"{folder}.damaged").is_dir() and train.is_intact(kept.parent)
 
 
 def test_a_training_of_another_machine_without_snakemake_is_taken_from_the_store(tmp_path_factory):

@@ -6,6 +6,7 @@ Without Snakemake: python workflow/scripts/train.py results/<study>/training_job
 import argparse
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WAITING = "training %s: another process is at it, perhaps one that outlived its killed workflow; waiting for its end"
 FILES = ("last.safetensors", "best.safetensors", "history.csv", "training.json")
+SUMS = "sha256.json"  # of FILES, beside them in the store
 
 
 def main(inputs, settings, store, code_version, how, folder):
@@ -40,6 +42,13 @@ def main(inputs, settings, store, code_version, how, folder):
     with writing(kept.parent):
         kept.parent.mkdir(parents=True, exist_ok=True)
     with locked(kept.with_name(f"{kept.name}.lock"), lambda: log.warning(WAITING, fingerprint)):
+        if kept.exists() and not is_intact(kept):
+            # Its checkpoint, if it has one, is found there below, and has a checksum of its own.
+            aside = kept.with_name(f"{kept.name}.damaged")
+            log.warning("%s: damaged since it was written; set aside as %s and trained anew", kept, aside)
+            with writing(kept):
+                shutil.rmtree(aside, ignore_errors=True)
+                kept.rename(aside)
         if kept.exists():
             log.info("training %s was finished before: taken from %s", fingerprint, kept)
         else:
@@ -60,12 +69,21 @@ def main(inputs, settings, store, code_version, how, folder):
             summary |= {"code_version": code_version, "ended": logs.now()}
             summary |= {"max_rss_mib": logs.peak_memory()}
             write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
+            write_atomically(work / SUMS, json.dumps({name: sha256(work / name) for name in FILES}, indent=2) + "\n")
             with writing(kept):
                 work.rename(kept)
                 if not continuable:
                     (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
     for name in FILES if folder else ():
         copy_atomically(kept / name, Path(folder) / name)
+
+
+def is_intact(kept):
+    """Whether the finished training in the folder `kept` is what was written there: FILES have their checksums."""
+    try:
+        return json.loads((kept / SUMS).read_bytes()) == {name: sha256(kept / name) for name in FILES}
+    except (OSError, ValueError):
+        return False
 
 
 if "snakemake" in globals():
