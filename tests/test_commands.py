@@ -17,7 +17,9 @@ from PIL import Image
 from skimage import data
 from smoke import ENVIRONMENT, ROOT, fresh
 
-from tvmap import commands, denoising, devices, pictures
+from tvmap import commands, denoising, devices, parameter_choice, pdhg, pictures, solver, tgv
+from tvmap.errors import StudyError
+from tvmap.operators import BOUNDARIES, NORMS
 from tvmap.provenance import REFERENCE
 
 CAT = data.chelsea()[60:124, 90:154]
@@ -171,15 +173,71 @@ def test_the_device_asked_for_is_the_one_that_computes(folder, tmp_path, monkeyp
 
 
 def test_it_says_that_sure_takes_its_time_and_searches_on_the_cpu(folder, tmp_path, monkeypatch, capsys):
-    solved = denoising.by_weight
+    solved = denoising.solved
     monkeypatch.setattr(devices, "pick", lambda key: torch.device("cuda" if key == "cuda" else "cpu"))
-    monkeypatch.setattr(denoising, "by_weight", lambda *args, device, **options: solved(*args, **options))
+    monkeypatch.setattr(denoising, "solved", lambda *args, device, **options: solved(*args, **options))
     for chosen, said in (([], False), (["--device", "cuda"], True)):
         arguments = [folder / "grey.png", "-o", tmp_path / "out.tif", "--weight", "sure", "--iterations", "2", *chosen]
         assert tvmap("denoise", *arguments) == 0
         err = capsys.readouterr().err
         assert "up to 23 exact solutions a channel; large images take minutes" in err
         assert ("λ is sought on the CPU, the image then denoised on cuda" in err) == said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["tv", "--weight", "0.05", "--boundary", b, "--norm", n] for b in BOUNDARIES for n in NORMS),
+        ["tv", "--weight", "0.05", "--norm", "isotropic", "--gap", "1e-3"],
+        ["tv", "--weight", "{map}"],
+        ["tv", "--weight", "0.05,0.1", "--penalty", "tgv"],
+        ["denoise"],
+        ["denoise", "--weight", "0.05"],
+        ["denoise", "--weight", "sure"],
+    ],
+    ids=" ".join,
+)
+def test_on_a_cpu_the_compiled_solver_runs_and_never_the_reference(folder, tmp_path, monkeypatch, arguments):
+    np.save(tmp_path / "map.npy", np.full((2, *GREY.shape), 0.05))
+    for module in (pdhg, tgv, solver):
+        for name in ("pdhg", "tgv", "ratio_derivative"):
+            monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("the reference runs"), raising=False)
+    arguments = [argument.format(map=tmp_path / "map.npy") for argument in arguments]
+    arguments += [] if "--gap" in arguments else ["--iterations", "5"]
+    sources = ["grey.png"] if "sure" in arguments else ["grey.png", "colour.jpg"]
+    output = ["-o", tmp_path / "out", "--device", "cpu", "--sheet"]
+    assert tvmap(*arguments, *(folder / name for name in sources), *output) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["tv", "--weight", "0.05"], ["tv", "--weight", "{map}"], ["denoise", "--weight", "sure"], ["denoise"]],
+    ids=["number", "map", "sure", "network"],
+)
+def test_too_little_memory_is_said_once_and_before_it_is_taken(folder, tmp_path, monkeypatch, capsys, arguments):
+    said, batch, choose = [], denoising._batch, parameter_choice.choose_by_sure
+
+    def then(function):
+        def called(*values):
+            said.append(capsys.readouterr().err)
+            return function(*values)
+
+        return called
+
+    np.save(tmp_path / "map.npy", np.full(GREY.shape, 0.05))
+    monkeypatch.setattr(denoising, "_batch", then(batch))
+    monkeypatch.setattr(parameter_choice, "choose_by_sure", then(choose))
+    arguments = [argument.format(map=tmp_path / "map.npy") for argument in arguments]
+    arguments += [folder / "grey.png", "-o", tmp_path / "out.png", "--iterations", "3", "--sheet", "--device", "cpu"]
+    monkeypatch.setattr(denoising.machine, "free_memory", lambda: 10**5)
+    assert tvmap(*arguments) == 0
+    said.append(capsys.readouterr().err)
+    message = "GB are needed for this image, 0.0 are free; if it ends here, cut the image into pieces"
+    assert message in said[0] and "".join(said).count(message) == 1
+    said.clear()
+    monkeypatch.setattr(denoising.machine, "free_memory", lambda: 10**12)
+    assert tvmap(*arguments) == 0
+    assert "needed" not in "".join([*said, capsys.readouterr().err])
 
 
 def test_without_a_gpu_cuda_is_refused_in_a_line(folder, tmp_path, capsys, monkeypatch):
@@ -195,6 +253,20 @@ def test_one_bad_image_does_not_stop_the_others(folder, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "bad.png: cannot be read" in said and "5 of 6 images denoised" in said
     assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 5
+
+
+def test_names_are_kept_free_only_for_what_is_written(folder, tmp_path):
+    shutil.copyfile(folder / "deeper/float.tiff", folder / "grey_map.tif")
+    shutil.copyfile(folder / "grey.png", folder / "grey_sheet.png")
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05", "--iterations", "2") == 0
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 7
+    for kind, name in (("map", "grey_map.tif"), ("sheet", "grey_sheet.png")):
+        with pytest.raises(StudyError, match=f"{name}: would be written for .*grey"):
+            commands.destinations([folder], tmp_path / "out", kinds=[kind])
+    images = [folder / "grey_map.tif"], folder / "grey.tif"
+    assert commands.destinations(*images) == [(folder / "grey_map.tif", folder / "grey.tif")]
+    with pytest.raises(StudyError, match="grey_map.tif: is an input"):
+        commands.destinations(*images, kinds=["map"])
 
 
 def test_a_second_run_does_not_denoise_what_the_first_one_wrote(folder):
@@ -232,7 +304,7 @@ def test_a_level_outside_the_training_is_said(tmp_path, capsys):
         (["denoise", "{in}/grey.png", "-o", "{out}.png", "--model", "none.safetensors"], "none.safetensors"),
         (
             ["denoise", "{in}/grey.png", "-o", "{out}.png", "--weight", "sure", "--model", "x"],
-            "belongs to --weight map",
+            "belongs to --weight map, not sure; leave one of them out",
         ),
         (["denoise", "{in}/grey.png", "-o", "{out}.png", "--iterations", "0"], "at least 1"),
         (["denoise", "{in}/deeper/float.tiff", "-o", "{out}.png"], "ends in .tif"),
@@ -240,6 +312,11 @@ def test_a_level_outside_the_training_is_said(tmp_path, capsys):
         (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "{small}"], "must be the same"),
         (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--penalty", "tgv"], "2 number(s)"),
         (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--gap", "0"], "gap: 0"),
+        (
+            ["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "{tgv}", "--penalty", "tv"],
+            "tgv; leave --penalty out",
+        ),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "{tgv}", "--norm", "isotropic"], "leave --norm out"),
         (["tv", "{in}/grey.png", "-o", "{file}", "--weight", "0.1"], "is a file that is no image"),
     ],
 )
@@ -249,10 +326,12 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path, capsys, arguments, 
     np.save(tmp_path / "small.npy", np.ones((5, 5)))
     places = {"in": folder, "out": tmp_path / "out", "empty": tmp_path / "empty", "file": tmp_path / "file"}
     np.save(tmp_path / "flat.npy", np.linspace(0, 1, 9)[None])
-    places |= {"small": tmp_path / "small.npy", "flat": tmp_path / "flat.npy"}
+    pictures.write_maps(tmp_path / "tgv.tif", np.full((2, *GREY.shape), 0.1, np.float32), "tgv")
+    places |= {"small": tmp_path / "small.npy", "flat": tmp_path / "flat.npy", "tgv": tmp_path / "tgv.tif"}
     assert tvmap(*(argument.format(**places) for argument in arguments)) == 1
-    said = capsys.readouterr().err
-    assert message in said and len(said.strip().splitlines()) == 1 and said.startswith("tvmap: ")
+    lines = capsys.readouterr().err.splitlines()
+    (said,) = [line for line in lines if "large images take minutes" not in line]
+    assert message in said and said.startswith("tvmap: ")
     assert not (tmp_path / "out.png").exists()
 
 

@@ -6,7 +6,7 @@ import torch
 from skimage import data
 from skimage.restoration import denoise_tv_chambolle
 
-from tvmap import denoising, machine, metrics
+from tvmap import denoising, machine, metrics, network
 from tvmap.errors import StudyError
 from tvmap.pdhg import objective, pdhg
 from tvmap.solver import solve_certified
@@ -201,6 +201,8 @@ def test_too_little_memory_is_said_before_the_system_ends_it(reference, monkeypa
     caplog.clear()
     monkeypatch.setattr(denoising.machine, "free_memory", lambda: None)
     denoising.by_network(channels, reference[0], iterations=2)
+    monkeypatch.setattr(denoising.machine, "free_memory", lambda: 0)
+    denoising._check_memory(1, torch.device("cuda"))  # of a GPU it says nothing
     monkeypatch.undo()
     assert machine.free_memory() > 10**8  # of Linux
     denoising.by_network(channels, reference[0], iterations=2)
@@ -222,6 +224,10 @@ def test_sure_needs_noise():
 def test_weights_of_another_kind_are_refused(tmp_path):
     with pytest.raises(StudyError, match="not the weights"):
         denoising.load_trained(tmp_path / "none.safetensors")
+    direct = {"predicts": "image"}
+    network.save_weights(tmp_path / "direct.safetensors", network.build(**direct).weights(), direct)
+    with pytest.raises(StudyError, match="direct.safetensors: .* the image itself, not a map; leave --model out$"):
+        denoising.load_trained(tmp_path / "direct.safetensors")
 
 
 def test_weights_bring_the_options_they_were_trained_with(reference, monkeypatch):

@@ -8,7 +8,7 @@ import skimage.util
 from tvmap import features
 from tvmap.errors import StudyError
 from tvmap.features import FEATURES
-from tvmap.noise import estimate_noise_std, keyed_noise, noise_std
+from tvmap.noise import estimate_noise_std, keyed_noise, noise_std, noise_stds
 
 PHOTO = skimage.util.img_as_float32(skimage.data.camera())[128:256, 160:288]
 NOISY = keyed_noise(PHOTO, 0.5, 0, 0, "camera")
@@ -83,6 +83,13 @@ def test_noise_of_a_photograph_is_estimated_within_a_tenth(photo, level):
     clean = skimage.util.img_as_float32(getattr(skimage.data, photo)())[:256, :256]
     noisy = keyed_noise(clean, level, 0, 0, photo)
     assert estimate_noise_std(noisy) == pytest.approx(noise_std(clean, level), rel=0.1)
+
+
+def test_noise_is_the_true_one_or_estimated_image_by_image():
+    stack = {"images": np.stack([NOISY, 2 * NOISY]), "noise_std": np.array([0.1, 0.7])}
+    assert noise_stds(stack, estimated=False) is stack["noise_std"]
+    expected = [estimate_noise_std(z) for z in stack["images"]]
+    assert noise_stds(stack, estimated=True).tolist() == expected and expected[1] == pytest.approx(2 * expected[0])
 
 
 def synthetic(patients, images):

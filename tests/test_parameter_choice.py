@@ -73,8 +73,11 @@ def test_a_warm_start_changes_where_it_begins_not_where_it_ends(boundary):
 
 def test_what_cannot_be_solved_is_refused():
     z = noisy(piecewise(9, 9))
-    with pytest.raises(StudyError, match="after 60 iterations, not 1.0e-12; allow more"):
+    with pytest.raises(StudyError, match="after 60 iterations, not 1.0e-12; ") as caught:
         parameter_choice.converge(z, 0.3, gap=1e-12, max_iterations=60)
+    for advice in ("in a study lower grid.maximum or take this rival out of baselines", "in tvmap give λ as a number"):
+        assert advice in str(caught.value)
+    assert "\n" not in str(caught.value)
     with pytest.raises(StudyError, match="weight: -0.1"):
         parameter_choice.converge(z, -0.1)
     with pytest.raises(StudyError, match="one image"):

@@ -1,6 +1,8 @@
 """Images of every kind come in whole and go out with the depth that they had; damaged ones are refused in a line."""
 
+import io
 import struct
+import sys
 import zlib
 
 import hostile
@@ -297,13 +299,15 @@ def test_a_scan_that_others_made():
     [
         ("a.txt", lambda path: path.write_text("x"), "does not end like an image's"),
         ("a.png", lambda path: None, "no such file"),
-        ("a.png", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
+        ("a.png", lambda path: path.write_bytes(b"no image"), "another kind; replace it or leave it out"),
         ("a.tif", lambda path: path.write_bytes(b"II*\0"), "cannot be read as an image"),
         ("a.dcm", lambda path: path.write_bytes(b"x" * 200), "cannot be read as an image"),
         ("a.npy", lambda path: np.save(path, np.array([{}]), allow_pickle=True), "cannot be read as an image"),
+        ("a.npy", lambda path: path.write_bytes(archive()), "not one array; save the one"),
+        ("a.dcm", lambda path: without_pixels(path), "a DICOM file without pixels; replace it"),
         ("a.npy", lambda path: np.save(path, np.zeros((2, 3, 4, 5))), "one image is needed"),
         ("a.npy", lambda path: np.save(path, np.zeros((9, 9, 7))), "one image is needed"),
-        ("a.npy", lambda path: np.save(path, np.full((4, 4), np.nan)), "16 pixels are NaN or infinite"),
+        ("a.npy", lambda path: np.save(path, np.full((4, 4), np.nan)), "16 pixels are NaN or infinite; replace it"),
         ("a.npy", lambda path: np.save(path, np.zeros((4, 4), complex)), "floating point"),
         ("a.npy", lambda path: np.save(path, np.full((4, 4), 9.0)), "low < high"),
         ("a.npy", lambda path: np.save(path, np.zeros((4, 4), np.int32)), "8 or 16 bits"),
@@ -340,6 +344,20 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, make, message):
     with pytest.raises(StudyError) as caught:
         pictures.read(path)
     assert message in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert "; " in str(caught.value) or message == "no such file", "it says what to do"
+
+
+def archive():
+    file = io.BytesIO()
+    np.savez(file, image=GREY8)
+    return file.getvalue()
+
+
+def without_pixels(path):
+    hostile.dicom(path, GREY8)
+    data = pydicom.dcmread(path)
+    del data.PixelData
+    data.save_as(path)
 
 
 def hostile_gif(path):
@@ -348,18 +366,20 @@ def hostile_gif(path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".dcm"])
-def test_no_damaged_image_ends_in_a_traceback(tmp_path, suffix):
+def test_no_damaged_image_ends_in_a_traceback(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of decoders that are imported when they are needed
     path = tmp_path / f"a{suffix}"
     contents = [content for content, _ in hostile.images().values()]
     contents += [content for end, content in hostile.scans() if end == suffix]
-    for content in contents:
-        path.write_bytes(content)
-        try:
-            picture = pictures.read(path)
-        except StudyError as error:
-            assert str(path) in str(error)
-        else:
-            assert np.isfinite(picture.channels).all()
+    with hostile.confined(tmp_path):
+        for content in contents:
+            path.write_bytes(content)
+            try:
+                picture = pictures.read(path)
+            except StudyError as error:
+                assert str(path) in str(error)
+            else:
+                assert np.isfinite(picture.channels).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 9), (2, 7, 9), (6, 7, 9), (2, 1, 5), (2, 5, 1), (3, 1, 1)])
@@ -381,13 +401,17 @@ def test_what_is_no_map_is_said(tmp_path):
         ("a.npy", -np.ones((2, 2)), "≥ 0"),
         ("a.npy", np.array([["x"]]), "cannot be read"),
         ("a.npy", np.zeros((0, 3)), "shape"),
+        ("a.npy", None, "not one array"),
         ("a.npy", np.ones((7, 2, 2)), "at most 6"),
         ("a.tif", np.ones((7, 2, 2)), "more than 6 pages"),
         ("a.tif", np.ones((2, 2, 3)), "have colours"),
     ):
-        if name.endswith("npy"):
+        if name.endswith("npy") and values is None:
+            (tmp_path / name).write_bytes(archive())
+        elif name.endswith("npy"):
             np.save(tmp_path / name, values)
         elif values is not None:
             tifffile.imwrite(tmp_path / name, values, photometric="rgb" if values.shape[-1] == 3 else "minisblack")
-        with pytest.raises(StudyError, match=message):
+        with pytest.raises(StudyError, match=message) as caught:
             pictures.read_weight(tmp_path / name)
+        assert "; " in str(caught.value) or message == "no such file", "it says what to do"

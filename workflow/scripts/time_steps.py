@@ -28,14 +28,16 @@ def main(clean_paths, output_path, trainings, threads, device):
     devices.keep_freed_memory()
     device = devices.pick(device)
     images = {path: stacks.training_images(path) for path in set(clean_paths.values())}
+    schedules = {name: options["settings"] for name, options in trainings.items()}
     steps, sizes = {}, {}
     for name, options in trainings.items():
         clean = images[clean_paths[name]]
         steps[name] = training.prepare(clean, **options, device=device)[2]
-        sizes[name] = min(options["settings"]["batch_size"], len(clean))
+        sizes[name] = min(schedules[name]["batch_size"], len(clean))
     rows = []
     for round_ in range(WARM_UP + ROUNDS):
         for name, of in steps.items():
+            devices.allow_tf32(schedules[name]["precision"] == "tf32")  # torch has one switch for all networks
             of.begin(round_, torch.zeros_like(of.rates))
             of.loss_sum.item()  # waits for a GPU
             started = time.perf_counter()
@@ -45,7 +47,6 @@ def main(clean_paths, output_path, trainings, threads, device):
     table = pd.DataFrame(rows, columns=["round", "variant", "milliseconds"])
     groups = table[table["round"] >= WARM_UP].groupby("variant", sort=False)["milliseconds"]
     found = pd.DataFrame({"milliseconds": groups.median(), "low": groups.quantile(0.25), "high": groups.quantile(0.75)})
-    schedules = {name: options["settings"] for name, options in trainings.items()}
     found.insert(0, "iterations", [schedules[name]["iterations"] for name in found.index])
     found["size"] = [sizes[name] for name in found.index]
     found["threads"] = threads

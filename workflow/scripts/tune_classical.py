@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 
 from tvmap import classical, stacks, tabular
-from tvmap.features import noise_stds
 from tvmap.logs import log, logged_to
 from tvmap.methods import base
+from tvmap.noise import noise_stds
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -20,7 +20,7 @@ def main(clean_path, noisy_paths, output_path, method, solver, threads):
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), [stacks.load(path) for path in noisy_paths]
     images = np.concatenate([stack["images"] for stack in noisy])
-    stds = np.concatenate([noise_stds(stack, method) for stack in noisy])
+    stds = np.concatenate([noise_stds(stack, estimated=method != base(method)) for stack in noisy])
     tuning = classical.tune(base(method), np.tile(clean["images"], (len(noisy), 1, 1)), images, stds, solver=solver)
     tabular.write_table(output_path, pd.DataFrame(tuning.candidates).assign(psnr=tuning.mean_psnr))
     chosen = ", ".join(f"{name} {value:g}" for name, value in tuning.chosen.items())

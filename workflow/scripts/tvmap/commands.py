@@ -113,7 +113,8 @@ def denoise_all(options: argparse.Namespace) -> int:
 
     if options.iterations < 1:
         raise StudyError(f"--iterations {options.iterations}: at least 1 is needed")
-    pairs = destinations(options.input, options.output, options.float)
+    kinds = [kind for kind, asked in (("map", options.save_map), ("sheet", options.sheet)) if asked]
+    pairs = destinations(options.input, options.output, options.float, kinds)
     method, levels = chosen_method(options)
     failed = 0
     with tqdm(pairs, unit="image", disable=len(pairs) == 1 or not sys.stderr.isatty(), file=sys.stderr) as progress:
@@ -128,8 +129,13 @@ def denoise_all(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def destinations(inputs: Sequence[Path], output: Path, as_float: bool = False) -> list[tuple[Path, Path]]:
-    """[(image file, file to write)] of files and folders; folders keep their structure below `output`."""
+def destinations(
+    inputs: Sequence[Path], output: Path, as_float: bool = False, kinds: Sequence[str] = ()
+) -> list[tuple[Path, Path]]:
+    """[(image file, file to write)] of files and folders; folders keep their structure below `output`.
+
+    kinds: what is written `beside` each image. Nothing that is written may replace an input or another image's files.
+    """
     found = []
     for path in inputs:
         if path.is_dir():
@@ -159,7 +165,7 @@ def destinations(inputs: Sequence[Path], output: Path, as_float: bool = False) -
             pairs.append((image, output / name.with_suffix(suffix)))
     sources, targets = {image.resolve() for image, _ in pairs}, {}
     for image, target in pairs:
-        for file in (target, beside(target, "map"), beside(target, "sheet")):
+        for file in (target, *(beside(target, kind) for kind in kinds)):
             if file.resolve() in sources:
                 raise StudyError(f"{file}: is an input; results must not replace it, give another -o")
             if file.resolve() in targets:
@@ -187,7 +193,7 @@ def chosen_method(
     fixed |= {"boundary": options.boundary or "periodic"}
     if options.command == "denoise":
         if options.model and options.weight != "map":
-            raise StudyError("--model: belongs to --weight map")
+            raise StudyError(f"--model: belongs to --weight map, not {options.weight}; leave one of them out")
         if options.weight == "sure":
             most = parameter_choice.SCANNED + parameter_choice.REFINED
             log.info("--weight sure: up to %d exact solutions a channel; large images take minutes", most)
@@ -203,9 +209,11 @@ def chosen_method(
         maps, said = (None, None) if _numbers(options.weight) else pictures.read_weight(options.weight)
         penalty, norm = options.penalty or said or "tv", options.norm
         if said and penalty != said:
-            raise StudyError(f"--penalty {penalty}: {options.weight} holds maps of {said}")
+            raise StudyError(
+                f"--penalty {penalty}: {options.weight} holds maps of {said}; leave --penalty out, or give other maps"
+            )
         if penalty == "tgv" and norm != "anisotropic":
-            raise StudyError("--norm isotropic: belongs to --penalty tv")
+            raise StudyError("--norm isotropic: belongs to --penalty tv; leave --norm out")
     fixed |= {"penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
     if maps is not None:
         arranged = functools.partial(arrange, maps, penalty, norm, options.weight)

@@ -25,8 +25,9 @@ from .tgv import as_weights
 MOST_ITERATIONS = 2**17
 STALLED = 0.7  # twice the steps, and the gap is still more than this part of what it was
 SURE_RANGE = (0.05, 5)  # of λ, in units of the noise's standard deviation
-SOLVER_BYTES = {"tv": 90, "tgv": 260}  # a pixel and channel: what solver and certificate keep in float32, measured
+SOLVER_BYTES = {"tv": (35, 90), "tgv": (115, 410)}  # a pixel, measured: for each channel, and once, of the certificate
 NETWORK_BYTES = 900  # a pixel that the U-Net sees at once
+SURE_BYTES = 880  # a pixel: the solutions for all λ that are tried on a channel
 TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
 
 Device = torch.device | str | None
@@ -111,19 +112,32 @@ def by_weight(
     channels: np.ndarray,
     weight: Weight | np.ndarray,
     *,
-    iterations: int = 256,
-    gap: float | None = None,
     device: Device = None,
     penalty: str = "tv",
     **options: Any,
 ) -> Denoised:
     """`Denoised` of channels (C, H, W) with λ, (1 or C,), or maps, (1 or C, maps, H, W) or (maps, H, W), of a penalty.
 
-    TGV's two numbers are maps (1, 2, 1, 1).
+    TGV's two numbers are maps (1, 2, 1, 1). options: iterations or gap, and others of the solver.
 
     Raises:
         StudyError: a map of another size than the image, or values that are not finite or a weight below 0.
     """
+    _check_memory(_solver_bytes(channels, penalty), device)
+    return solved(channels, weight, device=device, penalty=penalty, **options)
+
+
+def solved(
+    channels: np.ndarray,
+    weight: Weight | np.ndarray,
+    *,
+    iterations: int = 256,
+    gap: float | None = None,
+    device: Device = None,
+    penalty: str = "tv",
+    **options: Any,
+) -> Denoised:
+    """What `by_weight` returns, for callers that have said how much memory it takes, or have had it already."""
     z = _batch(channels, device)
     weight = torch.as_tensor(np.asarray(weight, np.float32), device=z.device)
     weight = weight[None] if weight.ndim == 3 else weight
@@ -142,14 +156,12 @@ def by_weight(
 
 def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Device = None, **options: Any) -> Denoised:
     """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
+    of_network = NETWORK_BYTES * network.pixels_at_once(*channels.shape[-2:])
+    _check_memory(max(of_network, _solver_bytes(channels, trained.penalty)), device)
     z = _batch(channels, device)
-    at_once = network.pixels_at_once(*z.shape[-2:])
-    needed, free = max(SOLVER_BYTES[trained.penalty] * z.numel(), NETWORK_BYTES * at_once), machine.free_memory()
-    if z.device.type == "cpu" and free is not None and needed > free:  # the system may kill a process without a word
-        log.warning("about %.1f GB are needed for this image, %.1f are free", needed / 1e9, free / 1e9)
     maps = network.predict(trained.to(z.device), z).cpu().numpy()
     own: dict[str, Any] = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
-    return by_weight(channels, maps, device=device, penalty=trained.penalty, **own, **options)
+    return solved(channels, maps, device=device, penalty=trained.penalty, **own, **options)
 
 
 def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any) -> Denoised:
@@ -160,6 +172,7 @@ def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any)
     """
     from .parameter_choice import choose_by_sure
 
+    _check_memory(SURE_BYTES * channels[0].size)  # more than the solver takes for all channels
     weights = []
     for z in channels:
         std = estimate_noise_std(z)
@@ -167,14 +180,14 @@ def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any)
             raise StudyError("no noise was found in the image; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
         weights.append(choose_by_sure(z, std, low, high, boundary).weight)
-    return by_weight(channels, np.array(weights), boundary=boundary, **options)
+    return solved(channels, np.array(weights), boundary=boundary, **options)
 
 
 def convergence(channels: np.ndarray, weight: Weight | np.ndarray, found: Denoised) -> tuple[list[int], list[float]]:
     """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
     counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
     channels = channels.astype(found.x.dtype)  # a small gap was found in float64, and is not there in float32
-    return counts, [by_weight(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
+    return counts, [solved(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
 
 
 def level(channels: np.ndarray) -> float:
@@ -218,7 +231,7 @@ def load_trained(
             raise StudyError(f"{path}: the weights that come with the project are not there; give others by --model")
     trained = network.load_network(path)
     if trained.predicts != "map":
-        raise StudyError(f"{path}: weights of a network that predicts the image itself, not a map")
+        raise StudyError(f"{path}: weights of a network that predicts the image itself, not a map; leave --model out")
     trained.in_bfloat16 = False  # a precision for speed; the map of an image should not depend on it
     try:
         config = provenance.read(Path(path).resolve().parents[1] / "provenance.json")["config"]
@@ -229,6 +242,20 @@ def load_trained(
         train_level, solver = None, {}
     levels = tuple(train_level) if isinstance(train_level, list) else (train_level, train_level)
     return trained, None if levels[0] is None else levels, solver
+
+
+def _solver_bytes(channels: np.ndarray, penalty: str) -> int:
+    """Bytes that solver and certificate take for channels (C, H, W)."""
+    each, once = SOLVER_BYTES[penalty]
+    return (each * len(channels) + once) * channels[0].size
+
+
+def _check_memory(needed: int, device: Device = None) -> None:
+    """Warn where more is needed than is free in the computer: the system may kill a process without a word."""
+    free = machine.free_memory()
+    if torch.device(device or "cpu").type == "cpu" and free is not None and needed > free:
+        message = "about %.1f GB are needed for this image, %.1f are free; if it ends here, cut the image into pieces"
+        log.warning(message, needed / 1e9, free / 1e9)
 
 
 def _batch(channels: np.ndarray, device: Device) -> torch.Tensor:

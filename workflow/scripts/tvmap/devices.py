@@ -30,9 +30,15 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def has_tf32(device: torch.device) -> bool:
+    """Whether `device` can round factors to TensorFloat-32: GPUs of the last years alone; others stay in float32."""
+    return device.type == "cuda" and torch.cuda.is_tf32_supported()
+
+
 def precision(asked: str, device: torch.device) -> str:
-    """The precision that the U-Net has on `device` where a study asks for `asked`: without fast bfloat16, float32."""
-    return "float32" if asked == "bfloat16" and not has_bfloat16(device) else asked
+    """The precision that the U-Net has on `device` where a study asks for `asked`: without what that takes, float32."""
+    has = {"bfloat16": has_bfloat16, "tf32": has_tf32}
+    return asked if asked not in has or has[asked](device) else "float32"
 
 
 def keep_freed_memory() -> bool:

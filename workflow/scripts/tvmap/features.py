@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import StudyError
-from .methods import base
 from .noise import MAD_TO_STD, estimate_noise_std
-from .stacks import Stack
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -39,13 +37,6 @@ FEATURES = (
     "brightness",
 )
 LOG_NOISE = FEATURES.index("log_noise_std")
-
-
-def noise_stds(stack: Stack, method: str) -> np.ndarray:
-    """True standard deviations of the noise in `stack`, (n,); for a method `-blind`, estimated from its images."""
-    if method == base(method):
-        return stack["noise_std"]
-    return np.array([estimate_noise_std(z) for z in stack["images"]])
 
 
 def features(z: np.ndarray) -> np.ndarray:

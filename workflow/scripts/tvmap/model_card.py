@@ -71,7 +71,7 @@ def n_numbers(path: PathLike) -> int:
 def _rows(folder: Path, protocols: Mapping[str, Level]) -> Iterator[list[str]]:
     summary = tabular.read_table(folder / "tables/summary.csv", ["protocol", "method", "psnr_mean", "ssim_mean"])
     columns = ["protocol", "baseline", "metric", "mean", "low", "high", "win_rate"]
-    gains = tabular.read_table(folder / "tables/gains.csv", columns)
+    gains = tabular.read_table(folder / "tables/gains.csv", columns, may_be_empty=["low", "high"])  # of one patient
     summary = summary.set_index(["protocol", "method"])
     gains = gains[gains["metric"] == "psnr"].set_index(["protocol", "baseline"])
     for protocol, level in protocols.items():
@@ -80,5 +80,7 @@ def _rows(folder: Path, protocols: Mapping[str, Level]) -> Iterator[list[str]]:
             row = summary.loc[(protocol, method)]
             cells.append(f"{tables.number(row['psnr_mean'], 2)} ({tables.number(row['ssim_mean'], 3)})")
         gain = gains.loc[(protocol, "scalar-oracle-psnr")]
-        interval = tables.interval(gain["low"], gain["high"], 2, True)
-        yield [*cells, f"{tables.number(gain['mean'], 2, True)} {interval}", f"{100 * gain['win_rate']:.0f} %"]
+        mean = tables.number(gain["mean"], 2, True)
+        if math.isfinite(gain["low"]):
+            mean += f" {tables.interval(gain['low'], gain['high'], 2, True)}"
+        yield [*cells, mean, f"{100 * gain['win_rate']:.0f} %"]

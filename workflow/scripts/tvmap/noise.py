@@ -6,6 +6,7 @@ From z alone the standard deviation of the noise is estimated.
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -57,3 +58,11 @@ def estimate_noise_std(z: np.ndarray) -> float:
     if min(z.shape) < 2:
         return 0.0
     return float(MAD_TO_STD * np.median(np.abs(np.diff(np.diff(z, axis=0), axis=1) / 2)))
+
+
+def noise_stds(noisy: Mapping[str, np.ndarray], estimated: bool) -> np.ndarray:
+    """Standard deviations of the noise, (n,), in a stack of noisy images: the true ones, or estimated from the images.
+
+    Told apart by `estimated` and not by a method's name: of names this module, which trainings use, knows nothing.
+    """
+    return np.array([estimate_noise_std(z) for z in noisy["images"]]) if estimated else noisy["noise_std"]

@@ -88,7 +88,7 @@ def converge(
         if iterations >= max_iterations:
             raise StudyError(
                 f"λ = {weight:g}: relative gap {relative_gap:.1e} after {iterations} iterations, not {gap:.1e}; "
-                "allow more iterations or a wider gap"
+                "in a study lower grid.maximum or take this rival out of baselines, in tvmap give λ as a number"
             )
         steps = min(BETWEEN_CHECKS, max_iterations - iterations)
         momentum = _accelerated(z, q, y, momentum, weight, steps, boundary == "periodic")

@@ -37,6 +37,7 @@ BLOCK = 2**20  # values that are converted at a time
 PILLOW = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 TIFF, DICOM, NUMPY = {".tif", ".tiff"}, {".dcm", ".dicom"}, {".npy"}
+REPLACE = "replace it or leave it out"
 COLOUR_16 = "16 bits, of which this reader would lose 8; save it as TIFF"
 SUFFIXES = PILLOW | TIFF | DICOM | NUMPY
 # What is written for what is read: without loss, and with the depth that was read.
@@ -132,7 +133,9 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
         raise StudyError(f"{path}: no such file") from None
     except Exception as error:  # damaged files raise OSError, ValueError, KeyError, struct.error, zlib.error, ...
         reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
-        raise StudyError(f"{path}: cannot be read as an image, it is damaged or of another kind{reason}") from None
+        raise StudyError(
+            f"{path}: cannot be read as an image, it is damaged or of another kind{reason}; {REPLACE}"
+        ) from None
     return _picture(path, values, limits or window, WRITTEN[suffix])
 
 
@@ -205,21 +208,22 @@ def read_weight(path: PathLike) -> tuple[np.ndarray, str | None]:
     """
     path = Path(path)
     if path.suffix.lower() not in TIFF | NUMPY:
-        raise StudyError(f"{path}: a map is read from a .tif or .npy file")
+        raise StudyError(f"{path}: a map is read from a .tif or .npy file; give one of these, or a number λ")
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB")
+            raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut image and map into the same pieces")
         values, penalty = (_array_of_maps(path), None) if path.suffix.lower() in NUMPY else _pages(path)
     except StudyError:
         raise
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
     except Exception as error:
-        raise StudyError(f"{path}: cannot be read as a map ({' '.join(str(error).split())[:200]})") from None
+        reason = " ".join(str(error).split())[:200]
+        raise StudyError(f"{path}: cannot be read as a map ({reason}); replace it or give a number λ") from None
     if values.ndim != 3 or not values.size:
-        raise StudyError(f"{path}: shape {values.shape}; a map is (H, W), several are (n, H, W)")
+        raise StudyError(f"{path}: shape {values.shape}; give a map (H, W), or several (n, H, W)")
     if not np.isfinite(values).all() or values.min() < 0:
-        raise StudyError(f"{path}: a regularisation weight is a number ≥ 0 in every pixel")
+        raise StudyError(f"{path}: some of its weights are negative, NaN or infinite; give numbers ≥ 0 in every pixel")
     return values, penalty
 
 
@@ -230,7 +234,7 @@ def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str)
     if values.dtype.kind not in "uif" or not values.size or (values.dtype.kind in "ui" and values.dtype.itemsize > 2):
         raise StudyError(f"{path}: {values.dtype} values of shape {values.shape}; give 8 or 16 bits, or floating point")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise StudyError(f"{path}: {(~np.isfinite(values)).sum()} pixels are NaN or infinite")
+        raise StudyError(f"{path}: {(~np.isfinite(values)).sum()} pixels are NaN or infinite; {REPLACE}")
     dtype, assumed, ends = values.dtype.newbyteorder("="), False, (float(values.min()), float(values.max()))
     alpha = None if alpha is None else alpha.astype(dtype)
     if dtype in (np.uint8, np.uint16):
@@ -378,7 +382,7 @@ def _n_pages(path: Path, most: int) -> int:
             tags = file.read(min(*n_tags.unpack(packed), 4096) * tag.size)  # tifffile, too, takes no more
             for name, kind, length, _ in tag.iter_unpack(tags[: len(tags) // tag.size * tag.size]):
                 if name in SIZES and (kind not in INTEGERS or length != 1):
-                    raise StudyError(f"{path}: tag {name}, a size, is not one number; it is damaged")
+                    raise StudyError(f"{path}: tag {name}, a size, is not one number; it is damaged, {REPLACE}")
                 held += length * (2 if kind in (1, 2, 7) else 48)  # bytes, or numbers of Python
             if held > MOST_TAGS:
                 raise StudyError(f"{path}: too much beside its pixels; save it without layers, or in fewer strips")
@@ -400,13 +404,13 @@ def _check_chunks(path: Path, file: "TiffFile", page: "TiffPage") -> None:
     if most > (MOST_BYTES // 4 if deflated else MOST_BYTES):  # packed, unpacked and put together
         raise StudyError(f"{path}: packed in pieces of {most >> 20} MiB; save it unpacked")
     if len(page.dataoffsets) < math.prod(page.chunked):  # each that lacks would be filled, one by one
-        raise StudyError(f"{path}: some of its pieces are missing; it is damaged")
+        raise StudyError(f"{path}: some of its pieces are missing; it is damaged, {REPLACE}")
     if deflated and max(page.databytecounts, default=0) > 2 * most + 2**16:
-        raise StudyError(f"{path}: holds more than it declares; it is damaged")
+        raise StudyError(f"{path}: holds more than it declares; it is damaged, {REPLACE}")
     segments: Iterable[Any] = file.filehandle.read_segments(page.dataoffsets, page.databytecounts) if deflated else ()
     for segment, _ in segments:
         if segment is not None and len(zlib.decompressobj().decompress(segment, most + 1)) > most:
-            raise StudyError(f"{path}: holds more than it declares; it is damaged")
+            raise StudyError(f"{path}: holds more than it declares; it is damaged, {REPLACE}")
 
 
 def _tiff_by_pillow(path: Path, depths: set[int]) -> np.ndarray:
@@ -449,8 +453,17 @@ def _space_for_maps(path: Path, shape: Sequence[int], dtype: np.dtype) -> np.nda
     return np.empty(shape, np.float32)
 
 
-def _array_of_maps(path: Path) -> np.ndarray:
+def _npy(path: Path) -> np.ndarray:
+    """The array of a file, which stays there until it is copied."""
     values = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(values, np.ndarray):  # an archive of arrays
+        values.close()
+        raise StudyError(f"{path}: not one array; save the one that is meant")
+    return values
+
+
+def _array_of_maps(path: Path) -> np.ndarray:
+    values = _npy(path)
     values = values if values.ndim == 3 else values[None]
     maps = _space_for_maps(path, values.shape, values.dtype)
     maps[:] = values
@@ -458,9 +471,7 @@ def _array_of_maps(path: Path) -> np.ndarray:
 
 
 def _read_numpy(path: Path) -> np.ndarray:
-    values = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(values, np.ndarray):
-        raise StudyError(f"{path}: not one array")
+    values = _npy(path)
     if values.ndim >= 2:
         _within(path, *values.shape[:2])
     return np.array(values)
@@ -474,7 +485,7 @@ def _read_dicom(path: Path) -> tuple[np.ndarray, Limits | None]:
     _check_deflated(path)
     data = pydicom.dcmread(path)
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
-        raise StudyError(f"{path}: a DICOM file without pixels")
+        raise StudyError(f"{path}: a DICOM file without pixels; {REPLACE}")
     rows, columns = int(data.Rows), int(data.Columns)
     _within(path, rows, columns, int(data.SamplesPerPixel) * -(-int(data.BitsAllocated) // 8), beside=16)  # in float64
     if int(data.get("NumberOfFrames") or 1) > 1:
