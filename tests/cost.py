@@ -26,7 +26,7 @@ FIT = ({"train": 4, "val": 2, "test": 2}, {"train": 12, "val": 8, "test": 30})  
 CHECK = {"train": 20, "val": 8, "test": 60}
 LARGE = {"train": 5216, "val": 16, "test": 624}  # the 5,856 images, in the folders they are published in
 LEVELS, SHARDS, SHARD_IMAGES = 10, 8, 8
-SCALARS = 3  # λ of the validation images, the oracle by PSNR and the one by SSIM: the methods of config.yaml
+SCALARS = 4  # 0, λ of the validation images, the oracle by PSNR and the one by SSIM: the methods of config.yaml
 SCALAR = ["search_grid", "refine_grid", "denoise_images"]
 MAP, LAST = ["predict_maps", "denoise_map"], ["measure_images"]
 STEPS = ["prepare_images", "add_noise", *SCALAR, *MAP, *LAST]
@@ -122,6 +122,19 @@ def table(lines, epochs):
     return costs
 
 
+def costs_of(rows, check=()):
+    """The table of costs by the [(step, n, seconds)] of the studies of FIT; held against those of CHECK, if given."""
+    steps = dict.fromkeys(step for step, _, _ in rows)
+    lines = {step: line([(n, seconds) for name, n, seconds in rows if name == step]) for step in steps}
+    costs = table(lines, {name: recipe["epochs"] for name, recipe in recipes().items()})
+    if check:
+        larger = pd.DataFrame(check, columns=["step", "n", "seconds"])
+        larger["fitted"] = [lines[step][0] + lines[step][1] * n for step, n, _ in check]
+        sums = larger.groupby("step")[["seconds", "fitted"]].sum()
+        costs["larger_measured_to_fitted"] = sums["seconds"] / sums["fitted"]
+    return costs
+
+
 def run(folder, *targets, change=None):
     """Run the study of the tests, with these settings, in the empty `folder`, however long it takes."""
     command = smoke.command(smoke.fresh(folder), *targets, change=change, cores=CORES)
@@ -179,15 +192,8 @@ def main(archive, output):
     on_this_machine(output / "machine.json")
     path = output / "measured.csv"
     rows = [row for images in FIT for row in measured_once(images, archive, path)]
-    steps = dict.fromkeys(step for step, _, _ in rows)
-    lines = {step: line([(n, seconds) for name, n, seconds in rows if name == step]) for step in steps}
-    costs = table(lines, {name: recipe["epochs"] for name, recipe in recipes().items()})
-    write(costs, output)
-    check = pd.DataFrame(measured_once(CHECK, archive, path), columns=["step", "n", "seconds"])
-    check["fitted"] = [lines[step][0] + lines[step][1] * n for step, n in zip(check["step"], check["n"], strict=True)]
-    sums = check.groupby("step")[["seconds", "fitted"]].sum()
-    costs["larger_measured_to_fitted"] = sums["seconds"] / sums["fitted"]
-    write(costs, output)
+    write(costs_of(rows), output)
+    write(costs_of(rows, measured_once(CHECK, archive, path)), output)
 
 
 def write(costs, output):

@@ -1,9 +1,11 @@
 """A small study with every rule, killed at a random moment of a job of each rule and started again, until it ends."""
 
+import base64
 import contextlib
 import functools
 import hashlib
 import io
+import json
 import os
 import random
 import re
@@ -124,6 +126,26 @@ def _rule_of(script):
     return re.search(r"/logs/(\w+)[./]", text)[1]
 
 
+def recorded(folder):
+    """{benchmark: when it was written, in ns} of the jobs that no later start has a reason to run again.
+
+    Snakemake keeps a record of each output of a job that ended, and a mark for each of a job that began. A failed job
+    has a record, too, but no output. Left out are jobs in doubt, such as one that was killed between its benchmark and
+    its record, and those whose temporary output was used and deleted.
+    """
+    records, marks, whole = folder / ".snakemake/metadata", folder / ".snakemake/incomplete", {}
+    for path in filter(Path.is_file, records.rglob("*")):
+        name = path.relative_to(records)
+        output = base64.urlsafe_b64decode("".join(part.removeprefix("@") for part in name.parts)).decode()
+        with contextlib.suppress(json.JSONDecodeError):  # killed while it was written: the mark is still there
+            (log,) = json.loads(path.read_text())["log"]
+            whole[log] = whole.get(log, True) and (folder / output).exists() and not (marks / name).exists()
+    ended = [log for log, is_whole in whole.items() if is_whole]
+    # The rules have the log of each job beside its benchmark.
+    names = [re.sub(r"(.*)\blogs/(.*)\.log$", r"\1benchmarks/\2.tsv", log) for log in ended]
+    return {name: (folder / name).stat().st_mtime_ns for name in names if (folder / name).exists()}
+
+
 def _group(process):
     with contextlib.suppress(ProcessLookupError):
         return os.getpgid(process)
@@ -145,6 +167,7 @@ class Run:
     def __init__(self, folder, change, log_path):
         self.folder, self.change, self.log_path = folder, change, Path(log_path)
         self.lines, self.met = [], set()
+        self.finished = {}  # {benchmark: when it was first written} of the jobs that had ended before a kill
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell, and it is inherited
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -189,6 +212,7 @@ class Run:
                     os.kill(job, signal.SIGCONT)  # any other signal waits for this
                 self.lines.append(f"{rule}: {way} after {after:.2f} of {times[rule]:.2f} s")
                 self._await()
+                self.finished = recorded(self.folder) | self.finished
                 self.follow()
                 return rule
             late.add(job)
@@ -237,6 +261,14 @@ class Run:
             self.met.add("lock")
         if "IncompleteFilesException" in text or "rerun-incomplete" in text:
             self.met.add("incomplete")
+
+    def lost(self):
+        """Benchmarks of the jobs that had ended before a kill and were run again all the same, or are no more."""
+        return sorted(
+            name
+            for name, written in self.finished.items()
+            if not (self.folder / name).exists() or (self.folder / name).stat().st_mtime_ns != written
+        )
 
     def finish(self, attempts=5):
         """Run to the end, following messages; returns the number of starts it took."""

@@ -1,7 +1,9 @@
 """The baselines in the workflow: a small study with all kinds of them, against its own grids and files."""
 
 import importlib.util
+import inspect
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import yaml
 
 import publish_study
 import redraw_figures
-from tvmap import classical, features, methods, stacks
+from tvmap import classical, features, methods, oracle, parameter_choice, stacks, tgv
 
 NAMES = ("scalar-train", "scalar-features", "scalar-sure", "scalar-discrepancy-blind", "map-oracle")
 NAMES += ("scalar-oracle-fine", "tgv-oracle")
@@ -98,6 +100,29 @@ def test_each_rival_says_how_it_was_tuned():
     assert said["tgv"].endswith("Both factors were chosen, among all pairs, by the mean PSNR of the validation images.")
     assert said["nlm"].endswith("The factor was chosen by the mean PSNR of the validation images.")
     assert not any("was chosen" in said[name] for name in ("scalar-sure", "map-oracle"))
+
+
+def test_the_numbers_in_what_is_said_of_rivals_are_those_of_the_code():
+    def default(function, name):
+        return inspect.signature(function).parameters[name].default
+
+    patch, window = classical.PATCH, 2 * classical.DISTANCE + 1
+    exponent = f"{default(parameter_choice.choose_by_sure, 'gap'):.0e}".partition("e")[2]
+    said = {
+        "scalar-features": [f"{len(features.FEATURES)} numbers"],
+        "scalar-sure": ["10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))],
+        "nlm": [f"{patch} × {patch}", f"{window} × {window}"],
+        "wavelet": [f"{classical.SHIFTS**2} shifts"],
+        "tgv-oracle": [f"{len(oracle.OF_SLOPE)} × {len(oracle.OF_CHANGE)} pairs"],
+        "map-oracle": [f"{default(oracle.oracle_map, 'steps')} steps"],
+    }
+    for name, text in methods.DESCRIPTIONS.items():
+        text = re.sub(r"\[\d+\]|Table \d+", "", text)  # the report's own
+        for numbers in said.get(name, []):
+            assert numbers in text, name
+            text = text.replace(numbers, "")
+        assert re.findall(r"\b\d+", text) == [], f"{name}: compare it with the code here"
+    assert tgv.RATIO == 0.5 and "from half of it" in methods.DESCRIPTIONS["map-oracle"]
 
 
 def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):

@@ -41,7 +41,7 @@ def scheme(request):
 
 @pytest.fixture(params=[1440, 390])
 def page(request, browser, report, scheme):
-    """The opened page, with what the browser said and asked for while it opened."""
+    """The opened page, with what the browser said and asked for while it opened; all that folds is unfolded."""
     context = browser.new_context(viewport={"width": request.param, "height": 900}, color_scheme=scheme)
     opened = context.new_page()
     opened.said, opened.asked = [], []
@@ -49,6 +49,8 @@ def page(request, browser, report, scheme):
     opened.on("pageerror", lambda error: opened.said.append(str(error)))
     opened.on("request", lambda request: opened.asked.append(request.url))
     opened.goto(report.as_uri())
+    unfolded = "() => [...document.querySelectorAll('details')].map(one => one.open = true).length"
+    assert opened.evaluate(unfolded) > 0, "what is folded cannot be measured"
     yield opened
     context.close()
 

@@ -1,7 +1,13 @@
 """The arithmetic of tests/cost.py: what is extrapolated from small studies."""
 
+import re
+import sys
+
 import cost
+import pandas as pd
 import pytest
+import smoke
+import yaml
 
 
 def test_the_line_goes_through_the_medians_of_the_ends():
@@ -21,6 +27,37 @@ def test_a_job_of_the_grid_is_a_shard_of_the_larger_split():
     assert max(jobs["search_grid"]) == 624 / 8 and len(jobs["search_grid"]) == 10 * (2 + 8)
     assert min(jobs["search_grid"]) == 8 and sum(jobs["search_grid"]) == 10 * (16 + 624)
     assert jobs["prepare_images"] == [5216, 16, 624]
+
+
+def test_these_are_the_jobs_that_snakemake_plans(tmp_path):
+    protocols = {f"level{k}": k / 20 for k in range(1, cost.LEVELS - 1)}  # beside the two of config.yaml
+    study = {
+        "study": "large",
+        "data": {"source": "sample", "images": cost.LARGE, "size": cost.SIZE},
+        "noise": {"protocols": protocols, "draws": 1},
+        "grid": {"shards": cost.SHARDS, "shard_images": cost.SHARD_IMAGES},
+    }
+    (smoke.fresh(tmp_path) / "large.yaml").write_text(yaml.safe_dump(study))
+    options = "--dry-run", "--quiet", "rules", "--cores", "2", "--configfile", "large.yaml"
+    run = smoke.program(tmp_path, sys.executable, "-m", "snakemake", *options)
+    planned = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)}
+    assert run.returncode == 0, run.stdout[-3000:]
+    jobs = {step: len(images) for step, images in cost.jobs_of_large().items()}
+    jobs["denoise_images"] += jobs.pop("denoise_map")
+    assert {step: planned[step] for step in jobs} == jobs
+
+
+def test_the_published_costs_come_of_the_published_times(tmp_path):
+    published = smoke.ROOT / "results/reference/cost"
+    times = pd.read_csv(published / "measured.csv").set_index("test_images")[["step", "n", "seconds"]]
+    fit, check = (
+        [row for one in studies for row in times.loc[one["test"]].itertuples(index=False, name=None)]
+        for studies in (cost.FIT, [cost.CHECK])
+    )
+    assert len(fit) + len(check) == len(times)
+    cost.write(cost.costs_of(fit, check), tmp_path)
+    assert (tmp_path / "cost.csv").read_text() == (published / "cost.csv").read_text()
+    assert "larger_measured_to_fitted" not in cost.costs_of(fit)
 
 
 def test_the_whole_is_no_shorter_than_its_training_and_no_longer_than_on_one_node():

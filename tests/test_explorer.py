@@ -1,14 +1,17 @@
-"""The explorer in a real browser: every control changes the pixels that it should, and no others."""
+"""The explorer: it holds what the study found; in a real browser every control changes the pixels that it should."""
 
+import base64
+import io
+import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from smoke import RESULTS, ROOT, finished
 
-from tvmap import explorer
-
-pytestmark = pytest.mark.chromium
+from tvmap import explorer, stacks, tabular
 
 SIZE, WEIGHTS = 48, np.arange(81) / 100
 RANDOM = np.random.default_rng(1)
@@ -72,8 +75,13 @@ def opened(browser, path, width=1200, **options):
 def page(browser, made_up):
     page = opened(browser, made_up)
     yield page
+    close(page, made_up)
+
+
+def close(page, path):
+    """Close the page of `path`, which said nothing to the console and asked for nothing but itself."""
     assert page.said == []
-    assert [url for url in page.asked if not url.startswith(("data:", made_up.as_uri()))] == []
+    assert [url for url in page.asked if not url.startswith(("data:", path.as_uri()))] == []
     page.context.close()
 
 
@@ -95,6 +103,7 @@ def slide(page, name, value):
     page.locator(name).evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", value)
 
 
+@pytest.mark.chromium
 def test_the_slider_of_weights_changes_the_left_side_alone(page):
     before, map_before = pixels(page), pixels(page, "map")
     assert page.locator("#weight").input_value() == "20", "it begins with the λ that a user could choose"
@@ -111,6 +120,7 @@ def test_the_slider_of_weights_changes_the_left_side_alone(page):
     assert np.array(pixels(page)[0]).mean() > 2 * left.mean(), "the image of λ = 0 is the clean one, of 0.6 darker"
 
 
+@pytest.mark.chromium
 def test_the_line_the_sides_and_the_images(page):
     before = pixels(page)
     slide(page, "#wipe", 100)
@@ -133,6 +143,7 @@ def test_the_line_the_sides_and_the_images(page):
     assert page.locator("#shown option").all_text_contents() == ["Λ₁"]
 
 
+@pytest.mark.chromium
 def test_the_chosen_weights_and_the_curves(page):
     map_before = pixels(page, "map")
     for button, index in zip(page.locator("#chosen button").all(), (20, 10, 12), strict=True):
@@ -155,7 +166,8 @@ def test_the_chosen_weights_and_the_curves(page):
         page.locator("#chosen button").nth(1).click()
 
 
-def test_the_map_under_the_pointer_is_that_of_the_study(page):
+@pytest.mark.chromium
+def test_the_values_of_the_maps_under_the_pointer(page):
     box = page.locator("#map").bounding_box()
     for x, y in ((3, 40), (47, 0), (20, 21)):
         place = {"x": (x + 0.5) / SIZE * box["width"], "y": (y + 0.5) / SIZE * box["height"]}
@@ -170,6 +182,7 @@ def test_the_map_under_the_pointer_is_that_of_the_study(page):
     assert "Row 22, column 10:" in page.locator("#pointer").text_content()
 
 
+@pytest.mark.chromium
 def test_the_scale_and_the_choice_of_the_map(page):
     before, image = pixels(page, "map"), pixels(page)
     page.locator("#log").uncheck()
@@ -183,6 +196,7 @@ def views(page):
     return pixels(page), pixels(page, "map")
 
 
+@pytest.mark.chromium
 def test_both_views_are_enlarged_and_moved_together(page):
     box = page.locator("#map").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -205,6 +219,7 @@ def test_both_views_are_enlarged_and_moved_together(page):
     assert views(page) == whole
 
 
+@pytest.mark.chromium
 @pytest.mark.parametrize("canvas", ["#compare", "#map"])
 def test_buttons_and_keys_enlarge_step_by_step(page, canvas):
     seen = [views(page)]
@@ -224,6 +239,7 @@ def test_buttons_and_keys_enlarge_step_by_step(page, canvas):
         assert views(page) == expected, key
 
 
+@pytest.mark.chromium
 def test_keys_enlarge_at_the_cross_and_the_view_follows_it(page):
     page.locator("#map").focus()
     page.keyboard.press("Shift+ArrowLeft")
@@ -242,6 +258,7 @@ def test_keys_enlarge_at_the_cross_and_the_view_follows_it(page):
         assert np.array_equal(np.sign(np.array((left, top)) - before), moved) and views(page) != enlarged
 
 
+@pytest.mark.chromium
 def test_the_wheel_scrolls_the_page_where_there_is_nothing_to_enlarge(page):
     page.set_viewport_size({"width": 700, "height": 500})
     page.locator("#map").scroll_into_view_if_needed()
@@ -251,6 +268,7 @@ def test_the_wheel_scrolls_the_page_where_there_is_nothing_to_enlarge(page):
     page.wait_for_function(f"scrollY > {before}")
 
 
+@pytest.mark.chromium
 def test_the_image_before_stays_until_the_next_is_decoded(page):
     """In one turn of the browser, in which nothing can be decoded, no pixel of the left half becomes empty."""
     ready(page)
@@ -263,6 +281,7 @@ def test_the_image_before_stays_until_the_next_is_decoded(page):
     assert left == ["no", True]
 
 
+@pytest.mark.chromium
 def test_fingers_move_the_line_and_enlarge(browser, made_up):
     page = opened(browser, made_up, 390, has_touch=True, is_mobile=True)
     canvas = page.locator("#compare")
@@ -285,10 +304,10 @@ def test_fingers_move_the_line_and_enlarge(browser, made_up):
         touch("touchMove", (0, (0.5 - spread, 0.5)), (1, (0.5 + spread, 0.5)))
     touch("touchEnd")
     assert canvas.evaluate("e => e.classList.contains('enlarged')")
-    assert page.said == []
-    page.context.close()
+    close(page, made_up)
 
 
+@pytest.mark.chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("study", ["made up", "small study"])
@@ -301,7 +320,7 @@ def test_it_fits_is_legible_and_accessible(browser, made_up, tmp_path_factory, w
     assert [(one["id"], [node["html"][:90] for node in one["nodes"]]) for one in violations] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(253, 253, 252)"
-    assert dark == (scheme == "dark") and page.said == []
+    assert dark == (scheme == "dark")
     assert (
         page.evaluate(
             "Math.min(...[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect().height))"
@@ -311,9 +330,10 @@ def test_it_fits_is_legible_and_accessible(browser, made_up, tmp_path_factory, w
     for canvas in ("compare", "map"):
         values = np.array(pixels(page, canvas))
         assert values.std() > 5, "something is drawn"
-    page.context.close()
+    close(page, path)
 
 
+@pytest.mark.chromium
 def test_neighbours_on_a_fine_grid_have_different_names(browser, tmp_path):
     fine = CASES[2] | {"weights": WEIGHTS / 16}
     (tmp_path / "fine.html").write_text(explorer.render("s", [fine], ROOT / "workflow/report"), encoding="utf-8")
@@ -323,6 +343,7 @@ def test_neighbours_on_a_fine_grid_have_different_names(browser, tmp_path):
         names.append(page.text_content("#numbers").split(":")[0])
     assert len({*names}) == len(WEIGHTS)
     assert [float(name.removeprefix("λ = ")) for name in names] == pytest.approx(WEIGHTS / 16, abs=1e-3)
+    close(page, tmp_path / "fine.html")
 
 
 def test_the_page_stays_small_or_says_why_not():
@@ -362,3 +383,80 @@ def test_codes_of_the_map_are_fine_enough():
     found = coded["low"] * (coded["high"] / coded["low"]) ** (codes / 65535)
     np.testing.assert_allclose(found, weight.ravel(), rtol=1e-4)
     assert explorer.coded_map("Λ", np.full((4, 4), 0.1))["low"] == pytest.approx(0.1)
+
+
+def cases(folder):
+    """[(protocol, kind, image id, case)] of the explorer in the `folder` of a study."""
+    page = (folder / "explorer.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    return [
+        (case["protocol"], *re.match(r"(\w+) gain: (.+), level", case["label"]).groups(), case)
+        for case in data["cases"]
+    ]
+
+
+def of_image(path, image_id, name="images"):
+    """What the stack at `path` has of an image."""
+    stack = stacks.load(path)
+    return stack[name][stack["ids"].tolist().index(image_id)]
+
+
+def grey(address):
+    """The pixels of a picture in a page, from 0 to 255."""
+    picture = Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/webp;base64,"))))
+    return np.asarray(picture.convert("L"), float)
+
+
+def distance(address, image):
+    """Root mean square of the differences of a picture in a page and the image (H, W), in grey values."""
+    return np.sqrt(np.square(grey(address) - 255 * np.clip(image, 0, 1)).mean())
+
+
+def with_shifted(image):
+    """The image and, after it, what it is when shifted by a pixel to any side."""
+    return [image, *(np.roll(image, step, axis) for axis in (0, 1) for step in (1, -1))]
+
+
+def test_its_numbers_are_those_of_the_tables(tmp_path_factory):
+    folder = finished(tmp_path_factory) / RESULTS
+    grid, choice, per_image = (
+        pd.read_csv(folder / f"tables/{name}.csv", dtype={"id": str}).set_index(tabular.IMAGE).sort_index()
+        for name in ("grid", "scalar_choice", "per_image")
+    )
+    examples = pd.read_csv(folder / "tables/examples.csv", dtype={"id": str})[["protocol", "kind", "id"]]
+    found = cases(folder)
+    assert [case[:3] for case in found] == list(examples.itertuples(index=False, name=None)) and len(found) == 6
+    for protocol, _, image_id, case in found:
+        curve, chosen, scores = (table.loc[[(protocol, 0, image_id)]] for table in (grid, choice, per_image))
+        for name, column in (("weights", "weight"), ("psnr", "psnr"), ("ssim", "ssim")):
+            np.testing.assert_allclose(case[name], curve.sort_values("weight")[column], rtol=0, atol=6e-5)
+        scores = scores.set_index("method")
+        measured = [scores.loc["map", "psnr"], scores.loc["map", "ssim"], scores.loc["noisy", "psnr"]]
+        assert [case[name] for name in ("map_psnr", "map_ssim", "noisy_psnr")] == pytest.approx(measured, abs=6e-5)
+        assert {one["key"]: one["weight"] for one in case["chosen"]} == {
+            key: chosen[f"weight_{key}"].item() for key in ("fixed", "psnr", "ssim")
+        }
+
+
+def test_its_pictures_and_maps_are_those_of_the_study(tmp_path_factory):
+    folder = finished(tmp_path_factory) / RESULTS
+    for protocol, _, image_id, case in cases(folder):
+        stem = f"test_{protocol}_0"
+        (coded,), (weight,) = case["maps"], of_image(folder / f"weights/{stem}_map.npz", image_id, "weight")
+        weight = np.maximum(weight, explorer.SMALLEST)
+        codes = np.frombuffer(base64.b64decode(coded["codes"]), "<u2").reshape(weight.shape)
+        ratio = np.log(coded["high"] / coded["low"])
+        decoded = coded["low"] * np.exp(ratio * codes / 65535)
+        np.testing.assert_allclose(decoded, weight, rtol=0.51 * ratio / 65535 + 1e-9)  # half a step of the codes
+        for name, path in (("clean", "clean/test.npz"), ("map", f"denoised/{stem}_map.npz")):  # coded without loss
+            image = 255 * np.clip(of_image(folder / path, image_id), 0, 1)
+            np.testing.assert_allclose(grey(case[name]), image, rtol=0, atol=0.501, err_msg=name)
+        noisy = with_shifted(of_image(folder / f"noisy/{stem}.npz", image_id))
+        assert np.argmin([distance(case["noisy"], image) for image in noisy]) == 0
+        for metric in ("psnr", "ssim"):
+            best = with_shifted(of_image(folder / f"denoised/{stem}_scalar-oracle-{metric}.npz", image_id))
+            weight = next(one["weight"] for one in case["chosen"] if one["key"] == metric)
+            shown = case["weights"].index(weight)
+            assert np.argmin([distance(address, best[0]) for address in case["scalar"]]) == shown
+            assert np.argmin([distance(case["scalar"][shown], image) for image in (*best, *noisy)]) == 0
+            assert distance(case["scalar"][shown], best[0]) < 3, "of the loss of its coding alone"

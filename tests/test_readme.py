@@ -1,13 +1,17 @@
-"""The README's numbers are those of the published tables."""
+"""The README's numbers are those of the published tables, its commands and files are there."""
 
 import json
 import re
+import shlex
+import tomllib
 from pathlib import Path
 
+import cost
 import pandas as pd
 import pytest
+from snakemake.cli import get_argument_parser
 
-from tvmap import figures, findings
+from tvmap import commands, figures, findings
 from tvmap.intervals import bootstrap_interval
 from tvmap.methods import LABELS
 from tvmap.significance import difference_by_chance
@@ -210,6 +214,13 @@ def test_what_is_said_of_the_finer_grid():
         assert says(sentence.format(fine=number(fine, 2), coarse=number(gains.mean(), 2)))
 
 
+def test_what_is_said_of_the_steps_that_tgv_takes():
+    table = pd.read_csv(REFERENCE / "evidence/tables/convergence.csv")
+    of_map = table[(table["method"] == "map") & (table["protocol"] == "fixed0.5")].set_index("iterations")["psnr"]
+    with_16, with_32, with_64 = (number(of_map[256] - of_map[steps]) for steps in (16, 32, 64))
+    assert says(f"with 16 in the test they lose {with_16} dB at level 0.5, with 32 {with_32}, with 64 {with_64}")
+
+
 def test_what_is_said_of_seeds_and_folds():
     for study, sentence in (
         ("seeds", "a standard deviation of {0} dB under both"),
@@ -378,6 +389,91 @@ def test_what_is_said_of_photographs():
     psnr = mean_interval(differences["psnr"], patients, "photographs", sign=True)
     ssim = mean_interval(differences["ssim"], patients, "photographs", decimals=3, sign=True)
     assert says(f"PSNR differs by {psnr.replace(' ', ' dB ', 1)} at level 0.5, SSIM by {ssim}")
+
+
+def test_what_is_said_of_the_cost_of_a_large_study():
+    costs = pd.read_csv(REFERENCE / "cost/cost.csv", index_col="step")
+    paper, quick = (costs.loc[f"train, {name}", "nodes_1_h"] for name in ("dissertation", "xray-quick"))
+    epochs = [recipe["epochs"] for recipe in cost.recipes().values()]
+    months = ["no", "one", "two", "three", "four", "five"][round(paper / 24 / 30.4)]
+    assert says(f"The {epochs[0]} epochs of the dissertation, on whole images, would take {months} months")
+    others = costs.loc[cost.STEPS, ["nodes_1_h", "nodes_8_h", "nodes_64_h"]]
+    one, eight, most = (number(hours, 1) for hours in others.sum())
+    assert says(f"The {epochs[1]} epochs of crops of `xray-quick` take {quick:.0f} hours; then 8 nodes are enough")
+    assert says(f"all else takes {one} hours on one node, {eight} on eight and {most} on 64, where more than half")
+    shares = others.loc["refine_grid"] / others.sum()
+    assert others["nodes_8_h"].sum() < quick and shares["nodes_64_h"] > 0.5
+    small, large, check = (sum(images.values()) for images in (*cost.FIT, cost.CHECK))
+    assert says(f"all {sum(cost.LARGE.values()):,} images at {cost.SIZE}², {cost.LEVELS} noise levels")
+    assert says(f"measured on studies of {small} and {large} images") and says(f"in a study of {check} images")
+
+
+BLOCK = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+INLINE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", BLOCK.sub("", README))]
+
+
+def calls(program):
+    """[arguments] of the calls of a program in the README's code, comments left out."""
+    lines = [line for block in BLOCK.findall(README) for line in block.splitlines()] + INLINE
+    found = [call.strip() for line in lines for call in line.split("&&")]
+    return [shlex.split(call, comments=True)[1:] for call in found if call.split()[:1] == [program]]
+
+
+def test_what_it_makes_are_targets_and_studies():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets, settings = (set(re.findall(p, makefile, re.MULTILINE)) for p in (r"^([\w-]+):.* ## ", r"^(\w+) \?="))
+    studies = {path.stem for path in ROOT.glob("workflow/studies/*.yaml")}
+    studies |= {"dissertation", "mine"}  # config.yaml itself; what the reader writes
+    made = calls("make")
+    assert len(made) > 10
+    for words in made:
+        given = dict(word.split("=", 1) for word in words if "=" in word)
+        assert {word for word in words if "=" not in word} <= targets and given.keys() <= settings, words
+        assert {*given.get("STUDY", "").split()} <= studies, words
+    stacks = [code.split() for code in INLINE if code.split()[0] in studies]
+    assert max(map(len, stacks)) > 2 and {name for stack in stacks for name in stack} <= studies
+
+
+def test_its_calls_of_the_command_can_be_parsed():
+    """Those within the text leave out the files."""
+    made = [words for words in calls("tvmap") if words not in ([], ["--help"])]
+    assert len(made) > 4
+    for words in made:
+        commands.parser().parse_args(words if "-o" in words else [*words, "noisy.png", "-o", "clean.png"])
+
+
+def test_its_calls_of_snakemake_can_be_parsed():
+    made = calls("snakemake")
+    assert len(made) > 4
+    for words in made:
+        get_argument_parser().parse_args(words)
+
+
+def test_the_options_that_it_names_are_there(capsys):
+    with pytest.raises(SystemExit):
+        commands.parser().parse_args(["denoise", "--help"])
+    known = re.findall(r"--[\w-]+", capsys.readouterr().out + get_argument_parser().format_help())
+    named = {code.split()[0] for code in INLINE if code.startswith("--")}
+    assert named and named <= {*known}
+
+
+def test_the_files_that_it_names_are_there():
+    """By their path from the top, or as part of the folder that is spoken of."""
+    paths = set(re.findall(r"(?<![\w/<.])(?:workflow|envs|tests|results/reference)/[\w./*-]*", README))
+    paths = {path.rstrip(".") for path in paths} - {"workflow/studies/mine.yaml"}
+    assert len(paths) > 30 and [path for path in paths if not any(ROOT.glob(path))] == []
+    folders = ("", "tests", "workflow/rules", "workflow/scripts", "workflow/scripts/tvmap")
+    names = set(re.findall(r"(?<![\w/.*])\w[\w/]*\.(?:py|sh|smk)\b", README))
+    assert len(names) > 9 and [name for name in names if not any((ROOT / at / name).exists() for at in folders)] == []
+
+
+def test_what_it_installs_is_there():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    made = calls("pip")
+    asked = {extra for words in made for word in words for extra in re.findall(r"^\.\[(\w+)\]$", word)}
+    assert asked and asked <= extras.keys()
+    lists = [words[words.index("-r") + 1] for words in made if "-r" in words]
+    assert len(lists) > 2 and all((ROOT / path).is_file() for path in lists)
 
 
 def test_links_lead_somewhere():

@@ -27,7 +27,15 @@ def test_what_is_saved_is_loaded_and_has_the_same_bytes_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"no archive", lambda b: b[:-30]]
+    "damage",
+    [
+        lambda b: b"",
+        lambda b: b[: len(b) // 2],
+        lambda b: b"no archive",
+        lambda b: b[:-30],
+        lambda b: b.replace(ARRAYS["images"].tobytes(), b"\x01" + ARRAYS["images"].tobytes()[1:]),
+    ],
+    ids=["empty", "half", "other", "short", "flipped"],
 )
 def test_a_damaged_file_is_named(tmp_path, damage):
     stacks.save(tmp_path / "a.npz", **ARRAYS)
