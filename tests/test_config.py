@@ -213,6 +213,15 @@ def test_variants_are_whole_configurations_with_names_of_their_own():
 @pytest.mark.parametrize(
     ("overlay", "parts"),
     [
+        ({"data": {"manifest": "none.csv"}}, ["data.manifest: there is no file 'none.csv'; give", "or null"]),
+        (
+            {"network": {"maps": 2}, "solver": {"norm": "isotropic"}},
+            ["network.maps: solver.norm isotropic takes one map", "set network.maps to 1"],
+        ),
+        (
+            {"training": {"gradient": "closed_form"}, "device": "auto"},
+            ["training.gradient: closed_form is for solver.norm anisotropic and device cpu"],
+        ),
         ({"data": {"fold": {"number": 6, "of": 5}}}, ["data.fold.number: 6 is above data.fold.of, 5"]),
         ({"data": {"fold": {"number": 1}}}, ["data.fold.of is missing"]),
         ({"data": {"fold": {"number": 0, "of": 5}}}, ["data.fold.number"]),

@@ -592,13 +592,13 @@ def test_tuning_of_rules_alone_is_drawn(tmp_path, paths):
     assert [panel.get_title("left") for panel in figure.axes if panel.get_visible()] == [LABELS["scalar-sure"]]
 
 
-def test_each_map_of_tgv_has_its_panels_and_an_earlier_table_has_one(tmp_path, paths):
+def test_each_map_of_tgv_has_its_panels(tmp_path, paths):
     import draw_learned
 
     rows = pd.MultiIndex.from_product([CONFIG["noise"]["protocols"], [0.01, 0.02, 0.03, 0.04]])
     table = pd.DataFrame(list(rows), columns=["protocol", "detail"]).assign(noise_std=0.1)
     table = table.assign(weight_low=0.1, weight=0.2, weight_high=0.3)
-    table.to_csv(tmp_path / "one.csv", index=False)
+    table.assign(map="Λ").to_csv(tmp_path / "one.csv", index=False)
     pd.concat([table.assign(map="Λ₁"), table.assign(map="Λ₀", weight=0.4)]).to_csv(tmp_path / "two.csv", index=False)
     protocols = CONFIG["noise"]["protocols"]
     titles = {}

@@ -1,6 +1,7 @@
 """The manifest: no patient in two splits, duplicates dropped, the same choice whatever the order."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -204,3 +205,23 @@ def test_fold_of_a_study_is_dealt_from_its_own_choice():
     fold = manifest.build(pool(), COUNTS, [], 42, {"number": 2, "of": 3})
     assert fold == manifest.hold_out(rows, 2, 3, n_val=2, seed=42)
     assert not {row["id"] for row in fold} & set(chosen(rows, "test"))
+
+
+def test_the_images_of_another_manifest_are_found_by_their_bytes_in_its_splits():
+    """In a source with other splits, more images, and other bytes under the same name; the files alone differ."""
+    listed = manifest.build(pool(), COUNTS, [], 42)
+    whole = [one(f"IM-{n:04d}-0001", "test", "other bytes") for n in range(100, 110)]
+    whole += [replace(c, split="train", source_file=f"all/{c.id}.jpeg") for c in pool()]
+    found = manifest.build(whole, COUNTS, ["IM-0100-0001"], 42, listed=listed)
+    assert [row | {"source_file": ""} for row in found] == [row | {"source_file": ""} for row in listed]
+    assert {row["source_file"] for row in found} == {f"all/{row['id']}.jpeg" for row in listed}
+    fold = {"number": 2, "of": 3}
+    ids = [(row["id"], row["split"]) for row in manifest.build(whole, COUNTS, [], 42, fold, listed)]
+    assert ids == [(row["id"], row["split"]) for row in manifest.build(pool(), COUNTS, [], 42, fold)]
+
+
+def test_an_image_of_another_manifest_that_is_missing_is_named():
+    listed = manifest.build(pool(), COUNTS, [], 42)
+    other = [one(c.id, c.split, "changed") if c.id == listed[2]["id"] else c for c in pool()]
+    with pytest.raises(StudyError, match=f"data.manifest: 1 of its 9 images .* the first is {listed[2]['id']}"):
+        manifest.build(other, COUNTS, [], 42, listed=listed)

@@ -81,16 +81,20 @@ def test_a_large_study_is_not_prepared_where_snakemake_runs(tmp_path):
     assert not of["prepare_images"] and not of["add_noise"] and of["select_images"]
 
 
-def test_a_job_that_is_submitted_again_may_take_longer(tmp_path):
-    """It may have run out of time: as that leaves no trace, each further try asks for as much again."""
+def test_a_job_that_is_submitted_again_may_take_longer_and_more_memory(tmp_path):
+    """It may have run out of either: as that leaves no trace, each further try asks for as much again."""
     rules = fresh(tmp_path) / "workflow/rules/data.smk"
     rules.write_text(re.sub(r"^    message:\n        .*\n", "", rules.read_text(), flags=re.MULTILINE))
     (tmp_path / "workflow/scripts/prepare_images.py").write_text("raise SystemExit(1)\n")
     run = snakemake(tmp_path, "results/smoke/clean/val.npz", "--retries", "2")
     asked = re.findall(
-        r"^localrule prepare_images:\n(?:    .*\n)*?    resources: .*runtime=(\d+)", run.stdout, re.MULTILINE
+        r"^localrule prepare_images:\n(?:    .*\n)*?    resources: mem_mb=(\d+),.*runtime=(\d+)",
+        run.stdout,
+        re.MULTILINE,
     )
-    assert run.returncode == 1 and asked == ["30", "60", "90"], run.stdout[-3000:]
+    first = int(asked[0][0])
+    assert run.returncode == 1 and first > 1000
+    assert [tuple(map(int, each)) for each in asked] == [(n * first, n * 30) for n in (1, 2, 3)], run.stdout[-3000:]
 
 
 def status(path):

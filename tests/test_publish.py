@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 from smoke import ENVIRONMENT, RESULTS, ROOT, copy, finished
 
@@ -212,6 +214,7 @@ def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):
     provenance["config"]["variants"] = {
         "seed-2": {"training": {"seed": 2, "epochs": 7}},
         "given": {"network": {"weights": "study"}},
+        "other": {"network": {"weights": "other.safetensors"}},
         "fold": {"data": {"fold": {"number": 1, "of": 3}}},
     }
     path.write_text(json.dumps(provenance))
@@ -222,9 +225,10 @@ def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):
     looks_module.log_looks(study, "smoke", provenance | {"data": provenance["data"] | {"source": "archive"}})
     looks_module.log_looks(study, "smoke", provenance)
     lines = looks.read_text().removeprefix(before).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert ',"smoke, unet-direct",direct,4,' in lines[1] and ",smoke.seed-2,smoke.seed-2/model,4," in lines[2]
     assert ",smoke.given," in lines[3] and lines[3].split(",")[2] == lines[0].split(",")[2]
+    assert ",smoke.other,," in lines[4] and lines[4].endswith('"weights of another training, other.safetensors"')
 
 
 def test_weights_of_a_recipe_on_trial_are_not_published(study):
@@ -257,6 +261,20 @@ def test_published_weights_have_a_model_card_with_the_published_numbers(folder):
     assert "CC BY 4.0" in card or "photographs that come with scikit-image" in card
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", card):
         assert (folder / "model" / target).exists(), target
+
+
+def test_the_card_of_one_patient_has_no_interval(tmp_path):
+    """One patient alone says nothing about others: the study's table has empty cells there."""
+    shutil.copytree(ROOT / "results/reference/quickstart", tmp_path / "study")
+    path = tmp_path / "study/tables/gains.csv"
+    before, gains = model_card.render(tmp_path / "study"), pd.read_csv(path)
+    gains.assign(low=np.nan, high=np.nan).to_csv(path, index=False)
+    without = re.sub(r"(\| [+−][0-9.]+) \[[^\]]+\] \|", r"\1 |", before)
+    assert before.count("\n") == without.count("\n") and before != without
+    assert model_card.render(tmp_path / "study") == without
+    gains.assign(mean=np.nan).to_csv(path, index=False)
+    with pytest.raises(StudyError, match="column mean has empty cells"):
+        model_card.render(tmp_path / "study")
 
 
 def test_a_card_says_what_the_study_says(tmp_path):

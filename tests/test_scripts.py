@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from skimage.metrics import peak_signal_noise_ratio
-from smoke import RESULTS, ROOT, copy, finished
+from smoke import RESULTS, ROOT, finished
 
 import check_study
 import choose_scalars
@@ -409,6 +409,7 @@ def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path
     """A benchmark's last line counts; memory, machine and time of day are what the log of the same name says."""
     for name, seconds, memory, where in (
         ("train", 1.5, 90, "T00:00:30Z to T00:00:31Z on a node, 2 cores, Linux"),
+        ("train_direct", 2.5, 80, "T00:00:32Z to T00:00:34Z on a node, 2 cores, Linux"),
         ("select", 1, None, None),
         ("denoise/a", 100, 500, "T00:00:50Z to T00:02:30Z on that node, 1 cores, Linux"),
         ("denoise/b", 200, 300, "T00:00:40Z to T00:04:00Z on the node on top, 1 cores, Linux"),
@@ -420,14 +421,19 @@ def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path
         log.write_text(f"12:00:00 INFO from {where}; peak memory: {memory} MiB\n" if memory else "killed\n")
     training = {"seconds": 4000.0, "max_rss_mib": 900, "machine": {"cpu": "another", "cores": 4, "platform": "Linux"}}
     (tmp_path / "training.json").write_text(json.dumps(training))
-    paths = [tmp_path / f"benchmarks/{name}.tsv" for name in ("train", "select", "denoise/a", "denoise/b")]
-    collect_times.main(paths, tmp_path / "training.json", tmp_path / "times.csv")
+    (tmp_path / "direct.json").write_text(json.dumps(training | {"seconds": 5000.0}))
+    trainings = {"train": tmp_path / "training.json", "train_direct": tmp_path / "direct.json"}
+    names = ("train", "train_direct", "select", "denoise/a", "denoise/b")
+    paths = [tmp_path / f"benchmarks/{name}.tsv" for name in names]
+    collect_times.main(paths, trainings, tmp_path / "times.csv")
     times = pd.read_csv(tmp_path / "times.csv").set_index("step")
-    assert times["jobs"].to_dict() == {"train": 1, "select": 1, "denoise": 2}
-    assert times["seconds"].to_dict() == {"train": 4000.0, "select": 1.0, "denoise": 300.0}
-    assert times["max_rss_mib"].fillna(-1).to_dict() == {"train": 900, "select": -1, "denoise": 500}
+    assert times["jobs"].to_dict() == {"train": 1, "train_direct": 1, "select": 1, "denoise": 2}
+    assert times["seconds"].to_dict() == {"train": 4000.0, "train_direct": 5000.0, "select": 1.0, "denoise": 300.0}
+    memory = {"train": 900, "train_direct": 900, "select": -1, "denoise": 500}
+    assert times["max_rss_mib"].fillna(-1).to_dict() == memory
     both = "that node, 1 cores, Linux; the node on top, 1 cores, Linux"
-    assert times["machine"].fillna("").to_dict() == {"train": "another, 4 cores, Linux", "select": "", "denoise": both}
+    another = dict.fromkeys(trainings, "another, 4 cores, Linux")
+    assert times["machine"].fillna("").to_dict() == another | {"select": "", "denoise": both}
     assert times.loc["denoise", ["start", "end"]].tolist() == ["T00:00:40Z", "T00:04:00Z"]
 
 
@@ -572,14 +578,3 @@ def test_the_commit_is_that_of_the_checkout_and_nothing_where_there_is_none(tmp_
     assert provenance.commit(tmp_path / "workflow") == unknown  # in the checkout of something else
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance.commit(tmp_path) == unknown
-
-
-def test_damaged_stacks_are_refused_by_name(tmp_path_factory):
-    path = copy(tmp_path_factory) / RESULTS / "clean/test.npz"
-    whole = path.read_bytes()
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 255
-    for damaged in (b"", whole[:1000], whole[: len(whole) - 10], bytes(flipped), b"these are notes"):
-        path.write_bytes(damaged)
-        with pytest.raises(StudyError, match="clean/test.npz: not a readable array file.*delete it and run again"):
-            stacks.load(path)

@@ -27,7 +27,7 @@ try:
     tvmap.config.check(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
     IMAGE_FILES, source = [], config["data"]["source"]
     if source == "folder":
-        IMAGE_FILES = sorted(str(path) for path in Path(config["data"]["folder"]).rglob("*") if os.path.isfile(path))
+        IMAGE_FILES = list(map(str, tvmap.manifest.images_below(config["data"]["folder"])))
     for path in IMAGE_FILES + ([config["data"]["archive"]] if source == "archive" else []):
         tvmap.manifest.check_name(path)
         if "{" in path or "}" in path:
@@ -70,7 +70,7 @@ HOW = ("seed", "report", "validation_protocol", "threads", "checkpoint_seconds",
 
 
 def of_network(settings):
-    """What trained weights depend on: the arguments of the training but where and how it is computed."""
+    """What asks for another training: its arguments. Where and how it is computed changes no more than the last bits."""
     training, seed = settings["training"], settings["seed"]
     return {
         "settings": {key: value for key, value in training.items() if key not in HOW},
@@ -94,6 +94,8 @@ VARIANTS = tvmap.config.variants(config)
 MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}
 STUDIES = {"": config, **VARIANTS}
 TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if tvmap.figures.trains(settings)}
+TRAININGS = {name: f"results/{study}/model/training.json" for name, study in TRAINED.items()}
+HISTORIES = {name: f"results/{study}/model/history.csv" for name, study in TRAINED.items()}
 TRAINS_DIRECT = "unet-direct" in METHODS and not config["network"]["weights_direct"]  # the rival without TV
 # How images are measured, in the grid too.
 MEASURE = {"clamp": config["report"]["clamp"], "window": config["report"]["ssim_window"]}
@@ -126,27 +128,29 @@ def shards(split):
     return [f"{k}-of-{n}" for k in range(1, n + 1)]
 
 
-def methods_of(names):
-    """The methods of the study among `names`, told the noise level or not."""
-    return [method for method in METHODS if tvmap.methods.base(method) in names]
+def methods_of(names, methods=METHODS):
+    """Those of `methods`, by default the study's, that are among `names`, told the noise level or not."""
+    return [method for method in methods if tvmap.methods.base(method) in names]
 
 
 # The steps whose cost the report shows; a figure or a table is not among them.
 _ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
+_OF_TRAIN = expand("train_{protocol}_0", protocol=PROTOCOLS) if methods_of(tvmap.methods.LEARNED) else []
+_NOISY = [*expand("{split}_{round}", split=["val", "test"], round=_ROUNDS), *_OF_TRAIN]
 BENCHMARKED = [
     f"{BENCHMARKS}/select_images.tsv",
     *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=SPLITS),
-    *expand(f"{BENCHMARKS}/add_noise/{{split}}_{{round}}.tsv", split=["val", "test"], round=_ROUNDS),
+    *expand(f"{BENCHMARKS}/add_noise/{{stack}}.tsv", stack=_NOISY),
     *([] if config["network"]["weights"] else [f"{BENCHMARKS}/train.tsv"]),
     *([f"{BENCHMARKS}/train_direct.tsv"] if TRAINS_DIRECT else []),
-    *(
-        f"{BENCHMARKS}/search_grid/{split}_{round}_{shard}.tsv"
-        for split in ("val", "test")
-        for round in _ROUNDS
-        for shard in shards(split)
-    ),
+    *(f"{BENCHMARKS}/search_grid/{stack}_{shard}.tsv" for stack in _NOISY for shard in shards(stack.partition("_")[0])),
     *expand(f"{BENCHMARKS}/refine_grid/{{round}}.tsv", round=_ROUNDS),
     *expand(f"{BENCHMARKS}/predict_maps/{{round}}.tsv", round=_ROUNDS),
+    *expand(
+        f"{BENCHMARKS}/tune_classical/{{protocol}}_{{method}}.tsv",
+        protocol=PROTOCOLS,
+        method=methods_of(tvmap.methods.CLASSICAL),
+    ),
     *expand(f"{BENCHMARKS}/denoise_images/{{round}}_{{method}}.tsv", round=_ROUNDS, method=SOLVED),
     *(
         path
@@ -158,6 +162,9 @@ BENCHMARKED = [
         )
     ),
     *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_ROUNDS),
+    f"{BENCHMARKS}/explain_study.tsv",
+    *([f"{BENCHMARKS}/time_steps.tsv"] if TRAINED else []),
+    *expand(f"{BENCHMARKS}/sweep_examples/{{protocol}}.tsv", protocol=PROTOCOLS),
 ]
 
 
@@ -174,9 +181,15 @@ def code_of_study(wildcards):
     return tvmap.fingerprint.common_version(SCRIPTS / f"{name}.py" for name in names)
 
 
-def memory(base, arrays, *splits):
-    """MiB of a job: `base`, and this many arrays of 32-bit numbers as large as the images of the largest split."""
+def mebibytes(base, arrays, *splits):
+    """`base`, and this many arrays of 32-bit numbers as large as the images of the largest split, in MiB."""
     return base + arrays * _pixels(splits) * 4 // 2**20
+
+
+def memory(base, arrays, *splits):
+    """MiB of a job; twice and three times that if it is submitted again, as it may have been ended for want of it."""
+    first = mebibytes(base, arrays, *splits)
+    return lambda wildcards, attempt: attempt * first
 
 
 def minutes(base, seconds, *splits, jobs=1):
@@ -229,9 +242,12 @@ def of_training(name, key="weights"):
     """`name` of the training's folder, which for weights that are given is the one that these lie in."""
 
     def found(wildcards):
-        path = Path(WEIGHTS[key]).parent / name
+        path, weights = Path(WEIGHTS[key]).parent / name, config["network"][key]
         of_study = Path(f"results/{config['study'].rpartition('.')[0]}/model")  # whose variant this may be: made here
-        if config["network"][key] and path.parent != of_study and not path.is_file():
+        elsewhere = weights and path.parent != of_study
+        if elsewhere and not Path(weights).is_file():
+            raise WorkflowError(f"network.{key}: there is no file {weights!r}; give trained weights, .safetensors")
+        if elsewhere and not path.is_file():
             raise WorkflowError(
                 f"network.{key}: {path} is missing; the report describes the training: put its {name} beside the "
                 f"weights, or ask for the measurements alone, such as {RESULTS}/metrics/map_{PROTOCOLS[0]}_0.csv"
@@ -260,7 +276,7 @@ def validation_grid(name):
 def candidates_of(method):
     """{protocol: what this rival was chosen among, with the scores}; a regression is the same for every noise draw."""
     classical = tvmap.methods.base(method) in tvmap.methods.CLASSICAL
-    pattern = "classical/{}_{}.csv" if classical else "learned/{}_0_{}.csv"
+    pattern = "classical/{}_{}.csv" if classical else "candidates/{}_0_{}.csv"
     return {protocol: f"{RESULTS}/{pattern.format(protocol, method)}" for protocol in PROTOCOLS}
 
 

@@ -14,8 +14,8 @@ for variant, config_of_variant in VARIANTS.items():
 
 rule collect_courses:
     input:
-        trainings=[f"results/{study}/model/training.json" for study in TRAINED.values()],
-        histories=[f"results/{study}/model/history.csv" for study in TRAINED.values()],
+        trainings=TRAININGS.values(),
+        histories=HISTORIES.values(),
         grids=[validation_grid(name) for name in TRAINED],
         steps=rules.time_steps.output[0],
     output:
@@ -32,8 +32,8 @@ rule collect_courses:
         mem_mb=1000,
         runtime=10,
     params:
-        trainings={name: f"results/{study}/model/training.json" for name, study in TRAINED.items()},
-        histories={name: f"results/{study}/model/history.csv" for name, study in TRAINED.items()},
+        trainings=TRAININGS,
+        histories=HISTORIES,
         grids={name: validation_grid(name) for name in TRAINED},
         code=code_version("collect_courses"),
     message:
@@ -45,7 +45,7 @@ rule collect_courses:
 rule compare_variants:
     input:
         metrics=[path for name, settings in STUDIES.items() for path in measurements(name, settings)],
-        trainings=[f"results/{study}/model/training.json" for study in TRAINED.values()],
+        trainings=TRAININGS.values(),
         times=[rules.time_steps.output[0], rules.collect_courses.output[0]] if TRAINED else [],
         checks=[f"results/{v['study']}/checks/checks.csv" for name, v in VARIANTS.items() if not MAPS_ONLY[name]],
     output:
@@ -64,7 +64,7 @@ rule compare_variants:
         runtime=10,
     params:
         metrics={name: measurements(name, settings) for name, settings in STUDIES.items()},
-        trainings={name: f"results/{study}/model/training.json" for name, study in TRAINED.items()},
+        trainings=TRAININGS,
         overlays=config["variants"],
         comparable={name: tvmap.config.comparable(config, settings) for name, settings in STUDIES.items()},
         report=config["report"],

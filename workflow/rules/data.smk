@@ -29,6 +29,7 @@ rule retrieve_archive:
 rule select_images:
     input:
         archive=archive_of_images,
+        listed=config["data"]["manifest"] or [],
     output:
         f"{RESULTS}/manifest.csv",
     log:

@@ -1,5 +1,4 @@
 # Regularisation weights, scalars and maps alike, and the images they give; and the images of methods without one.
-NOISE_KNOWN_OR_NOT = ["", "-blind"]  # suffixes of a method: told σ, or estimating it
 
 
 rule search_grid:
@@ -24,6 +23,7 @@ rule search_grid:
         values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},
         solver=config["solver"],
         measure=MEASURE,
+        device=config["device"],
         code=code_version("search_grid"),
     message:
         "Search the grid of λ: {wildcards.split}, {wildcards.protocol}, draw {wildcards.draw}, {wildcards.scatteritem}"
@@ -80,6 +80,7 @@ rule refine_grid:
         factor=config["grid"]["refine"],
         solver=config["solver"],
         measure=MEASURE,
+        device=config["device"],
         code=code_version("refine_grid"),
     message:
         "Search a finer grid around each optimum: {wildcards.protocol}, draw {wildcards.draw}"
@@ -136,6 +137,8 @@ rule predict_maps:
         gpu=GPUS,
     params:
         network=NETWORK,
+        device=config["device"],
+        threads=config["training"]["threads"],
         code=code_version("predict_maps"),
     message:
         "Predict the maps: {wildcards.protocol}, draw {wildcards.draw}"
@@ -151,7 +154,7 @@ rule learn_scalars:
         noisy=f"{RESULTS}/noisy/test_{{protocol}}_{{draw}}.npz",
     output:
         weight=f"{RESULTS}/weights/test_{{protocol}}_{{draw}}_{{method}}.npz",
-        candidates=f"{RESULTS}/learned/{{protocol}}_{{draw}}_{{method}}.csv",
+        candidates=f"{RESULTS}/candidates/{{protocol}}_{{draw}}_{{method}}.csv",
     log:
         f"{LOGS}/learn_scalars/{{protocol}}_{{draw}}_{{method}}.log",
     benchmark:
@@ -182,7 +185,7 @@ rule choose_by_noise:
     benchmark:
         f"{BENCHMARKS}/choose_by_noise/{{protocol}}_{{draw}}_{{method}}.tsv"
     wildcard_constraints:
-        method="|".join(name + blind for name in tvmap.methods.BY_NOISE for blind in NOISE_KNOWN_OR_NOT),
+        method="|".join(methods_of(tvmap.methods.BY_NOISE, tvmap.methods.LABELS)),
     conda:
         "../../envs/baselines.yaml"
     threads: 1
@@ -275,6 +278,7 @@ rule denoise_images:
         gpu=GPUS,
     params:
         solver=config["solver"],
+        device=config["device"],
         code=code_version("denoise_images"),
     message:
         "Denoise the test images: {wildcards.protocol}, draw {wildcards.draw}, {wildcards.method}"
@@ -293,7 +297,7 @@ rule tune_classical:
     benchmark:
         f"{BENCHMARKS}/tune_classical/{{protocol}}_{{method}}.tsv"
     wildcard_constraints:
-        method="|".join(name + blind for name in tvmap.methods.CLASSICAL for blind in NOISE_KNOWN_OR_NOT),
+        method="|".join(methods_of(tvmap.methods.CLASSICAL, tvmap.methods.LABELS)),
     conda:
         "../../envs/baselines.yaml"
     threads: 1
@@ -320,7 +324,7 @@ rule denoise_classical:
     benchmark:
         f"{BENCHMARKS}/denoise_classical/{{protocol}}_{{draw}}_{{method}}.tsv"
     wildcard_constraints:
-        method="|".join(name + blind for name in tvmap.methods.CLASSICAL for blind in NOISE_KNOWN_OR_NOT),
+        method="|".join(methods_of(tvmap.methods.CLASSICAL, tvmap.methods.LABELS)),
     conda:
         "../../envs/baselines.yaml"
     threads: 1
@@ -357,6 +361,8 @@ rule denoise_direct:
         runtime=minutes(30, 1, "test"),
         gpu=GPUS,
     params:
+        device=config["device"],
+        threads=config["training"]["threads"],
         code=code_version("denoise_direct"),
     message:
         "Denoise the test images with the U-Net alone: {wildcards.protocol}, draw {wildcards.draw}"

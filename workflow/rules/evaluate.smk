@@ -130,6 +130,7 @@ rule explain_study:
         protocols=PROTOCOLS,
         solver=config["solver"],
         traced=TRACED,
+        device=config["device"],
         code=code_version("explain_study"),
     message:
         "Measure the solver's convergence, what the maps depend on and where they fail"
@@ -198,7 +199,8 @@ rule collect_times:
     input:
         benchmarks=BENCHMARKED,
         after=expand(rules.measure_images.output[0], protocol=PROTOCOLS, draw=DRAWS),
-        training=of_training("training.json"),
+        train=of_training("training.json"),
+        train_direct=of_training("training.json", "weights_direct") if "unet-direct" in METHODS else [],
     output:
         report(f"{RESULTS}/tables/times.csv", category="Tables", caption="../report/table_times.rst"),
         f"{RESULTS}/tables/times.md",
@@ -304,6 +306,7 @@ rule sweep_examples:
     params:
         values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},
         solver=config["solver"],
+        device=config["device"],
         code=code_version("sweep_examples"),
     message:
         "Denoise the example images with every λ: {wildcards.protocol}"

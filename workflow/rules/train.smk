@@ -19,7 +19,7 @@ rule train:
         TORCH
     threads: config["training"]["threads"]
     resources:
-        mem_mb=memory(8000, 3 * config["training"]["views"], "train"),
+        mem_mb=mebibytes(8000, 3 * config["training"]["views"], "train"),  # is plenty; submitted again for its run time
         runtime=2880,
         gpu=GPUS,
     params:
@@ -65,7 +65,7 @@ rule time_steps:
         TORCH
     threads: config["training"]["threads"]
     resources:
-        mem_mb=memory(8000, 3 * sum(STUDIES[name]["training"]["views"] for name in TRAINED), "train"),
+        mem_mb=mebibytes(8000, 3 * sum(STUDIES[name]["training"]["views"] for name in TRAINED), "train"),
         runtime=lambda wildcards, attempt: attempt * (30 + 2 * len(TRAINED)),
         gpu=GPUS,
     params:

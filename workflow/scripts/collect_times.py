@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(benchmark_paths, training_path, output_path):
+def main(benchmark_paths, trainings, output_path):
     """One row a step: its jobs, their seconds summed, the largest resident set of one (MiB), where and when (UTC).
 
+    `trainings`: {step, train or train_direct: its training.json}.
     All but the seconds is what each job wrote into its log (Snakemake samples the memory too rarely for short jobs). A
     training that was resumed or taken from the store counts with the time and memory that it really took, where it did.
     """
@@ -28,10 +29,10 @@ def main(benchmark_paths, training_path, output_path):
     times = pd.DataFrame(rows, columns=[*tabular.TIMES, *tabular.WHERE]).astype({"max_rss_mib": float})
     how = {"jobs": "sum", "seconds": "sum", "max_rss_mib": "max", "machine": together, "start": "min", "end": "max"}
     times = times.groupby("step", sort=False).agg(how)
-    if "train" in times.index:  # not of a network that was trained before
-        training = provenance.read_training(training_path)
-        times.loc["train", ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
-        times.loc["train", "machine"] = machine.in_words(training["machine"])
+    for step in times.index.intersection(list(trainings)):  # not of a network that was trained before
+        training = provenance.read_training(trainings[step])
+        times.loc[step, ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
+        times.loc[step, "machine"] = machine.in_words(training["machine"])
     tabular.write_table(output_path, times, index=True)
     tables.write_markdown(output_path, "Time and memory of the steps", tables.times_table(times.reset_index()))
 
@@ -49,4 +50,5 @@ def log_of(benchmark_path):
 
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
-        main(snakemake.input.benchmarks, snakemake.input.training, snakemake.output[0])
+        trainings = {step: snakemake.input[step] for step in ("train", "train_direct") if snakemake.input[step]}
+        main(snakemake.input.benchmarks, trainings, snakemake.output[0])

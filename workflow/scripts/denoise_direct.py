@@ -33,6 +33,6 @@ if "snakemake" in globals():
             snakemake.input.model,
             snakemake.input.noisy,
             snakemake.output[0],
-            snakemake.config["device"],
-            snakemake.config["training"]["threads"],  # whatever the cores: the bits depend on it
+            snakemake.params.device,
+            snakemake.params.threads,  # whatever the cores: the bits depend on it
         )

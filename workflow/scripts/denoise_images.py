@@ -35,6 +35,6 @@ if "snakemake" in globals():
             snakemake.input.weight,
             snakemake.output[0],
             snakemake.params.solver,
-            snakemake.config["device"],
+            snakemake.params.device,
             snakemake.threads,
         )

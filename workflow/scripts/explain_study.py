@@ -58,5 +58,5 @@ if "snakemake" in globals():
             }
             for protocol, (noisy, scalar, weight, by_oracle, by_map) in zip(params.protocols, files, strict=True)
         }
-        options = params.solver, snakemake.config["device"], snakemake.threads, params.traced
+        options = params.solver, params.device, snakemake.threads, params.traced
         main(inputs.clean, paths, dict(snakemake.output.items()), *options)

@@ -42,6 +42,6 @@ if "snakemake" in globals():
             snakemake.input.noisy,
             snakemake.output[0],
             snakemake.params.network,
-            snakemake.config["device"],
-            snakemake.config["training"]["threads"],  # whatever the cores: the bits depend on it
+            snakemake.params.device,
+            snakemake.params.threads,  # whatever the cores: the bits depend on it
         )

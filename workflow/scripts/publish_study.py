@@ -64,11 +64,12 @@ def main(folder, target):
         shutil.copyfile(folder / name, new / name)
     if any(name.startswith("model/") and name.endswith(".safetensors") for name in chosen):
         (new / model_card.CARD).write_text(model_card.render(folder), encoding="utf-8")
+    log_looks(folder, target.name, origin)  # first: a look is one even if what follows fails
+    shutil.rmtree(old, ignore_errors=True)  # of a run that was killed
     if target.exists():
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-    log_looks(folder, target.name, origin)
     size = sum((folder / name).stat().st_size for name in chosen) / 1e6
     print(f"{target}: {len(chosen)} files, {size:.1f} MB; {'with' if pixels else 'without'} pixels of test images")
 

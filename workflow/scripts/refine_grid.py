@@ -37,5 +37,5 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device,
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         paths = [*(snakemake.input[name] for name in ("clean", "noisy", "grid")), snakemake.output[0]]
-        options = snakemake.params.factor, snakemake.params.solver, snakemake.config["device"], snakemake.threads
+        options = snakemake.params.factor, snakemake.params.solver, snakemake.params.device, snakemake.threads
         main(*paths, *options, snakemake.params.measure)

@@ -38,5 +38,5 @@ if "snakemake" in globals():
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         values = grid.grid_values(**snakemake.params.values).tolist()
         arguments = snakemake.input.clean, snakemake.input.noisy, snakemake.output[0], values
-        options = snakemake.config["device"], snakemake.threads, snakemake.params.measure
+        options = snakemake.params.device, snakemake.threads, snakemake.params.measure
         main(*arguments, snakemake.params.solver, shard, n_shards, *options)

@@ -9,10 +9,16 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(source, category, archive_path, folder_path, counts, val_ids, size, seed, manifest_path, fold=None):
-    """Write the manifest of `counts` images per split; see `tvmap.sources.opened`, `tvmap.manifest.build`."""
+def main(
+    source, category, archive_path, folder_path, counts, val_ids, size, seed, manifest_path, fold=None, listed=None
+):
+    """Write the manifest of `counts` images per split; see `tvmap.sources.opened`, `tvmap.manifest.build`.
+
+    listed: the manifest of another study, to take its images and splits, if any.
+    """
+    rows = manifest.read(listed) if listed else None
     with sources.opened(source, category, archive_path, folder_path, size) as candidates:
-        manifest.write(manifest_path, manifest.build(candidates, counts, val_ids, seed, fold))
+        manifest.write(manifest_path, manifest.build(candidates, counts, val_ids, seed, fold, rows))
 
 
 if "snakemake" in globals():
@@ -28,4 +34,5 @@ if "snakemake" in globals():
             snakemake.params.seed,
             snakemake.output[0],
             snakemake.params.fold,
+            snakemake.input.get("listed"),
         )

@@ -28,5 +28,5 @@ def main(examples_path, output_path, values, solver, device, threads):
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         values = grid.grid_values(**snakemake.params.values).tolist()
-        options = snakemake.params.solver, snakemake.config["device"], snakemake.threads
+        options = snakemake.params.solver, snakemake.params.device, snakemake.threads
         main(snakemake.input[0], snakemake.output[0], values, *options)

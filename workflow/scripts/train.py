@@ -29,7 +29,8 @@ def main(inputs, settings, store, code_version, how, folder):
     """Copy FILES into `folder`, if any, from `store`, where finished trainings are kept by their fingerprint.
 
     inputs: files of the clean training, the clean and the noisy validation images; settings: arguments of
-    `tvmap.training.train`; how: threads, checkpoint_seconds, device and wandb, on which the weights do not depend.
+    `tvmap.training.train`; how: threads, checkpoint_seconds, device and wandb, on which the last bits of the weights
+    depend at most, so that a change asks for no other training.
     """
     hashes = [sha256(path) for path in inputs]
     schedule = settings["settings"]

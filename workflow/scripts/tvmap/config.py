@@ -182,6 +182,8 @@ def _check_together(config: Mapping[str, Any]) -> None:
             raise StudyError("network.steps: learned steps are of network.penalty tv; set network.steps to fixed")
         if training["gradient"] != "unrolled":
             raise StudyError("training.gradient: closed_form is of network.penalty tv; set it to unrolled")
+    elif config["network"]["maps"] == 2 and config["solver"]["norm"] == "isotropic":
+        raise StudyError("network.maps: solver.norm isotropic takes one map; set network.maps to 1, or the norm back")
     asked = "network.penalty tgv" if config["network"]["penalty"] == "tgv" else "the baseline tgv-oracle"
     if config["network"]["penalty"] == "tgv" or "tgv-oracle" in config["baselines"]:
         for key, needed in (("norm", "anisotropic"), ("dual_start", "zero"), ("lipschitz", 3)):
@@ -204,7 +206,7 @@ def _check_together(config: Mapping[str, Any]) -> None:
     if training["gradient"] == "closed_form" and config["network"]["steps"] == "learned":
         raise StudyError("training.gradient: the solution does not depend on the steps; set network.steps to fixed")
     if training["gradient"] == "closed_form" and (
-        config["solver"]["norm"] != "anisotropic" or config["device"] == "cuda"
+        config["solver"]["norm"] != "anisotropic" or config["device"] != "cpu"
     ):
         raise StudyError(
             "training.gradient: closed_form is for solver.norm anisotropic and device cpu; set it to unrolled, or these"
@@ -213,6 +215,8 @@ def _check_together(config: Mapping[str, Any]) -> None:
         names = ", ".join(noise["protocols"])
         name = training["validation_protocol"]
         raise StudyError(f"training.validation_protocol: {name!r} is not in noise.protocols; use one of {names}")
+    if data["manifest"] is not None and not Path(data["manifest"]).is_file():
+        raise StudyError(f"data.manifest: there is no file {data['manifest']!r}; give a study's manifest.csv, or null")
     for source, exists in {"archive": Path.is_file, "folder": Path.is_dir}.items():
         if data["source"] == source:
             hint = f"give it with --config data='{{{source}: PATH}}'"

@@ -235,6 +235,6 @@ def cost_of_steps(steps: "pd.DataFrame", iterations_of: Mapping[str, int]) -> st
 
 def timed_on(steps: "pd.DataFrame") -> str:
     """Where the steps of the training were timed: machine, threads, precision."""
-    row = steps.iloc[0]  # the study's; all are timed by one job
+    row = steps.iloc[0]  # any: all are timed by one job
     threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
     return f"{row['device']} with {threads}, U-Net in {row['precision']}"

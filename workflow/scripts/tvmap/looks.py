@@ -28,15 +28,19 @@ def log_looks(folder: Path, name: str, origin: Mapping[str, Any]) -> None:
     settings, n = origin["config"], origin["data"]["n"]["test"]
     with open(LOOKS, newline="", encoding="utf-8") as file:
         known = {(row["study"], row["fingerprint"], row["measured"]) for row in csv.DictReader(file)}
-    with open(LOOKS, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for study, path, variant in _trainings(folder, name, settings):
+    rows = []
+    for study, path, variant in _trainings(folder, name, settings):
+        if path is None:
+            fingerprint, what = "", f"weights of another training, {variant['network']['weights']}"
+        else:
             training = origin[path] if isinstance(path, str) else provenance.read_training(path)
-            measured = _measured(variant)
-            if not variant["data"]["fold"] and (study, training["fingerprint"], measured) not in known:
-                schedule = variant["training"]["schedule"].replace("_", "-")
-                what = f"{training['epochs']} epochs, {schedule} rate"
-                writer.writerow([datetime.date.today().isoformat(), study, training["fingerprint"], n, measured, what])
+            schedule = variant["training"]["schedule"].replace("_", "-")
+            fingerprint, what = training["fingerprint"], f"{training['epochs']} epochs, {schedule} rate"
+        measured = _measured(variant)
+        if not variant["data"]["fold"] and (study, fingerprint, measured) not in known:
+            rows.append([datetime.date.today().isoformat(), study, fingerprint, n, measured, what])
+    with open(LOOKS, "a", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _measured(settings: Mapping[str, Any]) -> str:
@@ -47,14 +51,17 @@ def _measured(settings: Mapping[str, Any]) -> str:
 
 def _trainings(
     folder: Path, name: str, settings: Mapping[str, Any]
-) -> Iterator[tuple[str, str | Path, Mapping[str, Any]]]:
+) -> Iterator[tuple[str, str | Path | None, Mapping[str, Any]]]:
     """(name, training, configuration) of the study, of its direct network and of its variants.
 
-    The training is the name of its record in the study's provenance or, of a variant's own, its training.json.
+    The training is the name of its record in the study's provenance or, of a variant's own, its training.json; None
+    where a variant was given weights of another one.
     """
     yield name, "training", settings
     if "unet-direct" in settings["baselines"]:
         yield f"{name}, unet-direct", "training_direct", settings
     for variant, merged in config.variants(settings).items():
+        given = (settings["variants"][variant].get("network") or {}).get("weights", "study")
         own = folder.with_name(merged["study"]) / "model/training.json"
-        yield f"{name}.{variant}", "training" if merged["network"]["weights"] else own, merged
+        of_study = "training" if given == "study" else None
+        yield f"{name}.{variant}", of_study if merged["network"]["weights"] else own, merged

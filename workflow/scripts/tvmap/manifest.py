@@ -3,9 +3,11 @@
 import csv
 import hashlib
 import io
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from .errors import StudyError
@@ -14,6 +16,8 @@ from .logs import log
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("id", "patient", "split", "source_file", "bytes", "sha256")
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 
 # Of two splits that claim an image or a patient the first here keeps it: test images are the scarce ones.
 PRIORITY = {"test": 0, "val": 1, "train": 2}
@@ -51,6 +55,19 @@ def patient_of(stem: str) -> str:
     return (match[1] or match[2]) if match else stem
 
 
+def is_image(path: PurePosixPath) -> bool:
+    """Tell an image by its suffix; hidden files and the extra files of macOS archives are none."""
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden and "__MACOSX" not in path.parts
+
+
+def images_below(folder: PathLike) -> list[Path]:
+    """The image files in a folder and the folders in it, sorted."""
+    root = Path(folder)
+    found = (path for path in root.rglob("*") if is_image(PurePosixPath(path.relative_to(root).as_posix())))
+    return sorted(path for path in found if os.path.isfile(path))  # Path.is_file raises where a link's name is too long
+
+
 def check_name(name: str) -> None:
     """Refuse the name of a file that no table and no line of a log can hold.
 
@@ -67,6 +84,7 @@ def build(
     val_ids: Collection[str],
     seed: int,
     fold: Mapping[str, int] | None = None,
+    listed: Sequence[Row] | None = None,
 ) -> list[Row]:
     """Choose the images of a study; the result does not depend on the order of the candidates.
 
@@ -76,16 +94,20 @@ def build(
         val_ids: ids moved from train to val where the source gives splits but no val image.
         seed: of the choice, and of the split by patient where the source gives no splits.
         fold: {"number": i, "of": k} for cross-validation without the test images, see `hold_out`; None for the study.
+        listed: rows of another study's manifest: its images alone are candidates, told by their bytes, in its splits.
 
     Returns:
         Rows (dicts with the keys COLUMNS) sorted by split in the order train, val, test, then by id.
 
     Raises:
-        StudyError: a split is left without any image, or a name is refused (see `check_name`).
+        StudyError: a split is left without any image, a name is refused (see `check_name`), or one of `listed` is not
+            among the candidates.
     """
     for candidate in candidates:
         check_name(candidate.source_file)
-    if any(candidate.split is None for candidate in candidates):
+    if listed is not None:
+        pool = _as_listed(candidates, listed)
+    elif any(candidate.split is None for candidate in candidates):
         dealt = _seeded_split(candidates, counts, seed)
         pool = [(dealt[candidate.patient], candidate) for candidate in candidates]
     else:
@@ -209,6 +231,27 @@ def _seeded_split(candidates: Sequence[_Candidate], counts: Mapping[str, int], s
         if split[patient] != "train":
             dealt[split[patient]] += len(patients[patient])
     return split
+
+
+def _as_listed(candidates: Sequence[_Candidate], listed: Sequence[Row]) -> Pool:
+    """The candidates that are images of a manifest, each with the split it has there: same name, same bytes."""
+    named: dict[str, list[_Candidate]] = {}
+    for candidate in candidates:
+        named.setdefault(candidate.id, []).append(candidate)
+    pool, missing = [], []
+    for row in listed:
+        same = (c for c in named.get(row["id"], []) if hashlib.sha256(c.read()).hexdigest() == row["sha256"])
+        found = next(same, None)
+        if found:
+            pool.append((row["split"], found))
+        else:
+            missing.append(row["id"])
+    if missing:
+        raise StudyError(
+            f"config data.manifest: {len(missing)} of its {len(listed)} images are not in the source, the first is "
+            f"{missing[0]}; give the source that it was made from"
+        )
+    return pool
 
 
 def _with_val(pool: Pool, val_ids: Collection[str]) -> Pool:

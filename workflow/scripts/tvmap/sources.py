@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,12 +12,10 @@ from . import images
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
-from .manifest import SPLITS, patient_of
+from .manifest import SPLITS, SUFFIXES, images_below, is_image, patient_of
 
 if TYPE_CHECKING:
     import numpy as np
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 
 # More is a damaged or hostile file: the largest X-ray of the archive has 3 MiB, all of them 1.2 GiB, their directory
 # 2 MiB; the largest 16-bit image that is read has 171 MiB.
@@ -129,7 +126,7 @@ def _members(archive: zipfile.ZipFile, category: str) -> list[Candidate]:
         path = PurePosixPath(member.filename)
         if member.filename.endswith("/"):
             continue
-        if _is_image(path) and len(path.parts) >= 3 and path.parts[-2] == category and path.parts[-3] in SPLITS:
+        if is_image(path) and len(path.parts) >= 3 and path.parts[-2] == category and path.parts[-3] in SPLITS:
             candidates.append(
                 Candidate(
                     path.stem, patient_of(path.stem), path.parts[-3], member.filename, _member_reader(archive, member)
@@ -177,11 +174,10 @@ def _folder(folder_path: PathLike | None) -> list[Candidate]:
         raise StudyError(f"config data.folder: there is no folder {folder_path!r}; give the path of your images")
     root = Path(folder_path)
     candidates = []
-    for path in sorted(root.rglob("*")):
+    for path in images_below(root):
         inside = PurePosixPath(path.relative_to(root).as_posix())
-        if _is_image(inside) and os.path.isfile(path):  # Path.is_file raises for a link to a name that is too long
-            split = next((part for part in inside.parts[:-1] if part in SPLITS), None)
-            candidates.append(Candidate(path.stem, patient_of(path.stem), split, str(inside), _file_reader(path)))
+        split = next((part for part in inside.parts[:-1] if part in SPLITS), None)
+        candidates.append(Candidate(path.stem, patient_of(path.stem), split, str(inside), _file_reader(path)))
     if not candidates:
         raise StudyError(f"config data.folder: {folder_path} holds no image ({' '.join(sorted(SUFFIXES))})")
     with_split = [candidate for candidate in candidates if candidate.split]
@@ -220,9 +216,3 @@ def _photographs(size: int) -> list[Candidate]:
             for tile in range(count):
                 candidates.append(Candidate(f"{Path(name).stem}-{tile}", scene, split, name, read, tile))
     return candidates
-
-
-def _is_image(path: PurePosixPath) -> bool:
-    """Tell an image by its suffix; hidden files and the extra files of macOS archives are none."""
-    hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and "__MACOSX" not in path.parts

@@ -17,8 +17,11 @@ METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimal
 Table = tuple[list[str], list[list[str]]]  # column titles, rows
 
 
-def note(source: str, report: Mapping[str, Any]) -> str:
-    """What every table of measurements says below it; `source` and `report` as in the config."""
+def note(source: str, report: Mapping[str, Any], spread: str = "over the test images", tests: str = "protocols") -> str:
+    """What every table of measurements says below it; `source` and `report` as in the config.
+
+    spread: of what ± is the standard deviation; tests: over what p is corrected.
+    """
     group = origin(source).group
     clamped = "clamped to it" if report["clamp"] else "not clamped"
     window = {
@@ -27,12 +30,12 @@ def note(source: str, report: Mapping[str, Any]) -> str:
     }[report["ssim_window"]]
     return (
         f"PSNR in dB and SSIM with data range 1, images {clamped}; SSIM with {window}. "
-        "± is the standard deviation over the test images (ddof = 1), n the number of pairs "
+        f"± is the standard deviation {spread} (ddof = 1), n the number of pairs "
         f"of image and noise draw. Brackets: {100 * report['confidence']:g} % bootstrap interval of the mean, "
         f"{report['bootstrap']} resamples of whole {group}s. “Oracle”: λ chosen for each image with the help of its "
         f"clean image. Effect size: mean over standard deviation of the {group}s' differences; p: Wilcoxon's "
         f"signed-rank test of the {group}s, each the mean of its images and noise draws, corrected for the number of "
-        "protocols (Holm)."
+        f"{tests} (Holm)."
     )
 
 

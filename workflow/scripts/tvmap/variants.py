@@ -12,6 +12,7 @@ from .intervals import bootstrap_interval
 from .tabular import IMAGE
 
 COLUMNS = (*IMAGE, "patient", "method", "psnr", "ssim")
+PATHS = ("archive", "folder", "manifest", "weights", "weights_direct")  # keys whose values are told by their names
 REPEATS = "all together"  # the name of the row over repetitions of one recipe: other folds, other seeds
 
 
@@ -20,7 +21,7 @@ def described(overlay: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
     parts = []
     for key, value in overlay.items():
         nested = isinstance(value, dict) and value
-        text = Path(value).name if key == "weights" and value else json.dumps(value, ensure_ascii=False)
+        text = Path(value).name if key in PATHS and value else json.dumps(value, ensure_ascii=False)
         parts.append(described(value, (*path, key)) if nested else f"{'.'.join((*path, key))}: {text}".replace('"', ""))
     return ", ".join(parts)
 
