@@ -1,5 +1,6 @@
 """The small study on a real Slurm (`slurm.sh`): where each job ran, what it asked for, a job cancelled midway."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -50,6 +51,11 @@ def jobs():
 
 def rule_of(job):
     return re.sub(r"^rule_|_wildcards.*$", "", job["Comment"]) if "Comment" in job else job["JobName"]
+
+
+def running(rule):
+    """Numbers of the jobs of a rule that run now."""
+    return {number for number, job in jobs().items() if rule_of(job) == rule and job["JobState"] == "RUNNING"}
 
 
 def by_rule(ran):
@@ -125,18 +131,18 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
                 lambda: next(iter((folder / RESULTS).glob("trained/*.unfinished/history.csv")), None), 600, process, log
             )
             wait_for(lambda: history.exists() and len(history.read_text().splitlines()) > 3, 300, process, log)
-            (training,) = (
-                number for number, job in jobs().items() if rule_of(job) == "train" and job["JobState"] == "RUNNING"
-            )
+            (training,) = running("train")
             holds = jobs()[training]
             subprocess.run(["scancel", str(training)], env=ENVIRONMENT, check=True)
             assert process.wait(timeout=1200) == 0, log.read_text()[-5000:]
         finally:
             process.kill()
 
-    # The training held the GPU, was cancelled before its end, and went on from its checkpoint in another job.
+    # The training held the GPU, which one job has at a time; cancelled before its end, it went on from its checkpoint.
     assert holds["GRES"].startswith("gpu:fake:1")
     ran = jobs()
+    times = sorted((job["StartTime"], job["EndTime"]) for job in ran.values() if given(job)[-1])
+    assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(times))
     assert ran[training]["JobState"] == "CANCELLED" and {job["Account"] for job in ran.values()} == {ACCOUNT}
     second = [job for job in ran.values() if rule_of(job) == "train" and job["JobState"] == "COMPLETED"]
     assert len(second) == 1
@@ -155,15 +161,24 @@ def test_a_job_cancelled_midway_leaves_the_study_as_if_nothing_had_happened(clus
         assert (folder / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
-def test_by_the_generic_profile_the_study_is_that_of_one_machine(cluster, tmp_path, tmp_path_factory):
+def test_by_the_generic_profile_a_cancelled_training_changes_no_result(cluster, tmp_path, tmp_path_factory):
     alone, folder, before = finished(tmp_path_factory), fresh(tmp_path / "submitted"), set(jobs())
     targets = [f"{RESULTS}/{name}" for name in ("metrics/test_uniform_0.csv", "grid/test_uniform_0.csv", *MODEL)]
     command = [*submitted(folder, "generic", ON_GPU), "--", *targets]
-    run = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200)
-    assert run.returncode == 0, run.stderr[-5000:]
-    ran = [job for number, job in jobs().items() if number not in before]
-    assert {job["JobState"] for job in ran} == {"COMPLETED"}
-    check_asked(ran, asked(fresh(tmp_path / "planned"), ON_GPU, *targets))
+    log = tmp_path / "log.txt"
+    with open(log, "w") as file:
+        process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=file, stderr=file)
+        try:
+            training = wait_for(lambda: next(iter(running("train") - before), None), 600, process, log)
+            subprocess.run(["scancel", str(training)], env=ENVIRONMENT, check=True)
+            assert process.wait(timeout=1200) == 0, log.read_text()[-5000:]
+        finally:
+            process.kill()
+    ran = {number: job for number, job in jobs().items() if number not in before}
+    assert [number for number, job in ran.items() if job["JobState"] == "CANCELLED"] == [training]
+    completed = [job for job in ran.values() if job["JobState"] == "COMPLETED"]
+    assert len(completed) == len(ran) - 1
+    check_asked(completed, asked(fresh(tmp_path / "planned"), ON_GPU, *targets))
     for name in targets:
         assert (folder / name).read_bytes() == (alone / name).read_bytes(), name
 

@@ -36,7 +36,10 @@ PIP_NAMES = {conda: pip for pip, conda in CONDA_NAMES.items()}
 OF_RIVALS = [
     f"{RESULTS}/weights/test_fixed0.5_0_scalar-features.npz",
     f"{RESULTS}/weights/test_fixed0.5_0_scalar-sure.npz",
-    f"{RESULTS}/denoised/test_fixed0.5_0_wavelet.npz",
+    f"{RESULTS}/weights/test_fixed0.5_0_tgv-oracle.npz",
+    f"{RESULTS}/weights/test_fixed0.5_0_map-oracle.npz",
+    f"{RESULTS}/denoised/test_fixed0.5_0_unet-direct.npz",
+    *(f"{RESULTS}/denoised/test_fixed0.5_0_{name}.npz" for name in ("wavelet", "nlm", "tgv", "tv-isotropic")),
 ]
 TIMES = ("times.csv", "steps.csv", "courses.csv")
 

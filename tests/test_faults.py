@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 from archive_server import Server
 from crash import archive, settings
-from smoke import ENVIRONMENT, RESULTS, ROOT, command, finished, fresh, snakemake
+from smoke import ENVIRONMENT, RESULTS, ROOT, command, copy, finished, fresh, snakemake
 
 import retrieve_archive
 import train
@@ -57,6 +58,35 @@ def test_a_full_disk_is_said_and_once_there_is_room_all_is_well(tmp_path, result
         assert run.returncode == 0, run.stdout[-5000:]
         for name in TARGETS:
             assert (folder / name).read_bytes() == (results.parents[1] / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("kind", ["tables", "figures"])
+def test_a_disk_full_of_tables_or_figures_is_said_and_once_there_is_room_all_is_well(tmp_path_factory, results, kind):
+    """All the rest is there, and as much room as half of these files take."""
+    folder = copy(tmp_path_factory)
+    aside = (folder / "results").rename(folder / "aside")
+    made = sorted((results / kind).glob("*.csv" if kind == "tables" else "figure[67]*.p*"))
+    names = [str(path.relative_to(results.parents[1])) for path in made]
+    with small_disk(folder / "results", "200m") as remount:
+        shutil.copytree(aside, folder / "results", dirs_exist_ok=True, symlinks=True)
+        for name in names:
+            (folder / name).unlink()
+        disk, page = os.statvfs(folder / "results"), os.sysconf("SC_PAGE_SIZE")
+        taken = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+        remount(f"size={taken + sum(path.stat().st_size for path in made) // 2 // page * page}")
+        run = snakemake(folder, *names)
+        lines = [
+            line for line in run.stdout.splitlines() if "No space left" in line and not line.startswith("OSError: ")
+        ]
+        assert run.returncode == 1 and "Traceback" not in run.stdout and "Logging error" not in run.stdout, run.stdout
+        assert lines and all(f"ERROR {RESULTS}/{kind}/" in line and "make room" in line for line in lines), run.stdout
+        assert not list((folder / RESULTS).rglob("*.partial"))
+        remount("size=200m")
+        run = snakemake(folder, *names)
+        assert run.returncode == 0, run.stdout[-5000:]
+        for path, name in zip(made, names, strict=True):
+            timed = path.stem in ("times", "steps", "courses", "unrolling")
+            assert timed or (folder / name).read_bytes() == path.read_bytes(), name
 
 
 def test_a_disk_full_of_the_archive_is_said_and_the_download_goes_on_once_there_is_room(tmp_path):
