@@ -93,6 +93,7 @@ def write_study(folder, n_images, draws):
     ]
     learned = [
         {
+            "map": "Λ",
             "protocol": protocol,
             "noise_std": std,
             "detail": 0.01 * k,

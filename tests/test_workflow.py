@@ -22,7 +22,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from smoke import ENVIRONMENT, RESULTS, ROOT, asked, command, copy, finished, fresh, made, snakemake
 
 import train
-from tvmap import figures, fingerprint, machine, network
+from tvmap import figures, files, fingerprint, machine, network
 from tvmap.methods import METHODS
 
 SCRIPTS = ROOT / "workflow/scripts"
@@ -521,7 +521,7 @@ def test_a_finished_training_that_was_damaged_in_the_store_is_not_used(tmp_path_
     folder = kept.parent.relative_to(study)
     assert f"{folder}: damaged since it was written; set aside as {folder}.damaged and trained anew" in run.stdout
     assert "resuming" in run.stdout and "was finished before" not in run.stdout and contents(study) == before
-    assert (study / f"{folder}.damaged").is_dir() and train.is_intact(kept.parent)
+    assert (study / f"{folder}.damaged").is_dir() and files.is_intact(kept.parent, train.FILES)
 
 
 def test_a_training_of_another_machine_without_snakemake_is_taken_from_the_store(tmp_path_factory):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tvmap import devices, logs, machine, stacks, training
-from tvmap.files import copy_atomically, locked, sha256, write_atomically, writing
+from tvmap.files import copy_atomically, is_intact, locked, seal, sha256, write_atomically, writing
 from tvmap.logs import log, logged_to
 from tvmap.tracking import tracked
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 WAITING = "training %s: another process is at it, perhaps one that outlived its killed workflow; waiting for its end"
 FILES = ("last.safetensors", "best.safetensors", "history.csv", "training.json")
-SUMS = "sha256.json"  # of FILES, beside them in the store
 
 
 def main(inputs, settings, store, code_version, how, folder):
@@ -43,9 +42,8 @@ def main(inputs, settings, store, code_version, how, folder):
     with writing(kept.parent):
         kept.parent.mkdir(parents=True, exist_ok=True)
     with locked(kept.with_name(f"{kept.name}.lock"), lambda: log.warning(WAITING, fingerprint)):
-        if kept.exists() and not is_intact(kept):
-            # Its checkpoint, if it has one, is found there below, and has a checksum of its own.
-            aside = kept.with_name(f"{kept.name}.damaged")
+        if kept.exists() and not is_intact(kept, FILES):
+            aside = kept.with_name(f"{kept.name}.damaged")  # there its checkpoint, which has a checksum, is found below
             log.warning("%s: damaged since it was written; set aside as %s and trained anew", kept, aside)
             with writing(kept):
                 shutil.rmtree(aside, ignore_errors=True)
@@ -67,24 +65,15 @@ def main(inputs, settings, store, code_version, how, folder):
                 summary = training.train(images, validation, **where, **options, on_epoch=on_epoch)
             summary |= {"fingerprint": fingerprint, "device": devices.name(device), "threads": torch.get_num_threads()}
             summary |= {"versions": machine.versions(), "machine": machine.description()}
-            summary |= {"code_version": code_version, "ended": logs.now()}
-            summary |= {"max_rss_mib": logs.peak_memory()}
+            summary |= {"code_version": code_version, "ended": logs.now(), "max_rss_mib": logs.peak_memory()}
             write_atomically(work / "training.json", json.dumps(summary, indent=2) + "\n")
-            write_atomically(work / SUMS, json.dumps({name: sha256(work / name) for name in FILES}, indent=2) + "\n")
+            seal(work, FILES)
             with writing(kept):
                 work.rename(kept)
                 if not continuable:
                     (kept / "checkpoint.pt").unlink()  # only now: a training killed until here resumes
     for name in FILES if folder else ():
         copy_atomically(kept / name, Path(folder) / name)
-
-
-def is_intact(kept):
-    """Whether the finished training in the folder `kept` is what was written there: FILES have their checksums."""
-    try:
-        return json.loads((kept / SUMS).read_bytes()) == {name: sha256(kept / name) for name in FILES}
-    except (OSError, ValueError):
-        return False
 
 
 if "snakemake" in globals():

@@ -3,14 +3,16 @@
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import StudyError
 
+SUMS = "sha256.json"
 PathLike = str | os.PathLike[str]
 
 
@@ -18,6 +20,23 @@ def sha256(path: PathLike) -> str:
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(folder: PathLike, names: Collection[str]) -> None:
+    """Write the checksums of these files of `folder` beside them, for `is_intact`; errors as in `write_atomically`."""
+    write_atomically(Path(folder) / SUMS, json.dumps(_sums(folder, names), indent=2) + "\n")
+
+
+def is_intact(folder: PathLike, names: Collection[str]) -> bool:
+    """Whether these files of `folder` are what they were when it was sealed."""
+    try:
+        return json.loads((Path(folder) / SUMS).read_bytes()) == _sums(folder, names)
+    except (OSError, ValueError):  # one that is missing, or no text
+        return False
+
+
+def _sums(folder: PathLike, names: Collection[str]) -> dict[str, str]:
+    return {name: sha256(Path(folder) / name) for name in names}
 
 
 def write_atomically(path: PathLike, content: str | bytes | memoryview) -> None:
