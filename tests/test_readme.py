@@ -26,7 +26,7 @@ PUBLISHED = sorted(path.parent.parent for path in ROOT.glob("results/reference/*
 # of xray-tgv, the rivals, of `unet-direct` one of them, of `tv-bound` the bound. The others have rows of their own.
 COMPARED = [folder for folder in PUBLISHED if folder.name in ("ambiguities", "better-map")]
 # Of these the README has all repetitions of the training together: other folds, other seeds.
-REPEATED = [folder for folder in PUBLISHED if folder.name in ("cross-validation", "seeds")]
+REPEATED = [folder for folder in PUBLISHED if folder.name in ("cross-validation", "seeds", "fast-seeds")]
 RIVALS = [folder for folder in PUBLISHED if folder.name in ("evidence", "tv-bound", "unet-direct")]
 STUDIES = [folder for folder in PUBLISHED if folder not in (*COMPARED, *REPEATED, *RIVALS)]
 
@@ -237,14 +237,36 @@ def test_what_is_said_of_seeds_and_folds():
             *(number(value, 2) for value in numbers)
         )
     )
-    found = pd.read_csv(REFERENCE / "seeds/tables/variants.csv").fillna({"variant": ""})
-    found = found[(found["metric"] == "psnr") & (found["variant"] != REPEATS)]
-    at_half, varied = (
-        [number(gain, 2) for gain in found.loc[found["protocol"] == protocol, "gain"]]
-        for protocol in ("fixed0.5", "uniform")
-    )
-    said = "The three mean gains are {}, {} and {} dB at level 0.5 and {}, {} and {} at U[0.1, 0.5]"
-    assert says(said.format(*at_half, *varied))
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        ("seeds", "The three mean gains are {}, {} and {} dB at level 0.5 and {}, {} and {} at U[0.1, 0.5]"),
+        (
+            "fast-seeds",
+            "Three trainings of it, with three noise draws (`fast-seeds`), gain {}, {} and {} dB at level 0.5 and "
+            "{}, {} and {} at U[0.1, 0.5], with a standard deviation of {} and {} dB",
+        ),
+    ],
+)
+def test_what_is_said_of_each_seed(study, said):
+    table, protocols = variants_of(study), ("fixed0.5", "uniform")
+    gains = [number(gain) for p in protocols for gain in table["gain"].unstack("protocol").drop(REPEATS)[p]]
+    spread = [number(table.loc[(REPEATS, p), "gain_std_between"], 2) for p in protocols]
+    assert says(said.format(*gains, *spread))
+
+
+def test_what_is_said_of_the_seeds_of_xray_fast():
+    table, protocols = variants_of("fast-seeds"), ("fixed0.5", "uniform")
+    gains = table["gain"].unstack("protocol")
+    assert (gains.drop(["", REPEATS]) < gains.loc[""]).all(axis=None)
+    better = [number(gains.loc["", p] - gains.loc[REPEATS, p]) for p in protocols]
+    assert says("the first, whose weights are published, happens to be the best")
+    assert says("{} and {} dB better than the three on average".format(*better))
+    courses = pd.read_csv(REFERENCE / "fast-seeds/tables/courses.csv")
+    reached = courses[courses["val_gain"] >= 1.30].groupby("variant")["minutes"].first()
+    assert says("after {:.0f} and {:.0f} minutes on one thread".format(*reached[["seed-43", "seed-44"]]))
 
 
 def test_what_is_said_of_the_time_to_the_published_gains():
