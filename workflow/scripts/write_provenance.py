@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tvmap import figures, machine, manifest, provenance, tabular
 from tvmap.files import sha256, write_atomically
 from tvmap.logs import logged_to
-from tvmap.variants import PATHS
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -20,7 +19,7 @@ def main(manifest_path, trainings, times_path, output_path, config, code, lock=N
     trainings: {"training": (its training.json, weights that were trained before or None)}, "training_direct" likewise
     for the rival without TV; code: what names the code of the study; lock: see `tvmap.machine.versions`.
 
-    Where the files of the keys PATHS lie on this machine is left out: their names and hashes identify them.
+    Where the files of the keys `provenance.PATHS` lie on this machine is left out: names and hashes identify them.
     """
     config = json.loads(json.dumps(config))
     records = {name: provenance.read_training(path) for name, (path, _) in trainings.items()}
@@ -30,7 +29,7 @@ def main(manifest_path, trainings, times_path, output_path, config, code, lock=N
     records["training"]["reported"] = figures.reported(config)
     for overlay in (config, *config["variants"].values()):
         for section in (overlay.get("data") or {}, overlay.get("network") or {}):
-            section.update({key: Path(section[key]).name for key in PATHS if section.get(key)})
+            section.update({key: Path(section[key]).name for key in provenance.PATHS if section.get(key)})
     splits = Counter(row["split"] for row in manifest.read(manifest_path))
     times = tabular.read_table(times_path, ["step", *tabular.WHERE], may_be_empty=tabular.WHERE).dropna()
     machines = {}

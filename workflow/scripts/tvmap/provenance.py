@@ -10,6 +10,7 @@ from .errors import StudyError
 from .files import PathLike
 
 REFERENCE = "xray-tgv"  # the study whose weights the command `tvmap` takes if none are given
+PATHS = ("archive", "folder", "manifest", "weights", "weights_direct")  # of the configuration: told by their names
 CODE = ("Snakefile", "workflow/rules", "workflow/scripts")
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from . import significance
 from .intervals import bootstrap_interval
+from .provenance import PATHS
 from .tabular import IMAGE
 
 COLUMNS = (*IMAGE, "patient", "method", "psnr", "ssim")
-PATHS = ("archive", "folder", "manifest", "weights", "weights_direct")  # keys whose values are told by their names
 REPEATS = "all together"  # the name of the row over repetitions of one recipe: other folds, other seeds
 
 
