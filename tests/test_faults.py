@@ -141,6 +141,8 @@ def test_a_training_that_cannot_be_kept_is_said(tmp_path, monkeypatch):
 
     def trained(*arguments, folder, **options):
         (folder.parent / folder.name.removesuffix(".unfinished")).write_text("in the way")
+        for name in train.FILES:
+            (folder / name).write_text("x")
         return {}
 
     monkeypatch.setattr(train.training, "train", trained)

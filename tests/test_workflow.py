@@ -58,7 +58,7 @@ ROWS = {
     "gaps": 2 * 4,
     "by_level": 4,  # one group of four images
     "training_history": 3,
-    "times": 9,
+    "times": 11,
     "examples": 2 * 3,
     "convergence": 2 * 2 * 2 * 7,  # 1, 2, 4, … 64 iterations
     "failures": 2 * 2 * 12,

@@ -133,7 +133,8 @@ def methods_of(names, methods=METHODS):
     return [method for method in methods if tvmap.methods.base(method) in names]
 
 
-# The steps whose cost the report shows; a figure or a table is not among them.
+# The steps whose cost the report shows; a figure or a table is not among them, nor what is temporary and made again with
+# the explorer, whatever that is made anew for.
 _ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
 _OF_TRAIN = expand("train_{protocol}_0", protocol=PROTOCOLS) if methods_of(tvmap.methods.LEARNED) else []
 _NOISY = [*expand("{split}_{round}", split=["val", "test"], round=_ROUNDS), *_OF_TRAIN]
@@ -164,7 +165,6 @@ BENCHMARKED = [
     *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_ROUNDS),
     f"{BENCHMARKS}/explain_study.tsv",
     *([f"{BENCHMARKS}/time_steps.tsv"] if TRAINED else []),
-    *expand(f"{BENCHMARKS}/sweep_examples/{{protocol}}.tsv", protocol=PROTOCOLS),
 ]
 
 
