@@ -31,7 +31,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(n_bytes - first))
         self.end_headers()
         for start in range(first, end, BLOCK):
-            server.sent += self.wfile.write(server.data[start : min(start + BLOCK, end)])
+            block = server.data[start : min(start + BLOCK, end)]
+            server.sent += len(block)  # before: who has received it may look at once
+            self.wfile.write(block)
             time.sleep(server.pause)
 
     def log_message(self, *args):
