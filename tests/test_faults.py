@@ -42,20 +42,25 @@ def small_disk(folder, size):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+def runs_full_and_then_with_room(folder, targets, remount, place):
+    """The full disk is said, of files of this place alone; nothing half written stays, and with room all is made."""
+    run = snakemake(folder, *targets)
+    lines = [line for line in run.stdout.splitlines() if "No space left" in line]
+    lines = [line for line in lines if not line.startswith("OSError: ")]  # Snakemake's, of a benchmark beside it
+    assert run.returncode == 1 and "Traceback" not in run.stdout and "Logging error" not in run.stdout, run.stdout
+    assert lines and all(f"ERROR {RESULTS}/{place}" in line and "make room" in line for line in lines), run.stdout
+    assert not list((folder / RESULTS).rglob("*.partial"))
+    remount("size=200m")
+    run = snakemake(folder, *targets)
+    assert run.returncode == 0, run.stdout[-5000:]
+
+
 @pytest.mark.parametrize("size, file", [("24k", "clean/"), ("6m", "trained/")], ids=["small", "larger"])
 def test_a_full_disk_is_said_and_once_there_is_room_all_is_well(tmp_path, results, size, file):
     """24 kB end at the images, 6 MB at the first checkpoint of the training."""
     folder = fresh(tmp_path)
     with small_disk(folder / "results", size) as remount:
-        run = snakemake(folder, *TARGETS)
-        lines = [line for line in run.stdout.splitlines() if "No space left" in line]
-        lines = [line for line in lines if not line.startswith("OSError: ")]  # Snakemake's, of a benchmark beside it
-        assert run.returncode == 1 and "Traceback" not in run.stdout and "Logging error" not in run.stdout, run.stdout
-        assert lines and all(f"ERROR {RESULTS}/{file}" in line and "make room" in line for line in lines), run.stdout
-        assert not list((folder / RESULTS).rglob("*.partial"))
-        remount("size=200m")
-        run = snakemake(folder, *TARGETS)
-        assert run.returncode == 0, run.stdout[-5000:]
+        runs_full_and_then_with_room(folder, TARGETS, remount, file)
         for name in TARGETS:
             assert (folder / name).read_bytes() == (results.parents[1] / name).read_bytes(), name
 
@@ -74,16 +79,7 @@ def test_a_disk_full_of_tables_or_figures_is_said_and_once_there_is_room_all_is_
         disk, page = os.statvfs(folder / "results"), os.sysconf("SC_PAGE_SIZE")
         taken = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
         remount(f"size={taken + sum(path.stat().st_size for path in made) // 2 // page * page}")
-        run = snakemake(folder, *names)
-        lines = [
-            line for line in run.stdout.splitlines() if "No space left" in line and not line.startswith("OSError: ")
-        ]
-        assert run.returncode == 1 and "Traceback" not in run.stdout and "Logging error" not in run.stdout, run.stdout
-        assert lines and all(f"ERROR {RESULTS}/{kind}/" in line and "make room" in line for line in lines), run.stdout
-        assert not list((folder / RESULTS).rglob("*.partial"))
-        remount("size=200m")
-        run = snakemake(folder, *names)
-        assert run.returncode == 0, run.stdout[-5000:]
+        runs_full_and_then_with_room(folder, names, remount, f"{kind}/")
         for path, name in zip(made, names, strict=True):
             timed = path.stem in ("times", "steps", "courses", "unrolling")
             assert timed or (folder / name).read_bytes() == path.read_bytes(), name
