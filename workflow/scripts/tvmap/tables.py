@@ -88,7 +88,7 @@ def _interval(percent: float) -> str:
 
 
 def summary_table(summary: pandas.DataFrame, percent: float) -> Table:
-    """Table 1: one row a protocol and method, with its gain over the oracle λ and its share of the way to the oracle map.
+    """Table 1: one row a protocol and method: means, gain over the oracle λ, share of the way to the oracle map.
 
     percent: confidence of the intervals, as of all tables that have some.
     """
