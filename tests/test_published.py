@@ -9,7 +9,7 @@ import pytest
 import yaml
 from smoke import ROOT
 
-from tvmap import model_card, tables
+from tvmap import comparison, model_card, tables
 from tvmap.config import drop_protocols, merge
 from tvmap.files import sha256
 
@@ -63,6 +63,20 @@ def test_a_published_study_has_the_settings_of_its_overlays(folder):
     for key, of in (("weights", "training"), ("weights_direct", "training_direct")):
         if path := config["network"][key]:
             assert sha256(ROOT / path) == provenance[of]["weights_sha256"], path
+
+
+MEASURED = [folder for folder in PUBLISHED if (folder / "tables/per_image.csv").is_file()]
+
+
+@pytest.mark.parametrize("folder", MEASURED, ids=lambda folder: folder.name)
+def test_published_means_and_gains_follow_from_the_published_measurements(folder):
+    config = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["config"]
+    report = config["report"]
+    options = {"resamples": report["bootstrap"], "confidence": report["confidence"], "seed": config["seed"]}
+    per_image = pd.read_csv(folder / "tables/per_image.csv", dtype={"id": str, "patient": str})
+    for name, made in (("summary", comparison.summarise), ("gains", comparison.paired_gains)):
+        there, found = pd.read_csv(folder / f"tables/{name}.csv"), made(per_image, options)
+        pd.testing.assert_frame_equal(there, found[there.columns], rtol=1e-9, atol=1e-12)
 
 
 def test_card_of_the_network_without_tv():

@@ -84,6 +84,7 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
             {"protocol": p, "method": m, "n": 4 * draws}
             | {f"psnr_{k}": random.uniform(20, 40) for k in ("mean", "std", "low", "high")}
             | {f"ssim_{k}": random.uniform(0, 1) for k in ("mean", "std", "low", "high")}
+            | {"gain": random.uniform(-9, 3), "gain_low": random.uniform(-9, 3), "gain_high": random.uniform(-9, 3)}
             | dict.fromkeys(("share", "share_low", "share_high"), math.nan)
             for p in protocols
             for m in METHODS
@@ -261,6 +262,8 @@ def test_table_1_prints_the_table(small):
         for column, metric, digits in ((3, "psnr", 2), (5, "ssim", 3)):
             expected = [round(getattr(row, f"{metric}_{part}"), digits) for part in ("mean", "std", "low", "high")]
             assert numbers(cells[column]) + numbers(cells[column + 1]) == pytest.approx(expected, abs=1e-9)
+        expected = [round(value, 2) for value in (row.gain, row.gain_low, row.gain_high)]
+        assert numbers(cells[7]) + numbers(cells[8]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_gains_are_printed_as_in_the_table(small):

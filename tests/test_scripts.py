@@ -364,6 +364,14 @@ def test_gains_are_paired_by_image_whatever_the_order():
         assert -1 <= row.low < row.mean < row.high <= 4
 
 
+def test_the_summary_has_what_each_method_gains_over_the_oracle():
+    table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]}, difficulty=7).sample(frac=1, random_state=0)
+    gained = comparison.summarise(table, OPTIONS).set_index("method")[["gain", "gain_low", "gain_high"]]
+    gains = comparison.paired_gains(table, OPTIONS).query("metric == 'psnr'").set_index("baseline")
+    assert list(gained.loc["map"]) == list(gains.loc["scalar-oracle-psnr", ["mean", "low", "high"]])
+    assert (gained.drop("map") == 0).all(axis=None)
+
+
 def test_intervals_resample_patients_not_images():
     """One patient with many alike images: the interval of its images alone would be far too narrow."""
     alone = comparison.summarise(per_image({f"P{k}": [k % 2] for k in range(40)}), OPTIONS)

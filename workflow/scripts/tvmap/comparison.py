@@ -16,28 +16,35 @@ GROUPS, FEWEST = 4, 5  # of noise levels: so many of equally many images, none o
 
 
 def summarise(per_image: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Table 1: mean, standard deviation (ddof = 1) and interval of each metric for every protocol and method."""
+    """Table 1: mean, standard deviation (ddof = 1) and interval of each metric for every protocol and method.
+
+    gain: mean paired PSNR difference to the oracle λ, in dB; share: of the way from there to the oracle map.
+    """
     rows = []
-    for (protocol, method), part in per_image.groupby(["protocol", "method"], sort=False):
-        row = {"protocol": protocol, "method": method, "n": len(part)}
-        for metric in ("psnr", "ssim"):
-            low, high = bootstrap_interval(part[metric].to_numpy(), part["patient"], **options)
-            row |= {f"{metric}_mean": part[metric].mean(), f"{metric}_std": part[metric].std(ddof=1)}
-            row |= {f"{metric}_low": low, f"{metric}_high": high}
-        rows.append({**row, **_share(per_image[per_image["protocol"] == protocol], part, options)})
+    for protocol, images in per_image.groupby("protocol", sort=False):
+        psnr = {method: part.set_index(["draw", "id"])["psnr"] for method, part in images.groupby("method")}
+        for method, part in images.groupby("method", sort=False):
+            row = {"protocol": protocol, "method": method, "n": len(part)}
+            for metric in ("psnr", "ssim"):
+                low, high = bootstrap_interval(part[metric].to_numpy(), part["patient"], **options)
+                row |= {f"{metric}_mean": part[metric].mean(), f"{metric}_std": part[metric].std(ddof=1)}
+                row |= {f"{metric}_low": low, f"{metric}_high": high}
+            rows.append({**row, **_over_oracle(psnr, part.set_index(["draw", "id"]), options)})
     return pd.DataFrame(rows)
 
 
-def _share(protocol: pd.DataFrame, part: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, float]:
-    """Share in PSNR of the way from scalar oracle to oracle map that the method of `part` goes: a ratio of means."""
-    key, names = ["draw", "id"], ("share", "share_low", "share_high")
-    psnr = {method: rows.set_index(key)["psnr"] for method, rows in protocol.groupby("method")}
+def _over_oracle(psnr: Mapping[str, pd.Series], part: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, float]:
+    """How far above the scalar oracle the method of `part` is in PSNR, and what share of the way to the oracle map."""
+    start = psnr["scalar-oracle-psnr"][part.index]
+    gone = part["psnr"] - start
+    low, high = bootstrap_interval(gone.to_numpy(), part["patient"], **options)
+    gain = {"gain": gone.mean(), "gain_low": low, "gain_high": high}
+    names = ("share", "share_low", "share_high")
     if "map-oracle" not in psnr:
-        return dict.fromkeys(names, float("nan"))
-    start, rows = psnr["scalar-oracle-psnr"], part.set_index(key)
-    way, gone = (psnr["map-oracle"] - start)[rows.index], rows["psnr"] - start[rows.index]
-    interval = bootstrap_ratio(gone.to_numpy(), way.to_numpy(), rows["patient"], **options)
-    return dict(zip(names, (gone.mean() / way.mean(), *interval), strict=True))
+        return gain | dict.fromkeys(names, float("nan"))
+    way = psnr["map-oracle"][part.index] - start
+    interval = bootstrap_ratio(gone.to_numpy(), way.to_numpy(), part["patient"], **options)
+    return gain | dict(zip(names, (gone.mean() / way.mean(), *interval), strict=True))
 
 
 def paired_gains(per_image: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:

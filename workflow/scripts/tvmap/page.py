@@ -36,7 +36,7 @@ _OF_VARIANT = ("training_minutes", "minutes_to_published_gain", "changes", "vari
 _GAPS = ("relative_gap_max", "rms_bound", "bound_to_error_median", "bound_to_error_max")
 _FINE = ("psnr_edge", "ssim_edge", "psnr_gain_fine", "ssim_gain_fine")
 TABLES = {  # what the page needs of each
-    "summary": ("protocol", "method", "n", *_MEANS, *_SHARE),
+    "summary": ("protocol", "method", "n", *_MEANS, "gain", *tabular.NO_INTERVAL, *_SHARE),
     "gains": ("protocol", "baseline", "metric", "n", "mean", "std", "low", "high", "win_rate", *_TESTS),
     "by_level": tabular.BY_LEVEL,
     "per_image": ("patient", *findings.PER_IMAGE),

@@ -88,11 +88,12 @@ def _interval(percent: float) -> str:
 
 
 def summary_table(summary: pandas.DataFrame, percent: float) -> Table:
-    """Table 1: one row a protocol and method; with the oracle map, the share of the way from scalar oracle to it.
+    """Table 1: one row a protocol and method, with its gain over the oracle λ and its share of the way to the oracle map.
 
     percent: confidence of the intervals, as of all tables that have some.
     """
     head = ["Noise", "Method", "n", "PSNR (dB)", _interval(percent), "SSIM", _interval(percent)]
+    head += ["Minus oracle λ (dB)", _interval(percent)]
     has_share = bool(summary["share"].notna().any())
     head += ["Share of the way (PSNR)", _interval(percent)] if has_share else []
     rows = []
@@ -105,6 +106,8 @@ def summary_table(summary: pandas.DataFrame, percent: float) -> Table:
             interval(row.psnr_low, row.psnr_high, 2),
             mean_std(row.ssim_mean, row.ssim_std, 3),
             interval(row.ssim_low, row.ssim_high, 3),
+            number(row.gain, 2, sign=True),
+            interval(row.gain_low, row.gain_high, 2, sign=True),
         ]
         if has_share:
             cells += [f"{number(100 * row.share, 0)} %", interval(100 * row.share_low, 100 * row.share_high, 0)]
