@@ -574,16 +574,20 @@ def test_tuning_has_a_panel_for_each_rival(tmp_path, paths):
     assert wanted.settings["rivals"] == baselines[:-1] and "tuning" not in figures.figures(CONFIG)
     figure = draw_tuning.main(*tuning_tables(tmp_path), **paths, **wanted.settings)
     panels = {panel.get_title("left"): panel for panel in figure.axes if panel.get_visible()}
-    names = ("scalar-train", "tgv", "nlm", "scalar-features", "scalar-features", "scalar-sure")
+    names = ("scalar-train", "tgv", "tgv", "nlm", "scalar-features", "scalar-features", "scalar-sure")
     titles = [LABELS[name] for name in names]
-    titles[3] = draw_tuning.MODELS
+    titles[2], titles[4] = draw_tuning.SECOND, draw_tuning.MODELS
     assert [panel.get_title("left") for panel in figure.axes if panel.get_visible()] == titles
     nlm = panels[LABELS["nlm"]]
     assert [line.get_linestyle() for line in nlm.lines[::2]] == ["-", "-", "--", "--"]
     assert all(line.get_xydata().tolist() == [[0.9, 32]] for line in nlm.lines[1::2])  # rings
     curve, ring = panels[LABELS["tgv"]].lines[:2]  # of each strength the better second one
     assert curve.get_xydata().tolist() == [[0.8, 30.7], [1.0, 30.5]] and ring.get_xydata().tolist() == [[0.8, 30.7]]
-    assert [text.get_text() for text in figure.axes[3].get_yticklabels()] == ["ridge, penalty 1", "random forest"]
+    curve, ring = panels[draw_tuning.SECOND].lines[:2]
+    assert curve.get_xdata().tolist() == [0.25, 0.5] and curve.get_ydata().tolist() == [30.45, 30.7]
+    assert ring.get_xydata().tolist() == [[0.5, 30.7]]
+    models = panels[draw_tuning.MODELS].get_yticklabels()
+    assert [text.get_text() for text in models] == ["ridge, penalty 1", "random forest"]
     sure = panels[LABELS["scalar-sure"]].lines[1:]  # the first is the diagonal
     assert len(sure) == 4 and sure[0].get_xdata() == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert sure[0].get_ydata() == pytest.approx([0.12, 0.24, 0.36, 0.48])

@@ -203,6 +203,9 @@ def test_a_look_at_the_test_images_is_logged_once(study, looks):
     looks_module.log_looks(study, "smoke", origin | {"data": origin["data"] | {"source": "archive"}})
     (again,) = looks.read_text().removeprefix(before + line).splitlines()
     assert f',smoke,{fingerprint},4,"1 rival, {measured}",' in again
+    origin["times"]["end"] = "2050-01-02T03:04:05Z"
+    looks_module.log_looks(study, "smoke", origin | {"data": origin["data"] | {"source": "archive"}})
+    assert looks.read_text().splitlines()[-1].startswith("2050-01-02,smoke,"), "measured again: another look"
 
 
 def test_looks_of_the_direct_network_and_of_variants_are_logged(study, looks):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from smoke import ROOT
 
-from tvmap import comparison, model_card, tables
+from tvmap import comparison, looks, model_card, origins, tables
 from tvmap.config import drop_protocols, merge
 from tvmap.files import sha256
 
@@ -77,6 +77,23 @@ def test_published_means_and_gains_follow_from_the_published_measurements(folder
     for name, made in (("summary", comparison.summarise), ("gains", comparison.paired_gains)):
         there, found = pd.read_csv(folder / f"tables/{name}.csv"), made(per_image, options)
         pd.testing.assert_frame_equal(there, found[there.columns], rtol=1e-9, atol=1e-12)
+
+
+def test_every_published_study_of_the_test_x_rays_is_in_the_log_of_looks():
+    logged = set(pd.read_csv(looks.LOOKS, dtype=str)[["study", "fingerprint"]].itertuples(index=False, name=None))
+    n_studies = 0
+    for folder in PUBLISHED:
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        config = provenance["config"]
+        if not origins.origin(config["data"]["source"]).x_rays or config["data"].get("fold"):
+            continue
+        n_studies += 1
+        assert (folder.name, provenance["training"]["fingerprint"]) in logged, folder.name
+        if direct := provenance.get("training_direct"):
+            assert (f"{folder.name}, unet-direct", direct["fingerprint"]) in logged, folder.name
+        names = {study for study, _ in logged}
+        assert {f"{folder.name}.{variant}" for variant in config.get("variants") or {}} <= names, folder.name
+    assert n_studies > 6
 
 
 def test_card_of_the_network_without_tv():

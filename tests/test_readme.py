@@ -344,6 +344,13 @@ def test_what_is_said_of_what_the_text_leaves_open():
     assert psnr.loc["isotropic", "difference"].between(-0.205, -0.145).all() and says("norm loses 0.15 to 0.2 dB")
     assert says(f"PyTorch's own costs {both('train-start-default', 'difference', factor=-1)} dB after 30 epochs")
     assert of_trained.loc["train-as-code"].abs().max() <= of_trained.loc[seeds.index[1:]].abs().max().max()
+    early = [psnr.loc["T-8", column] - psnr.loc["", column] for column in ("oracle", "mean")]
+    early = [number(difference[p]) for difference in early for p in protocols]
+    assert says(
+        "Stopped after 8 steps the oracle λ is {} and {} dB better than after 256, the study's map {} and {}".format(
+            *early
+        )
+    )
     window = ssim.loc["ssim-7x7", "difference"]
     assert (window.round(3) == 0.008).all() and says("adds 0.008 to the SSIM of the map")
     assert (ssim.loc["ssim-7x7", "gain"] - ssim.loc["", "gain"]).abs().max() < 0.001 and says("by less than 0.001.")

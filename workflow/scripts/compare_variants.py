@@ -34,7 +34,7 @@ def main(metrics, trainings, times, overlays, comparable, output_path, report, s
     found["minutes_to_published_gain"] = found["variant"].map(reached)
     tabular.write_table(output_path, found)
     table = tables.variants_table(found, 100 * report["confidence"])
-    note = tables.note(source, report, spread="between the trainings", tests="variants and protocols")
+    note = tables.note(source, report, of_variants=True)
     tables.write_markdown(output_path, "The study and its variants", table, note)
     for row in table[1]:
         log.info("%s", "  ".join(row))

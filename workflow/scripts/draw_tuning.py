@@ -5,21 +5,26 @@ from matplotlib.lines import Line2D
 from tvmap import findings, plotting, tabular
 from tvmap.methods import CLASSICAL, LABELS, base, protocol_label
 
-TUNING = ("protocol", "method", "candidate", "psnr", "error", "chosen")
+TUNING = ("protocol", "method", "candidate", "second", "psnr", "error", "chosen")
 COLUMNS = 3  # of panels
 MODELS = "models of λ, from features"
+SECOND = "TGV, second order"
 
 
 def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
     """Draw a panel for each of the `rivals`, a curve for each protocol; dashed or hollow where σ is estimated.
 
-    Circles mark what was chosen. `protocols`: name → noise level or range.
+    TGV has a panel for each of its two factors of σ. Circles mark what was chosen. `protocols`: name → noise level or
+    range.
     """
-    tuning = tabular.read_table(tuning_path, TUNING, ("psnr", "error"), may_have_no_row=True)
+    tuning = tabular.read_table(tuning_path, TUNING, ("second", "psnr", "error"), may_have_no_row=True)
     choices = findings.rule_choices(tabular.read_table(metrics_path, findings.PER_IMAGE, ("weight_mean",)))
     names = [name for name in LABELS if name in {base(rival) for rival in rivals}]
     tuning, choices = (table.assign(base=table["method"].map(base)) for table in (tuning, choices))
-    drawn = [(draw_curves, tuning, name) for name in names if name in (*CLASSICAL, "scalar-train")]
+    drawn = []
+    for name in names:
+        drawn += [(draw_curves, tuning, name)] if name in (*CLASSICAL, "scalar-train") else []
+        drawn += [(draw_second, tuning, name)] if tuning.loc[tuning["base"] == name, "second"].notna().any() else []
     drawn += [(draw_errors, tuning, name) for name in names if name == "scalar-features"]
     drawn += [(draw_chosen, choices, name) for name in names if name in set(choices["base"])]
     rows = -(-len(drawn) // COLUMNS)
@@ -27,7 +32,7 @@ def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
     styles = plotting.protocol_styles(protocols)
     for panel, (draw, table, name) in zip(axes.flat, drawn, strict=False):
         draw(panel, table[table["base"] == name], styles)
-        panel.set_title(MODELS if draw is draw_errors else LABELS[name], loc="left")
+        panel.set_title({draw_errors: MODELS, draw_second: SECOND}.get(draw, LABELS[name]), loc="left")
     for panel in axes.flat[len(drawn) :]:
         panel.set_visible(False)
     handles = [Line2D([], [], label=protocol_label(level), **styles[name]) for name, level in protocols.items()]
@@ -43,17 +48,22 @@ def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
 RING = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1}
 
 
-def draw_curves(panel, part, styles):
-    """Draw the mean PSNR over the strength or λ, the chosen one ringed; of a strength of TGV the best second one."""
+def draw_curves(panel, part, styles, factor="candidate"):
+    """Draw the mean PSNR over the strength or λ, the chosen one ringed; of a factor of TGV with the best other one."""
     for (method, protocol), rows in part.groupby(["method", "protocol"], sort=False):
-        best = rows.loc[rows.groupby("candidate", sort=False)["psnr"].idxmax()]
-        strength, chosen = best["candidate"].astype(float), best["chosen"]
+        best = rows.loc[rows.groupby(factor, sort=False)["psnr"].idxmax()]
+        strength, chosen = best[factor].astype(float), best["chosen"]
         look = {"linestyle": "--", "markerfacecolor": "white"} if method != base(method) else {}
         look |= {"marker": ""} if len(best) > 20 else {}
         panel.plot(strength, best["psnr"], **styles[protocol] | look)
         panel.plot(strength[chosen], best["psnr"][chosen], **RING, color=styles[protocol]["color"])
     classical = part["base"].iloc[0] in CLASSICAL
     panel.set(xlabel="strength (factor of σ)" if classical else "λ (grey value)", ylabel="mean PSNR (dB)")
+
+
+def draw_second(panel, part, styles):
+    """Draw the mean PSNR over TGV's factor of second order, each with the best of first order."""
+    draw_curves(panel, part, styles, "second")
 
 
 def draw_errors(panel, part, styles):

@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import operator
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"  # not below results/
 def log_looks(folder: Path, name: str, origin: Mapping[str, Any]) -> None:
     """Add the trainings of a study to the log: its own, its direct network's and its variants'.
 
-    A training that is published again without a rival, noise level or draw more has its line already.
+    A measurement that is published again has its line already; one that was made again on another day is another look.
 
     A study on a fold of the other images does not look at the test images, nor does one of another source.
 
@@ -26,8 +27,9 @@ def log_looks(folder: Path, name: str, origin: Mapping[str, Any]) -> None:
     if not origins.origin(origin["data"]["source"]).x_rays:
         return
     settings, n = origin["config"], origin["data"]["n"]["test"]
+    day = (origin["times"]["end"] or datetime.date.today().isoformat())[: len("2026-11-22")]
     with open(LOOKS, newline="", encoding="utf-8") as file:
-        known = {(row["study"], row["fingerprint"], row["measured"]) for row in csv.DictReader(file)}
+        known = set(map(operator.itemgetter("date", "study", "fingerprint", "measured"), csv.DictReader(file)))
     rows = []
     for study, path, variant in _trainings(folder, name, settings):
         if path is None:
@@ -37,8 +39,8 @@ def log_looks(folder: Path, name: str, origin: Mapping[str, Any]) -> None:
             schedule = variant["training"]["schedule"].replace("_", "-")
             fingerprint, what = training["fingerprint"], f"{training['epochs']} epochs, {schedule} rate"
         measured = _measured(variant)
-        if not variant["data"]["fold"] and (study, fingerprint, measured) not in known:
-            rows.append([datetime.date.today().isoformat(), study, fingerprint, n, measured, what])
+        if not variant["data"]["fold"] and (day, study, fingerprint, measured) not in known:
+            rows.append([day, study, fingerprint, n, measured, what])
     with open(LOOKS, "a", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 

@@ -17,10 +17,10 @@ METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimal
 Table = tuple[list[str], list[list[str]]]  # column titles, rows
 
 
-def note(source: str, report: Mapping[str, Any], spread: str = "over the test images", tests: str = "protocols") -> str:
+def note(source: str, report: Mapping[str, Any], of_variants: bool = False) -> str:
     """What every table of measurements says below it; `source` and `report` as in the config.
 
-    spread: of what ± is the standard deviation; tests: over what p is corrected.
+    of_variants: below the table of variants, whose ± are between trainings.
     """
     group = origin(source).group
     clamped = "clamped to it" if report["clamp"] else "not clamped"
@@ -28,14 +28,15 @@ def note(source: str, report: Mapping[str, Any], spread: str = "over the test im
         "gaussian": "a Gaussian window of 11 × 11 pixels (standard deviation 1.5)",
         "uniform": "a uniform window of 7 × 7 pixels",
     }[report["ssim_window"]]
+    effect_size = f"Effect size: mean over standard deviation of the {group}s' differences; "
     return (
         f"PSNR in dB and SSIM with data range 1, images {clamped}; SSIM with {window}. "
-        f"± is the standard deviation {spread} (ddof = 1), n the number of pairs "
-        f"of image and noise draw. Brackets: {100 * report['confidence']:g} % bootstrap interval of the mean, "
-        f"{report['bootstrap']} resamples of whole {group}s. “Oracle”: λ chosen for each image with the help of its "
-        f"clean image. Effect size: mean over standard deviation of the {group}s' differences; p: Wilcoxon's "
-        f"signed-rank test of the {group}s, each the mean of its images and noise draws, corrected for the number of "
-        f"{tests} (Holm)."
+        f"± is the standard deviation {'between the trainings' if of_variants else 'over the test images'} (ddof = 1), "
+        f"n the number of pairs of image and noise draw. Brackets: {100 * report['confidence']:g} % bootstrap interval "
+        f"of the mean, {report['bootstrap']} resamples of whole {group}s. “Oracle”: λ chosen for each image with the "
+        f"help of its clean image. {'' if of_variants else effect_size}p: Wilcoxon's signed-rank test of the {group}s, "
+        f"each the mean of its images and noise draws, corrected for the number of "
+        f"{'variants and protocols' if of_variants else 'protocols'} (Holm)."
     )
 
 
