@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from snakemake.cli import get_argument_parser
 
-from tvmap import commands, figures, findings
+from tvmap import commands, dissertation, figures, findings
 from tvmap.methods import LABELS
 from tvmap.significance import difference_by_chance
 from tvmap.tables import interval, mean_std, number
@@ -266,6 +266,21 @@ def test_what_is_said_of_the_time_to_the_published_gains():
     )
     assert says(f"after {later.epoch:g} epochs, {reached[1]} minutes")
     assert says(f"| 1.30 dB after {reached[0]}, 1.51 dB after {reached[1]} minutes, on validation: yes |")
+
+
+def test_table_of_times_to_the_published_gain():
+    """A row: training | epochs | minutes | validation gain at its end | where it first reaches the published gain."""
+    whole = [(name, "", f"`{name}`") for name in ("dissertation-120-epochs", "xray-fast", "xray-tgv")]
+    short = [
+        ("better-map", name, f"`better-map`, {name}") for name in ("tgv-unit-kaiming", "tgv-unit-kaiming-10-epochs")
+    ]
+    for study, variant, label in whole + short:
+        table = pd.read_csv(REFERENCE / study / "tables/courses.csv", keep_default_na=False)
+        table = table[table["variant"] == variant]
+        last, reached = table.iloc[-1], table[table["val_gain"] >= dissertation.GAIN]
+        cells = [label, f"{last.epoch}", number(last.minutes, 1), number(last.val_gain, 2, True)]
+        cells += [f"epoch {r.epoch}, {number(r.minutes, 1)} minutes" for r in reached[:1].itertuples()] or ["–"]
+        assert "| " + " | ".join(cells) + " |" in README, "copy this row into the table of the README"
 
 
 def test_what_is_said_of_the_time_of_other_seeds():
