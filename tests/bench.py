@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
-# A borrowed GPU machine may have little more than torch and Triton: all else is imported where it is used.
+# A machine with a GPU may have little more than torch and Triton: all else is imported where it is used.
 from tvmap import batches, devices, graphs, grid, machine, metrics, operators, steps
 from tvmap.pdhg import as_weight, pdhg, step_sizes
 from tvmap.solver import solve

@@ -13,7 +13,7 @@ import yaml
 
 import publish_study
 import redraw_figures
-from tvmap import classical, features, methods, oracle, parameter_choice, stacks, tgv
+from tvmap import classical, features, methods, oracle, parameter_choice, rivals, stacks, tgv
 
 NAMES = ("scalar-train", "scalar-features", "scalar-sure", "scalar-discrepancy-blind", "map-oracle")
 NAMES += ("scalar-oracle-fine", "tgv-oracle")
@@ -95,7 +95,7 @@ def test_classical_methods_take_the_parameters_that_were_best_on_validation(resu
 
 
 def test_each_rival_says_how_it_was_tuned():
-    said = dict(methods.rivals(["tgv", "tgv-blind", "nlm-blind", "scalar-sure", "map-oracle"]))
+    said = dict(rivals.described(["tgv", "tgv-blind", "nlm-blind", "scalar-sure", "map-oracle"]))
     assert list(said) == ["scalar-sure", "tgv", "nlm", "map-oracle"]
     assert said["tgv"].endswith("Both factors were chosen, among all pairs, by the mean PSNR of the validation images.")
     assert said["nlm"].endswith("The factor was chosen by the mean PSNR of the validation images.")
@@ -116,13 +116,13 @@ def test_the_numbers_in_what_is_said_of_rivals_are_those_of_the_code():
         "tgv-oracle": [f"{len(oracle.OF_SLOPE)} × {len(oracle.OF_CHANGE)} pairs"],
         "map-oracle": [f"{default(oracle.oracle_map, 'steps')} steps"],
     }
-    for name, text in methods.DESCRIPTIONS.items():
+    for name, text in rivals.DESCRIPTIONS.items():
         text = re.sub(r"\[\d+\]|Table \d+", "", text)  # the report's own
         for numbers in said.get(name, []):
             assert numbers in text, name
             text = text.replace(numbers, "")
         assert re.findall(r"\b\d+", text) == [], f"{name}: compare it with the code here"
-    assert tgv.RATIO == 0.5 and "from half of it" in methods.DESCRIPTIONS["map-oracle"]
+    assert tgv.RATIO == 0.5 and "from half of it" in rivals.DESCRIPTIONS["map-oracle"]
 
 
 def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):

@@ -230,6 +230,17 @@ def test_weights_of_another_kind_are_refused(tmp_path):
         denoising.load_trained(tmp_path / "direct.safetensors")
 
 
+def test_weights_without_the_record_of_their_study_are_solved_with_the_defaults_which_is_said(tmp_path, caplog):
+    (tmp_path / "model").mkdir()
+    path, record = tmp_path / "model/a.safetensors", tmp_path / "provenance.json"
+    network.save_weights(path, network.build().weights(), {})
+    assert denoising.load_trained(path)[1:] == (None, {}) and f"{record} is missing" in caplog.text
+    for text in ("{", "{}", '{"config": {}}', '{"config": {"solver": []}}'):
+        record.write_text(text)
+        with pytest.raises(StudyError, match="provenance.json: not "):
+            denoising.load_trained(path)
+
+
 def test_weights_bring_the_options_they_were_trained_with(reference, monkeypatch):
     assert reference[2] == {"boundary": "periodic"}
     folder = denoising.Path(denoising.__file__).parents[3] / "results/reference/xray-fast/model"

@@ -60,6 +60,16 @@ def test_result_table_of_repetitions(folder):
         assert "| " + " | ".join([*cells, "–", gain]) + " |" in README, "copy this row into the table of the README"
 
 
+def test_rows_of_the_dissertation():
+    """A row: whose | – | oracle, map: PSNR (SSIM) | – | gain over the oracle; the module says it once more as numbers."""
+    whose = ("dissertation, Table 1", "a later run of the dissertation's code, level 0.5")
+    for name, (_, *psnr, gained, ssim, of_map, _) in zip(whose, dissertation.TABLE, strict=True):
+        assert f"| {name} | – | {psnr[0]} ({ssim}) | {psnr[1]} ({of_map}) | – | {gained} |" in README
+    _, oracle, _, gained, ssim, *_ = dissertation.TABLE[0]
+    assert (oracle, ssim) == tuple(mean_std(*dissertation.ORACLE[metric], 2) for metric in ("psnr", "ssim"))
+    assert gained == number(dissertation.GAIN, 2, True)
+
+
 def test_table_of_rivals():
     """A row: method | for each protocol PSNR (SSIM) | what the map gains over it."""
     folder = ROOT / "results/reference/evidence/tables"

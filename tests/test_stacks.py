@@ -44,6 +44,15 @@ def test_a_damaged_file_is_named(tmp_path, damage):
         stacks.load(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("name", ["images", "weight"])
+def test_values_that_are_not_finite_are_refused(tmp_path, name):
+    stacks.save(tmp_path / "a.npz", **{name: np.array([1, np.nan, np.inf]), "gap": np.array([np.nan])})
+    with pytest.raises(
+        StudyError, match=r"a\.npz: 2 values are NaN or infinite; check the image and the noise settings"
+    ):
+        stacks.load(tmp_path / "a.npz")
+
+
 def test_objects_are_refused(tmp_path):
     with pytest.raises(ValueError):
         stacks.save(tmp_path / "a.npz", images=np.array([{}], dtype=object))

@@ -1,5 +1,4 @@
 # The checked configuration, names and input functions that the rules share.
-import functools
 import os
 import re
 import sys
@@ -168,17 +167,17 @@ BENCHMARKED = [
 ]
 
 
-@functools.cache
 def code_version(script):
     """Fingerprint of a script and of the modules it imports: a change in either reruns exactly what depends on it."""
-    return tvmap.fingerprint.code_version(SCRIPTS / f"{script}.py")
+    return tvmap.fingerprint.code_version_once(SCRIPTS / f"{script}.py")
 
 
 def code_of_study(wildcards):
     """One fingerprint of the scripts of all rules and figures: each result is by the code that it stands for."""
     names = {Path(rule.script).stem for rule in workflow.rules if rule.script}
     names |= {figure.script for figure in FIGURES_OF_STUDY.values()}
-    return tvmap.fingerprint.common_version(SCRIPTS / f"{name}.py" for name in names)
+    paths = (SCRIPTS / f"{name}.py" for name in names)
+    return tvmap.fingerprint.common_version(paths, tvmap.fingerprint.code_version_once)
 
 
 def mebibytes(base, arrays, *splits):

@@ -6,7 +6,7 @@ import numpy as np
 
 from tvmap import parameter_choice, stacks
 from tvmap.logs import log, logged_to
-from tvmap.methods import base
+from tvmap.methods import base, is_blind
 from tvmap.noise import noise_stds
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ CHOICES = {"scalar-sure": parameter_choice.choose_by_sure, "scalar-discrepancy":
 def main(noisy_path, output_path, method, low, high, boundary):
     """Write ids and weight (n,), within [low, high]; the noise is the true one, or estimated for a method `-blind`."""
     noisy = stacks.load(noisy_path)
-    stds = noise_stds(noisy, estimated=method != base(method))
+    stds = noise_stds(noisy, estimated=is_blind(method))
     choose = CHOICES[base(method)]
     found = [choose(z, std, low, high, boundary) for z, std in zip(noisy["images"], stds, strict=True)]
     weights = np.array([choice.weight for choice in found])

@@ -7,7 +7,7 @@ import torch
 
 from tvmap import classical, stacks, tabular
 from tvmap.logs import log, logged_to
-from tvmap.methods import base
+from tvmap.methods import base, is_blind
 from tvmap.noise import noise_stds
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def main(tuning_path, noisy_path, output_path, method, solver, threads):
     names, noisy = [*classical.PARAMETERS[base(method)]], stacks.load(noisy_path)
     tuning = tabular.read_table(tuning_path, (*names, "psnr"))
     chosen = tuning.loc[tuning["psnr"].idxmax(), names].to_dict()
-    stds = noise_stds(noisy, estimated=method != base(method))
+    stds = noise_stds(noisy, estimated=is_blind(method))
     pairs = zip(noisy["images"], stds, strict=True)
     images = [classical.denoise(base(method), z, std, solver=solver, **chosen) for z, std in pairs]
     stacks.save(output_path, ids=noisy["ids"], images=np.stack(images))

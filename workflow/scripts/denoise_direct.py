@@ -7,7 +7,6 @@ import torch
 from tvmap import devices, network, stacks
 from tvmap.errors import StudyError
 from tvmap.logs import log, logged_to
-from tvmap.solver import check_finite
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -18,7 +17,6 @@ def main(model_path, noisy_path, output_path, device, threads):
     torch.set_num_threads(threads)
     noisy, device = stacks.load(noisy_path), devices.pick(device)
     z = torch.from_numpy(noisy["images"])[:, None]
-    check_finite(z, noisy_path)
     model = network.load_network(model_path).to(device)
     if model.predicts != "image":
         raise StudyError(f"{model_path}: weights of a network that predicts maps; network.weights_direct is for others")

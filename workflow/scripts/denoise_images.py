@@ -6,7 +6,7 @@ import torch
 
 from tvmap import devices, stacks
 from tvmap.logs import log, logged_to
-from tvmap.solver import check_finite, solve_certified
+from tvmap.solver import solve_certified
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -19,8 +19,6 @@ def main(noisy_path, weight_path, output_path, solver, device, threads):
     stacks.check_images(weight_path, weights, noisy_path, noisy)
     z = torch.from_numpy(noisy["images"])[:, None]
     weight = torch.from_numpy(weights["weight"]).to(z.dtype)
-    check_finite(z, noisy_path)
-    check_finite(weight, weight_path)
     device = devices.pick(device)
     solution = solve_certified(z.to(device), weight.to(device), **solver, **stacks.solver_options(weights))
     numbers = {"gap": solution.gap.cpu().numpy(), "primal": solution.primal.cpu().numpy()}

@@ -1,7 +1,7 @@
 """What the map gains over its strongest rivals at low and at high noise, where the level differs between the images."""
 
 from tvmap import plotting, tabular
-from tvmap.methods import LABELS, base, protocol_label
+from tvmap.methods import LABELS, base, is_blind, protocol_label
 
 MOST = 6  # rivals in a panel
 
@@ -35,6 +35,6 @@ def main(by_level_path, png_path, pdf_path, protocols):
 def strongest(part):
     """At most MOST baselines of the smallest mean difference in `part`, in the order of all tables."""
     means = part.groupby("baseline")["mean"].mean().drop(["noisy", "map-oracle"], errors="ignore")
-    informed = [name for name in means.index if base(name) == name or base(name) not in means.index]
+    informed = [name for name in means.index if not is_blind(name) or base(name) not in means.index]
     found = set(means[informed].nsmallest(MOST).index)
     return [name for name in LABELS if name in found]

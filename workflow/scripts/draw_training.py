@@ -3,6 +3,7 @@
 from matplotlib.ticker import MaxNLocator
 
 from tvmap import plotting, tabular
+from tvmap.history import HISTORY, SCORES
 
 SERIES = {"train_loss": ("#0173b2", "training"), "val_loss": ("#de8f05", "validation")}
 
@@ -13,10 +14,7 @@ def main(history_path, png_path, pdf_path, report):
     `report` is `last` (the last epoch) or `best` (the highest validation PSNR). Epochs without validation have empty
     cells and are left out of the validation curves.
     """
-    validation = ("val_loss", "val_psnr", "val_ssim")
-    history = tabular.read_table(
-        history_path, ["epoch", "learning_rate", "train_loss", *validation], may_be_empty=validation
-    )
+    history = tabular.read_table(history_path, HISTORY, SCORES)
     reported = reported_epoch(history, report)
     figure, axes = plotting.panels(2, 2, 3.6, sharex=True)
     for column, (colour, label) in SERIES.items():

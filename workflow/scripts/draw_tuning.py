@@ -3,7 +3,7 @@
 from matplotlib.lines import Line2D
 
 from tvmap import findings, plotting, tabular
-from tvmap.methods import CLASSICAL, LABELS, base, protocol_label
+from tvmap.methods import CLASSICAL, LABELS, base, is_blind, protocol_label
 
 TUNING = ("protocol", "method", "candidate", "second", "psnr", "error", "chosen")
 COLUMNS = 3  # of panels
@@ -38,7 +38,7 @@ def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
     handles = [Line2D([], [], label=protocol_label(level), **styles[name]) for name, level in protocols.items()]
     grey = {"color": plotting.GREY, "markersize": 3.5}
     handles.append(Line2D([], [], label="chosen", linestyle="", **grey | RING))
-    if any(name != base(name) for name in rivals):
+    if any(is_blind(name) for name in rivals):
         handles.append(Line2D([], [], label="σ estimated", linestyle="--", marker="o", markerfacecolor="white", **grey))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     plotting.save(figure, png_path, pdf_path)
@@ -53,7 +53,7 @@ def draw_curves(panel, part, styles, factor="candidate"):
     for (method, protocol), rows in part.groupby(["method", "protocol"], sort=False):
         best = rows.loc[rows.groupby(factor, sort=False)["psnr"].idxmax()]
         strength, chosen = best[factor].astype(float), best["chosen"]
-        look = {"linestyle": "--", "markerfacecolor": "white"} if method != base(method) else {}
+        look = {"linestyle": "--", "markerfacecolor": "white"} if is_blind(method) else {}
         look |= {"marker": ""} if len(best) > 20 else {}
         panel.plot(strength, best["psnr"], **styles[protocol] | look)
         panel.plot(strength[chosen], best["psnr"][chosen], **RING, color=styles[protocol]["color"])
@@ -84,6 +84,6 @@ def draw_chosen(panel, part, styles):
     panel.plot([0, top], [0, top], color=plotting.GREY, linewidth=0.8)
     for (method, protocol), rows in part.groupby(["method", "protocol"], sort=False):
         style = styles[protocol] | {"markersize": 2.5, "linestyle": "", "alpha": 0.7}
-        style |= {"markerfacecolor": "none"} if method != base(method) else {}
+        style |= {"markerfacecolor": "none"} if is_blind(method) else {}
         panel.plot(rows["oracle"], rows["weight"], **style)
     panel.set(xlabel="oracle λ, PSNR (grey value)", ylabel="chosen λ (grey value)", xlim=(0, top), ylim=(0, top))

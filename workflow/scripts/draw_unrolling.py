@@ -15,7 +15,7 @@ def main(variants_path, png_path, pdf_path, protocols, training_iterations_of, t
     table = table[table["metric"] == "psnr"]
     drawn = [("gain", training_iterations_of), ("time", training_iterations_of)] if training_iterations_of else []
     drawn += [("gain", test_iterations_of)] if test_iterations_of else []
-    figure, axes = plotting.panels(1, len(drawn), 2.9, plotting.FULL)
+    figure, axes = plotting.panels(1, len(drawn), 2.9)
     for panel, (what, steps) in zip(axes[0], drawn, strict=True):
         if what == "time":
             times = tabular.read_table(steps_path, tabular.STEPS)

@@ -24,8 +24,10 @@ def main(clean_path, paths, outputs, solver, device, threads, traced=None):
     found = {name: [] for name in outputs}
     for protocol, files in paths.items():
         noisy = stacks.load(files["noisy"])
+        stacks.check_images(files["noisy"], noisy, clean_path, clean)
         weights = {method: stacks.load(path) for method, path in files["weights"].items()}
         for method, stack in weights.items():
+            stacks.check_images(files["weights"][method], stack, clean_path, clean)
             tensors = explain.as_images(noisy), explain.as_images(clean), torch.from_numpy(stack["weight"]).float()
             options = {**solver, **stacks.solver_options(stack)}
             convergence = explain.trace(*(tensor[:traced].to(device) for tensor in tensors), options)

@@ -8,7 +8,6 @@ import torch
 from tvmap import devices, grid, stacks, tabular
 from tvmap.curve import CURVE
 from tvmap.logs import logged_to
-from tvmap.solver import check_finite
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -18,7 +17,7 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device,
     """One row an image: best λ and score by PSNR and by SSIM among the λ between the neighbours of the grid's best."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
-    check_finite(torch.from_numpy(noisy["images"]), noisy_path)
+    stacks.check_images(noisy_path, noisy, clean_path, clean)
     curves = tabular.read_table(grid_path, CURVE).groupby("id", sort=False)
     rows, device = [], devices.pick(device)
     for image_id, x, z in zip(clean["ids"], clean["images"], noisy["images"], strict=True):

@@ -10,7 +10,6 @@ from tvmap import devices, grid, stacks
 from tvmap.curve import CURVE
 from tvmap.files import write_atomically
 from tvmap.logs import log, logged_to
-from tvmap.solver import check_finite
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -20,7 +19,7 @@ def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, d
     """Shard `shard` of 1 … `n_shards` takes every n_shards-th image; `values`: the λ; measure: of `grid.score`."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
-    check_finite(torch.from_numpy(noisy["images"]), noisy_path)
+    stacks.check_images(noisy_path, noisy, clean_path, clean)
     shard_of = slice(shard - 1, None, n_shards)
     ids, images = clean["ids"][shard_of], (clean["images"][shard_of], noisy["images"][shard_of])
     scores = grid.score(*images, values, solver, devices.pick(device), **(measure or {}))

@@ -7,7 +7,7 @@ import torch
 
 from tvmap import devices, grid, stacks
 from tvmap.logs import log, logged_to
-from tvmap.solver import check_finite, solve
+from tvmap.solver import solve
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -18,7 +18,6 @@ def main(examples_path, output_path, values, solver, device, threads):
     torch.set_num_threads(threads)
     examples, device = stacks.load(examples_path), devices.pick(device)
     z = torch.from_numpy(examples["noisy"])[:, None].to(device)
-    check_finite(z, examples_path)
     with torch.inference_mode():
         images = [solve(z, weight, **solver)[0][:, 0].cpu().numpy() for weight in values]
     stacks.save(output_path, ids=examples["ids"], weights=np.array(values), images=np.stack(images, axis=1))

@@ -8,7 +8,7 @@ import torch
 
 from tvmap import classical, stacks, tabular
 from tvmap.logs import log, logged_to
-from tvmap.methods import base
+from tvmap.methods import base, is_blind
 from tvmap.noise import noise_stds
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ def main(clean_path, noisy_paths, output_path, method, solver, threads):
     """One row a candidate: its mean PSNR in dB over all images and noise draws; the noise is true, or estimated."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), [stacks.load(path) for path in noisy_paths]
+    for path, stack in zip(noisy_paths, noisy, strict=True):
+        stacks.check_images(path, stack, clean_path, clean)
     images = np.concatenate([stack["images"] for stack in noisy])
-    stds = np.concatenate([noise_stds(stack, estimated=method != base(method)) for stack in noisy])
+    stds = np.concatenate([noise_stds(stack, estimated=is_blind(method)) for stack in noisy])
     tuning = classical.tune(base(method), np.tile(clean["images"], (len(noisy), 1, 1)), images, stds, solver=solver)
     tabular.write_table(output_path, pd.DataFrame(tuning.candidates).assign(psnr=tuning.mean_psnr))
     chosen = ", ".join(f"{name} {value:g}" for name, value in tuning.chosen.items())

@@ -26,7 +26,7 @@ Where to find what (equation numbers are the dissertation's):
 
     images in        sources, download, images, manifest, origins: where they come from, which are used in which split
     scores           metrics, intervals, significance: PSNR and SSIM, a mean's uncertainty, tests; methods: their names
-    results out      tables, checks, figures, plotting, page, model_card; dissertation: its published numbers
+    results out      tables, checks, figures, plotting, page, rivals, model_card; dissertation: its published numbers
     files            stacks of arrays, tabular, curve and history for CSV, provenance; files: whole or not at all
     underneath       config, fingerprint, architecture, devices, machine, logs, errors
 

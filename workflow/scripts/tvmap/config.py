@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ def check(config: Mapping[str, Any], schema_path: PathLike) -> None:
             that contradict each other.
     """
     _check_plain(config, ())
-    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    schema = _read_schema(str(schema_path))
     errors = sorted(_Validator(schema).iter_errors(config), key=_rank)
     if errors:
         raise StudyError(_message(errors[0], schema))
@@ -49,6 +50,12 @@ def check(config: Mapping[str, Any], schema_path: PathLike) -> None:
             check(merged, schema_path)
         except StudyError as error:
             raise StudyError(f"variants.{name}: {error}") from None
+
+
+@functools.cache
+def _read_schema(path: str) -> dict[str, Any]:
+    """Read once a process: a study checks each of its variants by it, and each variant itself."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
 def variants(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -106,7 +113,8 @@ def _check_variant(path: str, overlay: Mapping[str, Any]) -> None:
         if useless:
             raise StudyError(f"{path}.{useless[0]}: the file in network.weights decides it; leave {useless[0]} out")
     if given == "study" and {"data", "seed"} & set(overlay):
-        raise StudyError(f"{path}: with data or seed of its own it would test images that the study trained on")
+        why = "with data or seed of its own it would test images that the study trained on"
+        raise StudyError(f"{path}: {why}; leave these out, or let it train")
 
 
 def _check_plain(value: object, path: Keys) -> None:

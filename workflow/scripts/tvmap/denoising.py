@@ -220,7 +220,8 @@ def load_trained(
     Levels and options are those of the study whose provenance.json lies in the folder above the file's.
 
     Raises:
-        StudyError: not the weights of a network that predicts maps, or none that come with the project.
+        StudyError: not the weights of a network that predicts maps, none that come with the project, or a
+            provenance.json that cannot be read. Without one the options are the defaults, which is said.
     """
     if path is None:
         package = Path(__file__).parent
@@ -233,13 +234,18 @@ def load_trained(
     if trained.predicts != "map":
         raise StudyError(f"{path}: weights of a network that predicts the image itself, not a map; leave --model out")
     trained.in_bfloat16 = False  # a precision for speed; the map of an image should not depend on it
+    record = Path(path).resolve().parent.parent / "provenance.json"
+    if not record.is_file():
+        log.warning("%s is missing: solved with the default options, noise levels are not compared", record)
+        return trained, None, {}
     try:
-        config = provenance.read(Path(path).resolve().parents[1] / "provenance.json")["config"]
+        config = provenance.read(record)["config"]
         solver = {name: config["solver"][name] for name in ("boundary", "norm", "dual_start", "lipschitz")}
         solver = solver if trained.penalty == "tv" else {"boundary": solver["boundary"]}
         train_level = config["noise"]["train_level"] if config["noise"]["kind"] == "relative" else None
-    except (StudyError, KeyError, TypeError, IndexError):
-        train_level, solver = None, {}
+    except (KeyError, TypeError) as error:
+        said = f"{record}: not the provenance of a study ({type(error).__name__}: {error})"
+        raise StudyError(f"{said}; bring the one that belongs to the weights, or none") from error
     levels = tuple(train_level) if isinstance(train_level, list) else (train_level, train_level)
     return trained, None if levels[0] is None else levels, solver
 

@@ -3,7 +3,7 @@
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from .files import PathLike
@@ -23,9 +23,15 @@ def code_version(script_path: PathLike) -> str:
     return digest.hexdigest()[:12]
 
 
-def common_version(script_paths: Iterable[Path]) -> str:
+@functools.cache
+def code_version_once(script_path: PathLike) -> str:
+    """The same, of the code as it was when this process first asked: a study and each of its variants ask for it."""
+    return code_version(script_path)
+
+
+def common_version(script_paths: Iterable[Path], version: Callable[[Path], str] = code_version) -> str:
     """One such fingerprint of several scripts, in whatever order they are given."""
-    return hashlib.sha256("".join(map(code_version, sorted(script_paths))).encode()).hexdigest()[:12]
+    return hashlib.sha256("".join(map(version, sorted(script_paths))).encode()).hexdigest()[:12]
 
 
 def local_modules(script_path: PathLike) -> dict[str, Path]:

@@ -78,6 +78,8 @@ def fill(typing, number):
 
 
 def arithmetic(instruction):
+    """An operation on two groups of numbers: LLVM's fadd, fsub or fmul, which may be fused (a · b + c) as in C."""
+
     @intrinsic
     def compute(typing, a, b):
         def generate(context, builder, signature, args):

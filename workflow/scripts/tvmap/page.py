@@ -19,8 +19,9 @@ from .errors import StudyError
 from .figures import figures, shape, steps
 from .files import PathLike
 from .history import HISTORY, SCORES
-from .methods import BASELINES, LABELS, ORACLES, ORACULAR, protocol_label, rivals
+from .methods import BASELINES, LABELS, ORACLES, ORACULAR, protocol_label
 from .origins import origin
+from .rivals import described
 from .tables import METRICS, Table, duration, mean_std, note, number, scientific
 
 if TYPE_CHECKING:
@@ -376,7 +377,7 @@ def render(
         fine=choices[["psnr_gain_fine", "ssim_gain_fine"]].agg(["mean", "max"]),
         worst_gap=tables["gaps"].relative_gap_max.max(),
         seconds=tables["times"].seconds.sum(),
-        rivals=rivals(config["baselines"]),
+        rivals=described(config["baselines"]),
         shown=shown_tables(tables, rules, 100 * config["report"]["confidence"]),
         note=note(source, config["report"]),
         group=origin(source).group,

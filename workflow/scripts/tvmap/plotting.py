@@ -85,9 +85,9 @@ matplotlib.rcParams.update(
 )
 
 
-def panels(rows: int, columns: int, height: float, width: float = FULL, **options: Any) -> tuple[Figure, np.ndarray]:
-    """Return a figure of `width` × `height` inches and its (rows, columns) array of axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+    """Return a figure of full width and `height` inches and its (rows, columns) array of axes."""
+    figure = Figure(figsize=(FULL, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 

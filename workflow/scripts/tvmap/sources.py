@@ -179,7 +179,10 @@ def _folder(folder_path: PathLike | None) -> list[Candidate]:
         split = next((part for part in inside.parts[:-1] if part in SPLITS), None)
         candidates.append(Candidate(path.stem, patient_of(path.stem), split, str(inside), _file_reader(path)))
     if not candidates:
-        raise StudyError(f"config data.folder: {folder_path} holds no image ({' '.join(sorted(SUFFIXES))})")
+        raise StudyError(
+            f"config data.folder: {folder_path} holds no image ({' '.join(sorted(SUFFIXES))}); put some there, "
+            "or name another folder"
+        )
     with_split = [candidate for candidate in candidates if candidate.split]
     if with_split and len(with_split) < len(candidates):
         outside = len(candidates) - len(with_split)

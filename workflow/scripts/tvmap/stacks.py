@@ -56,15 +56,18 @@ def single_maps(stack: Stack) -> dict[str, np.ndarray]:
 
 
 def load(path: PathLike) -> dict[str, np.ndarray]:
-    """Read all arrays of `path` as a dict; a damaged file is a `StudyError`."""
+    """Read all arrays of `path` as a dict; a damaged file is a `StudyError`, and so are images that are not finite."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
             if not all(isinstance(array, np.ndarray) for array in arrays.values()):
                 raise ValueError("it holds something else than arrays")
-            return arrays
     except Exception as error:  # damaged files raise BadZipFile, ValueError, zlib.error, struct.error, ...
         raise StudyError(f"{path}: not a readable array file ({error}); delete it and run again") from error
+    for name in ("images", "weight"):
+        if bad := arrays[name].size - np.isfinite(arrays[name]).sum() if name in arrays else 0:
+            raise StudyError(f"{path}: {bad} values are NaN or infinite; check the image and the noise settings")
+    return arrays
 
 
 def check_images(path: PathLike, stack: Stack, expected_path: PathLike, expected: Stack) -> None:
