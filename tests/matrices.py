@@ -1,6 +1,15 @@
-"""∇ as a matrix, from the rows that the docstrings print: independent of the code under test."""
+"""∇ as a matrix, from the rows that the docstrings print: independent of the code under test; and that of the code."""
+
+import math
 
 import numpy as np
+import torch
+
+
+def as_matrix(operator, shape_in):
+    """The dense matrix of a linear operator of the code, column by column from unit images."""
+    units = torch.eye(math.prod(shape_in), dtype=torch.float64)
+    return torch.stack([operator(unit.reshape(1, *shape_in)).flatten() for unit in units], dim=1)
 
 
 def forward_difference(n, boundary):

@@ -4,16 +4,11 @@ import itertools
 
 import pytest
 import torch
+from matrices import as_matrix
 
 from tvmap.operators import BOUNDARIES, NORMS, gradient, gradient_adjoint, project_dual
 
 SIZES = [(1, 1), (1, 4), (5, 1), (3, 4), (16, 9)]
-
-
-def as_matrix(operator, shape_in):
-    """The dense matrix of a linear operator, column by column from unit images."""
-    units = torch.eye(int(torch.tensor(shape_in).prod()), dtype=torch.float64)
-    return torch.stack([operator(unit.reshape(1, *shape_in)).flatten() for unit in units], dim=1)
 
 
 def test_boundary_rows_by_hand():

@@ -61,7 +61,7 @@ def test_result_table_of_repetitions(folder):
 
 
 def test_rows_of_the_dissertation():
-    """A row: whose | – | oracle, map: PSNR (SSIM) | – | gain over the oracle; the module says it once more as numbers."""
+    """A row: whose | – | oracle, map: PSNR (SSIM) | – | gain over the oracle; the module says it in numbers, too."""
     whose = ("dissertation, Table 1", "a later run of the dissertation's code, level 0.5")
     for name, (_, *psnr, gained, ssim, of_map, _) in zip(whose, dissertation.TABLE, strict=True):
         assert f"| {name} | – | {psnr[0]} ({ssim}) | {psnr[1]} ({of_map}) | – | {gained} |" in README

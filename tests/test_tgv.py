@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse
 import torch
 from derivatives import assert_central_differences
-from matrices import forward_difference, gradient_matrix
+from matrices import as_matrix, forward_difference, gradient_matrix
 
 from tvmap import pdhg, solver, tgv_numba
 from tvmap.errors import StudyError
@@ -38,11 +38,6 @@ def noisy(*shape, seed=0):
 def problem(batch, size, dtype=torch.float64):
     z, weight = noisy(batch, 1, *size, seed=size[0]), 0.2 * noisy(batch, 2, *size, seed=size[1] + 100)
     return z.to(dtype).requires_grad_(), weight.to(dtype).requires_grad_()
-
-
-def as_matrix(operator, shape_in):
-    units = torch.eye(int(np.prod(shape_in)), dtype=torch.float64)
-    return torch.stack([operator(unit.reshape(1, *shape_in)).flatten() for unit in units], dim=1)
 
 
 def matrices(height, width, boundary):

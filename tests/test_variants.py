@@ -142,10 +142,10 @@ def test_variants_that_differ_in_the_number_of_iterations_alone():
         "train-16-longer": {"training": {"iterations": 16, "epochs": 9}},
         "seed-2": {"training": {"seed": 2}},
     }
-    assert figures.steps(settings(variants)) == ({"": 64, "train-16": 16}, {"": 256, "T-8": 8})
-    assert figures.steps(settings(variants, "a/last.safetensors")) == ({}, {"": 256, "retrained": 8})
-    assert figures.steps(settings({"seed-2": variants["seed-2"]})) == ({}, {})
-    assert figures.steps({name: part for name, part in settings({}).items() if name != "variants"}) == ({}, {})
+    assert figures.iterations(settings(variants)) == ({"": 64, "train-16": 16}, {"": 256, "T-8": 8})
+    assert figures.iterations(settings(variants, "a/last.safetensors")) == ({}, {"": 256, "retrained": 8})
+    assert figures.iterations(settings({"seed-2": variants["seed-2"]})) == ({}, {})
+    assert figures.iterations({name: part for name, part in settings({}).items() if name != "variants"}) == ({}, {})
 
 
 VARIANTS = {

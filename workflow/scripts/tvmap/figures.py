@@ -91,7 +91,7 @@ def trains(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) 
     return not (config["network"] | ((overlay or {}).get("network") or {})).get("weights")
 
 
-def steps(config: Mapping[str, Any]) -> tuple[dict[str, int], ...]:
+def iterations(config: Mapping[str, Any]) -> tuple[dict[str, int], ...]:
     """Of the study, "", and the variants that differ in the number of iterations T alone: {variant: T}, twice.
 
     The first are those that trained with another T, the second those that solve with another T for the maps of the
@@ -114,7 +114,7 @@ def figures(config: Mapping[str, Any]) -> dict[str, Figure]:
     A name with `{protocol}` stands for one figure per noise protocol of `config`, one with `{metric}` for two.
     """
     baselines, variants = (config.get(key) or {} for key in ("baselines", "variants"))  # not in earlier publications
-    training_iterations_of, test_iterations_of = steps(config)
+    training_iterations_of, test_iterations_of = iterations(config)
     channels, parameters = shape(config)
     common = {
         "noise_kind": config["noise"]["kind"],

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from . import courses, dissertation, findings, tabular, variants
 from . import tables as shown
 from .errors import StudyError
-from .figures import figures, shape, steps
+from .figures import figures, iterations, shape
 from .files import PathLike
 from .history import HISTORY, SCORES
 from .methods import BASELINES, LABELS, ORACLES, ORACULAR, protocol_label
@@ -303,7 +303,7 @@ def told_by_variants(table: "pd.DataFrame | None", config: Mapping[str, Any], ne
     if table is None:
         return {"unrolling": [], "chance": [], "nearest": []}
     levels = config["noise"]["protocols"]
-    training_iterations_of, test_iterations_of = steps(config)
+    training_iterations_of, test_iterations_of = iterations(config)
     return {
         "unrolling": findings.unrolling(table, training_iterations_of, test_iterations_of, levels),
         "chance": findings.chance(table, config["variants"], levels, config["report"]["confidence"]),
@@ -336,7 +336,7 @@ def render(
     environment.filters.update(number=number, scientific=scientific, duration=duration)
     names, levels = list(summary.protocol.unique()), config["noise"]["protocols"]
     channels, parameters = shape(config)
-    training_iterations_of, test_iterations_of = steps(config)
+    training_iterations_of, test_iterations_of = iterations(config)
     rules, source = findings.rule_choices(per_image), provenance["data"]["source"]
     x_rays = origin(source).x_rays
     missing = [name for name in names if name not in levels]
