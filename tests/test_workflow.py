@@ -35,7 +35,7 @@ COLUMNS = {
     "scalar_choice": "protocol,draw,id,weight_fixed,psnr_edge,weight_psnr,weight_psnr_fine,psnr_gain_fine,"
     "ssim_edge,weight_ssim,weight_ssim_fine,ssim_gain_fine",
     "summary": "protocol,method,n,psnr_mean,psnr_std,psnr_low,psnr_high,ssim_mean,ssim_std,ssim_low,ssim_high"
-    ",share,share_low,share_high",
+    ",gain,gain_low,gain_high,share,share_low,share_high",
     "gains": "protocol,baseline,metric,n,mean,std,low,high,win_rate,effect_size,p_value,p_holm",
     "gaps": "protocol,method,n,relative_gap_median,relative_gap_max,rms_bound,bound_to_error_median,bound_to_error_max",
     "by_level": "protocol,group,baseline,level_low,level_high,n,mean,low,high,win_rate",
