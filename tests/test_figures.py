@@ -423,6 +423,8 @@ def test_levels_are_drawn_for_studies_with_three_of_them(tmp_path):
     assert [len(panel.lines) for panel in (left, right)] == [4, 3]  # right: two methods and the line at 0
     assert all(len(line.get_xdata()) == 3 for line in left.lines)
     assert left.get_ylabel() == "mean PSNR (dB)"
+    looks = {str(sorted(draw_levels.style(name, [*LABELS]).items())) for name in LABELS}
+    assert len(looks) == len(LABELS), "no two methods look the same"
 
     assert not any(name.startswith("levels") for name in figures.figures(CONFIG))
     found = figures.figures(CONFIG | {"noise": {"kind": "relative", "protocols": protocols}})

@@ -60,6 +60,20 @@ def test_result_table_of_repetitions(folder):
         assert "| " + " | ".join([*cells, "–", gain]) + " |" in README, "copy this row into the table of the README"
 
 
+def test_table_of_rivals_by_level():
+    """A row: method | at each level, over three noise draws: what the map gains over it."""
+    gains = pd.read_csv(REFERENCE / "levels/tables/gains.csv")
+    gains = gains[(gains["metric"] == "psnr") & (gains["baseline"] != "noisy")].set_index(["baseline", "protocol"])
+    protocols = [f"fixed0.{k}" for k in range(1, 6)]
+    assert set(gains.index.unique("protocol")) == set(protocols) and set(gains["n"]) == {300}
+    for method in gains.index.unique("baseline"):
+        rows = [gains.loc[method, protocol] for protocol in protocols]
+        cells = [f"{number(row['mean'], 2, True)} {interval(row.low, row.high, 2, True)}" for row in rows]
+        assert "| " + " | ".join([LABELS[method], *cells]) + " |" in README, (
+            "copy this row into the table of the README"
+        )
+
+
 def test_rows_of_the_dissertation():
     """A row: whose | – | oracle, map: PSNR (SSIM) | – | gain over the oracle; the module says it in numbers, too."""
     whose = ("dissertation, Table 1", "a later run of the dissertation's code, level 0.5")
@@ -119,15 +133,6 @@ def says(sentence):
     return " ".join(sentence.split()) in " ".join(README.replace("**", "").split())
 
 
-def psnr_of(study, protocol):
-    """(PSNR by draw and id of each method, patient by draw and id) of a protocol of a published study."""
-    table = pd.read_csv(REFERENCE / study / "tables/per_image.csv", dtype={"id": str, "patient": str})
-    table = table[table["protocol"] == protocol].set_index(["draw", "id"])
-    return {method: rows["psnr"] for method, rows in table.groupby("method")}, table[table["method"] == "map"][
-        "patient"
-    ]
-
-
 def gain(study, protocol, baseline, signed=False):
     gains = pd.read_csv(REFERENCE / study / "tables/gains.csv").set_index(["protocol", "baseline", "metric"])
     row = gains.loc[protocol, baseline, "psnr"]
@@ -168,6 +173,17 @@ def test_what_is_said_of_bm3d_at_low_noise():
         "in the other quarters"
     )
     assert says(sentence), "correct this sentence of the README"
+    behind, *ahead = (gain("levels", f"fixed0.{level}", "bm3d", signed=True) for level in (1, 2, 5))
+    assert says(f"minus BM3D is {behind} dB at level 0.1, {ahead[0]} at 0.2 and {ahead[1]} at 0.5")
+
+
+def test_what_is_said_of_noise_draws():
+    table = pd.read_csv(REFERENCE / "seeds/tables/per_image.csv", dtype={"id": str})
+    psnr = table.pivot(index=["protocol", "draw", "id"], columns="method", values="psnr")
+    gains = (psnr["map"] - psnr["scalar-oracle-psnr"]).groupby(["protocol", "draw"]).mean().unstack("draw")
+    range_of = gains.max(axis=1) - gains.min(axis=1)
+    assert gains.shape == (2, 3) and range_of["fixed0.5"] < 0.01
+    assert says(f"by less than 0.01 dB at level 0.5, by {number(range_of['uniform'])} dB at U[0.1, 0.5]")
 
 
 def test_what_is_said_of_the_way_to_the_oracle_maps():
@@ -197,18 +213,14 @@ def test_what_is_said_of_the_aims():
 
 
 def test_what_is_said_of_the_finer_grid():
-    for protocol, sentence in {
-        "fixed0.1": "the gain of the map is {fine} dB in place of {coarse} at level 0.1",
-        "fixed0.2": "{fine} for {coarse} at 0.2",
-        "fixed0.5": "{fine} for {coarse} at 0.5",
-        "uniform": "{fine} for {coarse} at U[0.1, 0.5]",
-    }.items():
-        psnr, _ = psnr_of("levels", protocol)
-        choices = pd.read_csv(REFERENCE / "levels/tables/scalar_choice.csv", dtype={"id": str})
-        choices = choices[choices["protocol"] == protocol].set_index(["draw", "id"])
-        gains = psnr["map"] - psnr["scalar-oracle-psnr"]
-        fine = (gains - choices["psnr_gain_fine"]).mean()
-        assert says(sentence.format(fine=number(fine, 2), coarse=number(gains.mean(), 2)))
+    where = {"0.1": ("levels", "fixed0.1"), "0.2": ("levels", "fixed0.2"), "0.5": ("levels", "fixed0.5")}
+    where["U"] = ("evidence", "uniform")
+    fine = {name: gain(*at, "scalar-oracle-fine") for name, at in where.items()}
+    coarse = {name: gain(*at, "scalar-oracle-psnr").split()[0] for name, at in where.items()}
+    assert says(
+        f"the gain of the map is {fine['0.1']} dB in place of {coarse['0.1']} at level 0.1, {fine['0.2']} for "
+        f"{coarse['0.2']} at 0.2, {fine['0.5']} for {coarse['0.5']} at 0.5, and {fine['U']} for {coarse['U']} at U"
+    )
 
 
 def test_what_is_said_of_the_steps_that_tgv_takes():

@@ -21,36 +21,33 @@ def main(summary_path, gains_path, png_path, pdf_path, protocols, metric):
     label += f" ({unit.strip()})" if unit else ""
     summary = summary.rename(columns=dict(zip(columns, ("mean", "low", "high"), strict=True)))
     figure, axes = plotting.panels(1, 2, 3.4)
-    shown = []
+    shown = [name for name in LABELS if name in set(summary["method"])]
     for panel, table in zip(axes[0], (summary, gains[gains["method"] != "noisy"]), strict=True):
         table = table.assign(level=table["protocol"].map(levels)).dropna(subset="level").sort_values("level")
-        for method in (name for name in LABELS if name in set(table["method"])):
-            draw_line(panel, table[table["method"] == method], method)
-            shown += [method] if method not in shown else []
+        for method in (name for name in shown if name in set(table["method"])):
+            draw_line(panel, table[table["method"] == method], style(method, shown))
         panel.set(xlabel="noise level", xticks=sorted(levels.values()))
         panel.grid(color=plotting.LIGHT, linewidth=0.5)
     axes[0, 0].set_ylabel(f"mean {label}")
     axes[0, 1].set_ylabel(f"map minus method, {label}")
     axes[0, 1].axhline(0, color=plotting.GREY, linewidth=0.8)
-    handles = [Line2D([], [], label=LABELS[method], **style(method)) for method in shown]
+    handles = [Line2D([], [], label=LABELS[method], **style(method, shown)) for method in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     plotting.save(figure, png_path, pdf_path)
     return figure
 
 
-def style(method):
-    """Colour and dashes of a method; those of one family have one colour and differ in their dashes."""
-    family = [name for name in LABELS if plotting.COLOURS[name] == plotting.COLOURS[method]]
-    return {
-        "color": plotting.COLOURS[method],
-        "linestyle": plotting.DASHES[family.index(method) % len(plotting.DASHES)],
-        "marker": ".",
-    }
+MARKERS = "osD^vPX"
 
 
-def draw_line(panel, part, method):
+def style(method, shown):
+    """Look of a method: those of one family among the `shown` have one colour, and differ in dashes and markers."""
+    at = [name for name in shown if plotting.COLOURS[name] == plotting.COLOURS[method]].index(method)
+    dashes, marker = plotting.DASHES[at % len(plotting.DASHES)], MARKERS[at % len(MARKERS)]
+    return {"color": plotting.COLOURS[method], "linestyle": dashes, "marker": marker, "markersize": 4}
+
+
+def draw_line(panel, part, look):
     """Draw the means of one method over the levels and the band of their intervals."""
-    panel.plot(part["level"], part["mean"], **style(method))
-    panel.fill_between(
-        part["level"], part["low"], part["high"], color=plotting.COLOURS[method], alpha=0.15, linewidth=0
-    )
+    panel.plot(part["level"], part["mean"], **look)
+    panel.fill_between(part["level"], part["low"], part["high"], color=look["color"], alpha=0.15, linewidth=0)
