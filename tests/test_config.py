@@ -47,6 +47,7 @@ def test_study_is_valid_and_named_like_its_file(path, tmp_path):
         study["data"]["archive"] = str(tmp_path / "archive.zip")
     elif source == "folder":
         study["data"]["folder"] = str(tmp_path)
+    config.drop_protocols(study)  # as the workflow does
     config.check(study, SCHEMA)
     assert study["study"] == path.stem
 
