@@ -22,14 +22,15 @@ def summarise(per_image: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFra
     """
     rows = []
     for protocol, images in per_image.groupby("protocol", sort=False):
-        psnr = {method: part.set_index(["draw", "id"])["psnr"] for method, part in images.groupby("method")}
-        for method, part in images.groupby("method", sort=False):
+        by_method = dict(list(images.set_index(["draw", "id"]).groupby("method", sort=False)))
+        psnr = {method: part["psnr"] for method, part in by_method.items()}
+        for method, part in by_method.items():
             row = {"protocol": protocol, "method": method, "n": len(part)}
             for metric in ("psnr", "ssim"):
                 low, high = bootstrap_interval(part[metric].to_numpy(), part["patient"], **options)
                 row |= {f"{metric}_mean": part[metric].mean(), f"{metric}_std": part[metric].std(ddof=1)}
                 row |= {f"{metric}_low": low, f"{metric}_high": high}
-            rows.append({**row, **_over_oracle(psnr, part.set_index(["draw", "id"]), options)})
+            rows.append({**row, **_over_oracle(psnr, part, options)})
     return pd.DataFrame(rows)
 
 
