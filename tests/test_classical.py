@@ -20,7 +20,8 @@ CLEAN = (skimage.data.camera()[64:128, 192:256] / 255).astype(np.float32)
 STD = 0.1
 NOISY = keyed_noise(CLEAN, STD, 42, 0, "camera", "absolute")
 TYPICAL = {"tv-isotropic": 0.8, "tgv": 1.0, "nlm": 0.6, "wavelet": 1.0, "bm3d": 1.0}
-OTHERS = {"tgv": {"second": 0.5}}  # parameters beside the strength
+NLM = {"patch": 5, "distance": 5}
+OTHERS = {"tgv": {"second": 0.5}, "nlm": NLM}  # parameters beside the strength
 GAIN = 4  # dB
 QUICK = {"iterations": 64}
 
@@ -70,7 +71,7 @@ def test_without_strength_or_noise_the_image_stays(name):
 
 
 def test_nlm_averages_even_with_hardly_any_strength():
-    assert decibels(CLEAN, classical.denoise("nlm", NOISY, STD, 1e-3)) > decibels(CLEAN, NOISY) + 1
+    assert decibels(CLEAN, classical.denoise("nlm", NOISY, STD, 1e-3, **NLM)) > decibels(CLEAN, NOISY) + 1
 
 
 @every_method

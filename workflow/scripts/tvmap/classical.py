@@ -1,7 +1,8 @@
 """The rivals that are not anisotropic total variation: isotropic TV, TGV, non-local means, wavelet shrinkage, BM3D.
 
 Each has a `strength`: a factor of the noise's standard deviation, so that one value, tuned on the validation images,
-suits all noise levels. TGV has a second factor, of its weight of second order. All are deterministic.
+suits all noise levels. TGV has a second factor, of its weight of second order; non-local means the width of its patches
+and how far these are sought, in pixels. All are deterministic.
 """
 
 import itertools
@@ -16,18 +17,22 @@ from .grid import best_index
 from .metrics import psnr
 from .solver import solve
 
-PATCH, DISTANCE = 5, 11  # non-local means: patches of 5 × 5, sought in 23 × 23
 PLATEAU = 0.01  # dB
+WHOLE = ("patch", "distance")
 WAVELET, LEVELS, SHIFTS = "sym4", 4, 4  # 4 × 4 shifts gain 3 to 5 dB over none; 8 × 8 less than 0.1 dB more
 
 PARAMETERS: dict[str, dict[str, tuple[float, ...]]] = {
-    "tv-isotropic": {"strength": (0.5, 0.63, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6, 2.0)},
-    # From a strength of 1.6 on it has no influence: w is then the slope itself, and TGV total variation of the slopes.
+    "tv-isotropic": {"strength": (0.5, 0.63, 0.8, 0.85, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6, 2.0)},
+    # A large strength has no influence: w is then the slope itself, and TGV total variation of the slopes.
     "tgv": {
-        "strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0),
-        "second": (0.18, 0.22, 0.26, 0.3, 0.35, 0.42, 0.5, 0.7, 1.0, 1.4),
+        "strength": (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 3.2, 5.0),
+        "second": (0.14, 0.16, 0.18, 0.22, 0.26, 0.3, 0.35, 0.42, 0.5, 0.7, 1.0, 1.4),
     },
-    "nlm": {"strength": (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0)},
+    "nlm": {
+        "strength": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.3, 1.6),
+        "patch": (3, 5, 7, 9, 11),  # pixels along a side
+        "distance": (1, 2, 3, 5, 11),  # from the pixel, so 11 seeks in 23 × 23
+    },
     "wavelet": {"strength": (0.7, 0.8, 0.9, 0.95, 0.975, 1.0, 1.025, 1.05, 1.1, 1.2)},
     "bm3d": {"strength": (0.9, 0.95, 1.0, 1.025, 1.05, 1.075, 1.1, 1.2)},
 }
@@ -37,6 +42,7 @@ class Tuning(NamedTuple):
     """What was tried, the mean PSNR in dB of each, the index of the best, and which of its numbers lie on an edge.
 
     An edge that is better than the value beside it by less than PLATEAU dB counts as none: more of it changes nothing.
+    Nor does 1 pixel, as there is nothing less.
     """
 
     candidates: list[dict[str, float]]
@@ -62,10 +68,10 @@ def denoise(
 
     noise_std: standard deviation of the noise in units of z. solver: options of `solver.solve`, of which
     tv-isotropic takes all but the norm, tgv the iterations and the boundary. others: the method's parameters beside
-    its strength, those of tgv: second. noise_std · strength = 0 returns z.
+    its strength: second of tgv, patch and distance of nlm, whole numbers from 1 on. noise_std · strength = 0 returns z.
 
     Raises:
-        StudyError: unknown `name`, a parameter it has not or lacks, or a number that is not ≥ 0.
+        StudyError: unknown `name`, a parameter it has not or lacks, or a number that is not ≥ 0 or not whole.
     """
     if name not in _METHODS:
         raise StudyError(f"method {name!r} is unknown; choose one of {', '.join(_METHODS)}")
@@ -75,6 +81,8 @@ def denoise(
     numbers = {"noise_std": noise_std, **parameters}
     for wrong in (number for number in numbers if not numbers[number] >= 0):
         raise StudyError(f"{name}: {wrong} {numbers[wrong]} must be a number ≥ 0; mend the setting")
+    for wrong in (number for number in WHOLE if number in numbers and numbers[number] not in range(1, 1000)):
+        raise StudyError(f"{name}: {wrong} {numbers[wrong]} must be a whole number of pixels, 1 to 999; mend the setting")
     if noise_std * strength == 0:
         return np.array(z, np.float32)
     options = {"solver": solver} if name in ("tv-isotropic", "tgv") else {}
@@ -116,6 +124,8 @@ def _is_edge(
     """Whether the best candidate has the first or last of these values of a number, and more of it would be better."""
     of_value = [mean_psnr[[candidate[number] == value for candidate in candidates]].max() for value in values]
     best, at_end = best_index(np.array(of_value))
+    if number in WHOLE and values[best] == 1:
+        return False
     beside = of_value[best - 1 if best else 1] if len(values) > 1 else -np.inf
     return at_end and bool(of_value[best] - beside > PLATEAU)
 
@@ -143,16 +153,17 @@ def _tgv(
     return x[0, 0].numpy()
 
 
-def _nlm(z: np.ndarray, noise_std: float, strength: float) -> np.ndarray:
+def _nlm(z: np.ndarray, noise_std: float, strength: float, patch: float, distance: float) -> np.ndarray:
     """Σ_j w_ij z_j / Σ_j w_ij, w_ij = exp(−max(d_ij² − 2 noise_std², 0) / h²), h = strength · noise_std.
 
-    d_ij²: mean squared difference of the patches around i and j (Buades, Coll, Morel 2005, 2011). As strength → 0 this
-    does not tend to z: patches no further apart than noise makes them are averaged still.
+    d_ij²: mean squared difference of the patches (patch × patch) around i and j, which lies at most `distance` rows and
+    columns from i (Buades, Coll, Morel 2005, 2011). As strength → 0 this does not tend to z: patches no further apart
+    than noise makes them are averaged still.
     """
     from skimage.restoration import denoise_nl_means
 
     # In float64: the patch distances are differences of sums over the whole image.
-    options = {"patch_size": PATCH, "patch_distance": DISTANCE, "fast_mode": True}
+    options = {"patch_size": int(patch), "patch_distance": int(distance), "fast_mode": True}
     return denoise_nl_means(np.asarray(z, np.float64), h=strength * noise_std, sigma=noise_std, **options)
 
 
