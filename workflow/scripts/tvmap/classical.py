@@ -82,7 +82,9 @@ def denoise(
     for wrong in (number for number in numbers if not numbers[number] >= 0):
         raise StudyError(f"{name}: {wrong} {numbers[wrong]} must be a number ≥ 0; mend the setting")
     for wrong in (number for number in WHOLE if number in numbers and numbers[number] not in range(1, 1000)):
-        raise StudyError(f"{name}: {wrong} {numbers[wrong]} must be a whole number of pixels, 1 to 999; mend the setting")
+        raise StudyError(
+            f"{name}: {wrong} {numbers[wrong]} must be a whole number of pixels, 1 to 999; mend the setting"
+        )
     if noise_std * strength == 0:
         return np.array(z, np.float32)
     options = {"solver": solver} if name in ("tv-isotropic", "tgv") else {}
