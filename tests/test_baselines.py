@@ -98,7 +98,8 @@ def test_each_rival_says_how_it_was_tuned():
     said = dict(rivals.described(["tgv", "tgv-blind", "nlm-blind", "scalar-sure", "map-oracle"]))
     assert list(said) == ["scalar-sure", "tgv", "nlm", "map-oracle"]
     assert said["tgv"].endswith("Both factors were chosen, among all pairs, by the mean PSNR of the validation images.")
-    assert said["nlm"].endswith("The factor was chosen by the mean PSNR of the validation images.")
+    wanted = "The factor, the width of the patches and how far they are sought were chosen, among all combinations"
+    assert wanted in said["nlm"]
     assert not any("was chosen" in said[name] for name in ("scalar-sure", "map-oracle"))
 
 
@@ -106,12 +107,10 @@ def test_the_numbers_in_what_is_said_of_rivals_are_those_of_the_code():
     def default(function, name):
         return inspect.signature(function).parameters[name].default
 
-    patch, window = classical.PATCH, 2 * classical.DISTANCE + 1
     exponent = f"{default(parameter_choice.choose_by_sure, 'gap'):.0e}".partition("e")[2]
     said = {
         "scalar-features": [f"{len(features.FEATURES)} numbers"],
         "scalar-sure": ["10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))],
-        "nlm": [f"{patch} × {patch}", f"{window} × {window}"],
         "wavelet": [f"{classical.SHIFTS**2} shifts"],
         "tgv-oracle": [f"{len(oracle.OF_SLOPE)} × {len(oracle.OF_CHANGE)} pairs"],
         "map-oracle": [f"{default(oracle.oracle_map, 'steps')} steps"],
@@ -128,6 +127,7 @@ def test_the_numbers_in_what_is_said_of_rivals_are_those_of_the_code():
 def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):
     found = pd.read_csv(results / "tables/tuning.csv")
     tuned = [name for name in NAMES if name in methods.LEARNED or methods.base(name) in methods.CLASSICAL]
+    tuned.append("scalar-fixed")
     assert sorted(found["method"].unique()) == sorted(tuned)
     chosen = found[found["chosen"]].set_index("method")
     assert sorted(chosen.index) == sorted(tuned)
@@ -135,15 +135,26 @@ def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):
         part = found[found["method"] == name]
         best = part["error"].idxmin() if name == "scalar-features" else part["psnr"].idxmax()
         assert chosen.loc[name, "candidate"] == part.loc[best, "candidate"]
-        if name == "tgv":
-            assert chosen.loc[name, "second"] == part.loc[best, "second"] and part["second"].notna().all()
-        else:
-            assert part["second"].isna().all()
-    assert (weight(results, "scalar-train") == float(chosen.loc["scalar-train", "candidate"])).all()
+        for factor in rivals.FACTORS:
+            if factor in classical.PARAMETERS.get(methods.base(name), ()):
+                assert chosen.loc[name, factor] == part.loc[best, factor] and part[factor].notna().all()
+            else:
+                assert part[factor].isna().all()
+    for name in ("scalar-fixed", "scalar-train"):
+        assert (weight(results, name) == float(chosen.loc[name, "candidate"])).all()
     grid = pd.read_csv(results / f"grid/train_{PROTOCOL}_0.csv").groupby("weight")["psnr"].mean()
     assert chosen.loc["scalar-train", "psnr"] == pytest.approx(grid.max())
+    edges = found[found["on_edge"].notna()]
+    assert edges["chosen"].all() and set(edges["method"].map(methods.base)) <= set(methods.CLASSICAL)
+    said = pd.read_csv(results / "checks/checks.csv").set_index("check")["number"].filter(like="rivals at the edge")
+    assert said.tolist() == [len(edges)]
+    assert all(f"{row.method} ({row.on_edge}, {PROTOCOL})" in said.index[0] for row in edges.itertuples())
     errors = found[found["method"] == "scalar-features"]
     assert list(errors["candidate"]) == list(features.candidates()) and (errors["error"] > 0).all()
+
+
+def test_every_factor_beside_a_strength_has_a_panel():
+    assert {name for numbers in classical.PARAMETERS.values() for name in numbers} == {"strength", *rivals.FACTORS}
 
 
 def test_figures_of_the_rivals_are_drawn_again_from_the_published_tables(results, tmp_path):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import skimage.data
+import skimage.restoration
 import torch
 
 from tvmap import classical
@@ -177,18 +178,36 @@ def test_each_pair_of_factors_of_tgv_is_tried():
 
 
 def test_the_edge_of_the_strengths_is_said():
-    tuning = classical.tune("nlm", CLEAN[None], NOISY[None], STD, {"strength": (0.0, 0.1, 0.6)})
+    tuning = classical.tune("wavelet", CLEAN[None], NOISY[None], STD, {"strength": (0.0, 0.1, 0.6)})
     assert (tuning.chosen, tuning.best, tuning.on_edge) == ({"strength": 0.6}, 2, ["strength"])
     assert tuning.mean_psnr[0] == pytest.approx(decibels(CLEAN, NOISY))
-    assert classical.tune("nlm", CLEAN[None], NOISY[None], STD, {"strength": (0.1, 0.6, 2.0)}).on_edge == []
+    assert classical.tune("wavelet", CLEAN[None], NOISY[None], STD, {"strength": (0.1, 1.0, 4.0)}).on_edge == []
+
+
+def test_a_window_of_one_pixel_has_none_below_it():
+    grid = {"strength": (0.1, 1.0, 4.0), "patch": (5,), "distance": (1, 3, 8)}
+    far = classical.tune("nlm", CLEAN[None], NOISY[None], STD, grid | {"distance": (3, 8)})
+    assert far.chosen["distance"] in (3, 8) and "distance" in far.on_edge
+    texture = np.random.default_rng(0).random((1, 48, 48), np.float32)  # no two patches are alike
+    noisy = keyed_noise(texture[0], STD, 42, 0, "texture", "absolute")[None]
+    near = classical.tune("nlm", texture, noisy, STD, grid)
+    assert near.chosen["distance"] == 1 and "distance" not in near.on_edge
+
+
+def test_non_local_means_has_patches_and_windows_of_the_sizes_it_is_given():
+    for patch, distance in ((3, 2), (7, 5)):
+        options = {"patch_size": patch, "patch_distance": distance, "h": 0.8 * STD, "sigma": STD}
+        expected = skimage.restoration.denoise_nl_means(NOISY.astype(float), fast_mode=True, **options)
+        found = classical.denoise("nlm", NOISY, STD, 0.8, patch=patch, distance=distance)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_an_edge_beyond_which_nothing_changes_is_none(monkeypatch):
     """As with TGV's strength: from some value on it has no influence."""
-    monkeypatch.setitem(classical._METHODS, "nlm", lambda z, noise_std, strength: z * 0 + min(strength, 1.0))
+    monkeypatch.setitem(classical._METHODS, "wavelet", lambda z, noise_std, strength: z * 0 + min(strength, 1.0))
     flat = np.ones_like(CLEAN)[None]
     for values, expected in (((0.5, 1.0, 2.0), []), ((0.25, 0.5, 0.9), ["strength"]), ((0.5,), ["strength"])):
-        assert classical.tune("nlm", flat + 0.1, flat, STD, {"strength": values}).on_edge == expected
+        assert classical.tune("wavelet", flat + 0.1, flat, STD, {"strength": values}).on_edge == expected
 
 
 def test_the_strength_of_tgv_has_no_influence_from_some_value_on():
@@ -210,11 +229,14 @@ def test_wrong_arguments_say_what_to_do():
     with pytest.raises(StudyError, match="'median' is unknown"):
         classical.tune("median", CLEAN[None], NOISY[None], STD)
     for std, strength, wrong in ((-1, 1, "noise_std -1"), (STD, -1, "strength -1"), (float("nan"), 1, "noise_std nan")):
-        with pytest.raises(StudyError, match=f"nlm: {wrong} must be a number ≥ 0"):
-            classical.denoise("nlm", NOISY, std, strength)
+        with pytest.raises(StudyError, match=f"wavelet: {wrong} must be a number ≥ 0"):
+            classical.denoise("wavelet", NOISY, std, strength)
     with pytest.raises(StudyError, match="tgv: second -1 must be a number ≥ 0"):
         classical.denoise("tgv", NOISY, STD, 1, second=-1)
     with pytest.raises(StudyError, match="tgv: takes strength, second, not strength; mend"):
         classical.denoise("tgv", NOISY, STD, 1)
-    with pytest.raises(StudyError, match="nlm: takes strength, not strength, second; mend"):
+    with pytest.raises(StudyError, match="nlm: takes strength, patch, distance, not strength, second; mend"):
         classical.denoise("nlm", NOISY, STD, 1, second=0.5)
+    for patch, distance, wrong in ((0, 3, "patch 0"), (2.5, 3, "patch 2.5"), (5, 1000, "distance 1000")):
+        with pytest.raises(StudyError, match=f"nlm: {wrong} must be a whole number of pixels, 1 to 999"):
+            classical.denoise("nlm", NOISY, STD, 1, patch=patch, distance=distance)

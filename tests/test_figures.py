@@ -569,6 +569,9 @@ def tuning_tables(folder):
     return folder / "tuning.csv", folder / "per_image.csv"
 
 
+SECOND = "TGV, second order"
+
+
 def test_tuning_has_a_panel_for_each_rival(tmp_path, paths):
     baselines = ["tgv", "nlm", "nlm-blind", "scalar-train", "scalar-features", "scalar-sure", "scalar-sure-blind"]
     baselines.append("unet-direct")
@@ -578,14 +581,14 @@ def test_tuning_has_a_panel_for_each_rival(tmp_path, paths):
     panels = {panel.get_title("left"): panel for panel in figure.axes if panel.get_visible()}
     names = ("scalar-train", "tgv", "tgv", "nlm", "scalar-features", "scalar-features", "scalar-sure")
     titles = [LABELS[name] for name in names]
-    titles[2], titles[4] = draw_tuning.SECOND, draw_tuning.MODELS
+    titles[2], titles[4] = SECOND, draw_tuning.MODELS
     assert [panel.get_title("left") for panel in figure.axes if panel.get_visible()] == titles
     nlm = panels[LABELS["nlm"]]
     assert [line.get_linestyle() for line in nlm.lines[::2]] == ["-", "-", "--", "--"]
     assert all(line.get_xydata().tolist() == [[0.9, 32]] for line in nlm.lines[1::2])  # rings
     curve, ring = panels[LABELS["tgv"]].lines[:2]  # of each strength the better second one
     assert curve.get_xydata().tolist() == [[0.8, 30.7], [1.0, 30.5]] and ring.get_xydata().tolist() == [[0.8, 30.7]]
-    curve, ring = panels[draw_tuning.SECOND].lines[:2]
+    curve, ring = panels[SECOND].lines[:2]
     assert curve.get_xdata().tolist() == [0.25, 0.5] and curve.get_ydata().tolist() == [30.45, 30.7]
     assert ring.get_xydata().tolist() == [[0.5, 30.7]]
     models = panels[draw_tuning.MODELS].get_yticklabels()

@@ -488,8 +488,8 @@ def check(results, folder, output, iterations=16, x_rays=False):
     paths |= {"manifest": folder / "manifest.csv", "choice": folder / "tables/scalar_choice.csv"}
     clean = {split: results / f"clean/{split}.npz" for split in ("train", "val", "test")}
     numbers = {"n_values": 5, "n_protocols": 2, "n_draws": 1, "n_methods": 5, "iterations": iterations, "size": 32}
-    val_grids = sorted((folder / "grid").glob("val_*.csv"))
-    check_study.main(paths, clean, val_grids, output, **numbers, x_rays=x_rays)
+    paths |= {"val_grids": sorted((folder / "grid").glob("val_*.csv")), "tuning": []}
+    check_study.main(paths, clean, output, **numbers, x_rays=x_rays)
 
 
 def copied(results, folder):

@@ -273,9 +273,10 @@ def validation_grid(name):
 
 
 def candidates_of(method):
-    """{protocol: what this rival was chosen among, with the scores}; a regression is the same for every noise draw."""
+    """{protocol: what this λ or rival was chosen among, with the scores}; a regression is the same for every draw."""
     classical = tvmap.methods.base(method) in tvmap.methods.CLASSICAL
     pattern = "classical/{}_{}.csv" if classical else "candidates/{}_0_{}.csv"
+    pattern = "grid/val_{}_0.csv" if method == "scalar-fixed" else pattern
     return {protocol: f"{RESULTS}/{pattern.format(protocol, method)}" for protocol in PROTOCOLS}
 
 

@@ -140,7 +140,7 @@ rule explain_study:
 
 rule collect_tuning:
     input:
-        [path for method in TUNED for path in candidates_of(method).values()],
+        [path for method in ["scalar-fixed", *TUNED] for path in candidates_of(method).values()],
     output:
         f"{RESULTS}/tables/tuning.csv",
     log:
@@ -155,7 +155,7 @@ rule collect_tuning:
         mem_mb=1000,
         runtime=10,
     params:
-        paths={method: candidates_of(method) for method in TUNED},
+        paths={method: candidates_of(method) for method in ["scalar-fixed", *TUNED]},
         code=code_version("collect_tuning"),
     message:
         "Collect how the rivals were tuned"
@@ -354,6 +354,7 @@ rule check_study:
         choice=rules.collect_tables.output.choice,
         clean=expand(f"{RESULTS}/clean/{{split}}.npz", split=SPLITS),
         val_grids=expand(f"{RESULTS}/grid/val_{{protocol}}_{{draw}}.csv", protocol=PROTOCOLS, draw=DRAWS),
+        tuning=rules.collect_tuning.output if TUNED else [],
     output:
         f"{RESULTS}/checks/checks.csv",
     log:

@@ -19,25 +19,27 @@ COLUMNS = {
     "per_image": ("id", "method", "weight_mean", "psnr", "ssim", "gap", "relative_gap"),
     "choice": ("psnr_edge", "ssim_edge"),
 }
+TUNING = ("protocol", "method", "on_edge")
 
 
-def main(
-    paths, clean_paths, val_grids, output_path, n_values, n_protocols, n_draws, n_methods, iterations, size, x_rays
-):
+def main(paths, clean_paths, output_path, n_values, n_protocols, n_draws, n_methods, iterations, size, x_rays):
     """Write one row a check: its name, whether it holds, and the number behind it.
 
-    paths: of the tables of COLUMNS and of the grid; clean_paths: {split: stack of the clean images}; val_grids: the
-    grids of the validation images, of which the fixed λ come.
+    paths: of the tables of COLUMNS and of the grid; `val_grids` of the validation images, of which the fixed λ come;
+    `tuning`, the table of how the rivals were tuned, in a list, which is empty if there are none.
+    clean_paths: {split: stack of the clean images}.
     """
     manifest, per_image, choice = (tabular.read_table(paths[k], v, tabular.NO_WEIGHT) for k, v in COLUMNS.items())
     tests = tabular.read_table(paths["grid"], tabular.GRID)
     tests["round"] = tests.groupby(tabular.ROUND).ngroup()
-    vals = pd.concat([tabular.read_table(path, CURVE).assign(round=path) for path in val_grids])
+    vals = pd.concat([tabular.read_table(path, CURVE).assign(round=path) for path in paths["val_grids"]])
+    tunings = [tabular.read_table(path, TUNING, ("on_edge",)) for path in paths["tuning"]]
     n_tests, n_vals = (n_protocols * n_draws * (manifest["split"] == split).sum() for split in ("test", "val"))
     found = [
         *checks.of_images(manifest, clean_paths),
         *checks.of_grids(tests, vals, n_values, n_tests, n_vals),
         *checks.of_results(per_image, choice, n_tests * n_methods),
+        *(check for table in tunings for check in checks.of_tuning(table)),
         *checks.of_gaps(per_image, iterations, size, x_rays),
     ]
     for name, holds, number, must_hold in found:
@@ -54,4 +56,4 @@ def main(
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         clean = dict(zip(snakemake.params.splits, snakemake.input.clean, strict=True))
-        main(snakemake.input, clean, snakemake.input.val_grids, snakemake.output[0], **snakemake.params.expected)
+        main(snakemake.input, clean, snakemake.output[0], **snakemake.params.expected)

@@ -1,38 +1,45 @@
 """How the rivals were tuned: what every candidate scored, and the λ of rules beside that of the oracle."""
 
+from functools import partial
+
 from matplotlib.lines import Line2D
 
 from tvmap import findings, plotting, tabular
 from tvmap.methods import CLASSICAL, LABELS, base, is_blind, protocol_label
+from tvmap.rivals import FACTORS
 
-TUNING = ("protocol", "method", "candidate", "second", "psnr", "error", "chosen")
+TUNING = ("protocol", "method", "candidate", "psnr", "error", "chosen")
 COLUMNS = 3  # of panels
 MODELS = "models of λ, from features"
-SECOND = "TGV, second order"
 
 
 def main(tuning_path, metrics_path, png_path, pdf_path, protocols, rivals):
     """Draw a panel for each of the `rivals`, a curve for each protocol; dashed or hollow where σ is estimated.
 
-    TGV has a panel for each of its two factors of σ. Circles mark what was chosen. `protocols`: name → noise level or
-    range.
+    The study's own λ comes first. A rival with more to choose than its strength has a panel for each. Circles mark what
+    was chosen. `protocols`: name → noise level or range.
     """
-    tuning = tabular.read_table(tuning_path, TUNING, ("second", "psnr", "error"), may_have_no_row=True)
+    empty = ("psnr", "error", *FACTORS)
+    tuning = tabular.read_table(tuning_path, TUNING, empty, may_have_no_row=True, optional=FACTORS)
     choices = findings.rule_choices(tabular.read_table(metrics_path, findings.PER_IMAGE, ("weight_mean",)))
-    names = [name for name in LABELS if name in {base(rival) for rival in rivals}]
+    names = [name for name in LABELS if name in {base(rival) for rival in rivals} | set(tuning["method"])]
     tuning, choices = (table.assign(base=table["method"].map(base)) for table in (tuning, choices))
-    drawn = []
+    drawn = []  # (title, what draws it, the rows)
     for name in names:
-        drawn += [(draw_curves, tuning, name)] if name in (*CLASSICAL, "scalar-train") else []
-        drawn += [(draw_second, tuning, name)] if tuning.loc[tuning["base"] == name, "second"].notna().any() else []
-    drawn += [(draw_errors, tuning, name) for name in names if name == "scalar-features"]
-    drawn += [(draw_chosen, choices, name) for name in names if name in set(choices["base"])]
+        part = tuning[tuning["base"] == name]
+        if name in (*CLASSICAL, "scalar-fixed", "scalar-train"):
+            drawn.append((LABELS[name], draw_curves, part))
+        factors = [factor for factor in FACTORS if factor in part and part[factor].notna().any()]
+        drawn += [(FACTORS[factor][0], partial(draw_curves, factor=factor), part) for factor in factors]
+    drawn += [(MODELS, draw_errors, tuning[tuning["base"] == name]) for name in names if name == "scalar-features"]
+    of_rules = [name for name in names if name in set(choices["base"])]
+    drawn += [(LABELS[name], draw_chosen, choices[choices["base"] == name]) for name in of_rules]
     rows = -(-len(drawn) // COLUMNS)
     figure, axes = plotting.panels(rows, COLUMNS, 0.6 + 2.1 * rows)
     styles = plotting.protocol_styles(protocols)
-    for panel, (draw, table, name) in zip(axes.flat, drawn, strict=False):
-        draw(panel, table[table["base"] == name], styles)
-        panel.set_title({draw_errors: MODELS, draw_second: SECOND}.get(draw, LABELS[name]), loc="left")
+    for panel, (title, draw, part) in zip(axes.flat, drawn, strict=False):
+        draw(panel, part, styles)
+        panel.set_title(title, loc="left")
     for panel in axes.flat[len(drawn) :]:
         panel.set_visible(False)
     handles = [Line2D([], [], label=protocol_label(level), **styles[name]) for name, level in protocols.items()]
@@ -49,7 +56,7 @@ RING = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgewi
 
 
 def draw_curves(panel, part, styles, factor="candidate"):
-    """Draw the mean PSNR over the strength or λ, the chosen one ringed; of a factor of TGV with the best other one."""
+    """Draw the mean PSNR over the strength, λ or another `factor`, with the best of the others; the chosen ringed."""
     for (method, protocol), rows in part.groupby(["method", "protocol"], sort=False):
         best = rows.loc[rows.groupby(factor, sort=False)["psnr"].idxmax()]
         strength, chosen = best[factor].astype(float), best["chosen"]
@@ -57,13 +64,8 @@ def draw_curves(panel, part, styles, factor="candidate"):
         look |= {"marker": ""} if len(best) > 20 else {}
         panel.plot(strength, best["psnr"], **styles[protocol] | look)
         panel.plot(strength[chosen], best["psnr"][chosen], **RING, color=styles[protocol]["color"])
-    classical = part["base"].iloc[0] in CLASSICAL
-    panel.set(xlabel="strength (factor of σ)" if classical else "λ (grey value)", ylabel="mean PSNR (dB)")
-
-
-def draw_second(panel, part, styles):
-    """Draw the mean PSNR over TGV's factor of second order, each with the best of first order."""
-    draw_curves(panel, part, styles, "second")
+    of_strength = "strength (factor of σ)" if part["base"].iloc[0] in CLASSICAL else "λ (grey value)"
+    panel.set(xlabel=FACTORS[factor][1] if factor in FACTORS else of_strength, ylabel="mean PSNR (dB)")
 
 
 def draw_errors(panel, part, styles):

@@ -68,6 +68,13 @@ def of_results(per_image: pd.DataFrame, choice: pd.DataFrame, n_rows: int) -> It
     yield Check(f"optima on the grid's edge: {edges}", True, edges)
 
 
+def of_tuning(tuning: pd.DataFrame) -> Iterator[Check]:
+    """Which rivals were best with a number at the edge of those tried, so that more of it might be better still."""
+    found = tuning[tuning["on_edge"].notna()]
+    names = [f"{row.method} ({row.on_edge}, {row.protocol})" for row in found.itertuples()]
+    yield Check(f"rivals at the edge of what was tried: {', '.join(names) or 'none'}", True, len(found))
+
+
 def of_gaps(per_image: pd.DataFrame, iterations: int, size: int, x_rays: bool) -> Iterator[Check]:
     """Solutions with a small scalar λ, see UP_TO, are near the minimiser; iterations: T; size: pixels along a side.
 

@@ -7,6 +7,11 @@ from collections.abc import Collection
 
 from .methods import BASELINES, CLASSICAL, FINE, base, chosen
 
+FACTORS = {  # what is tuned beside a strength or λ: the title of its panel, its axis
+    "second": ("TGV, second order", "strength (factor of σ)"),
+    "patch": ("non-local means, patches", "width of a patch (pixels)"),
+    "distance": ("non-local means, window", "farthest patch (pixels)"),
+}
 DESCRIPTIONS = {  # the numbers in brackets are those of the report's references
     "scalar-train": "Scalar, fixed on training: the λ of the highest mean PSNR over all training images.",
     "scalar-features": "Scalar from features: 15 numbers of the noisy image (its noise, "
@@ -19,7 +24,8 @@ DESCRIPTIONS = {  # the numbers in brackets are those of the report's references
     "tv-isotropic": "Isotropic TV [14]: the gradients of a pixel count as a vector; λ is a factor of σ.",
     "tgv": "TGV [10]: second-order total generalised variation with the same two weights everywhere, "
     "each a factor of σ.",
-    "nlm": "Non-local means [12]: patches of 5 × 5, sought in 23 × 23; the filter strength is a factor of σ.",
+    "nlm": "Non-local means [12]: the mean of the pixels around whose patches look alike; the filter strength is a "
+    "factor of σ.",
     "wavelet": "Wavelets, BayesShrink thresholds [13], averaged over 16 shifts; σ is multiplied by a factor.",
     "bm3d": "BM3D [11]: block matching and collaborative filtering; σ is multiplied by a factor.",
     "unet-direct": "The U-Net alone: the same network, images, epochs and schedule, but it predicts the noise, which "
@@ -39,4 +45,8 @@ def described(baselines: Collection[str]) -> list[tuple[str, str]]:
     names = dict.fromkeys(base(name) for name in chosen(baselines) if name in BASELINES)
     tuned = {name: " The factor was chosen by the mean PSNR of the validation images." for name in CLASSICAL}
     tuned["tgv"] = " Both factors were chosen, among all pairs, by the mean PSNR of the validation images."
+    tuned["nlm"] = (
+        " The factor, the width of the patches and how far they are sought were chosen, among all combinations, by the "
+        "mean PSNR of the validation images."
+    )
     return [(name, DESCRIPTIONS[name] + tuned.get(name, "")) for name in names]
