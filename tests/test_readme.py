@@ -197,6 +197,9 @@ def test_what_is_said_of_the_way_to_the_oracle_maps():
 
 
 def test_what_is_said_of_the_aims():
+    direct = pd.concat(pd.read_csv(REFERENCE / study / "tables/gains.csv") for study in ("evidence", "levels"))
+    lead = -direct[(direct["baseline"] == "unet-direct") & (direct["metric"] == "psnr")]["mean"]
+    assert says(f"is {number(lead.min(), 1)} to {number(lead.max(), 1)} dB better than through its maps")
     table = {
         "2.2 dB above the best scalar λ of each image (oracle)": "scalar-oracle-psnr",
         "0.5 dB above BM3D, which is told the noise level": "bm3d",
@@ -416,17 +419,20 @@ def test_what_is_said_of_what_the_text_leaves_open():
 def test_what_is_said_of_the_published_numbers():
     table = pd.read_csv(REFERENCE / "ambiguities/tables/variants.csv").fillna({"variant": ""})
     oracle = table.set_index(["variant", "protocol", "metric"])["oracle"]
+    digits = {"psnr": 2, "ssim": 3}
     (psnr, ssim), (psnr_isotropic, ssim_isotropic) = (
-        [number(oracle[variant, "uniform", metric], digits) for metric, digits in (("psnr", 2), ("ssim", 3))]
-        for variant in ("", "isotropic")
+        [number(oracle[variant, "uniform", metric], k) for metric, k in digits.items()] for variant in ("", "isotropic")
     )
     overlays = json.loads((REFERENCE / "ambiguities/provenance.json").read_text())["config"]["variants"]
-    found, gain = findings.nearest(table, overlays)
+    found, later, gain = findings.nearest(table, overlays)
     assert " under uniform: " in found and "fixed0.5" not in found and "isotropic" in found.split("not told apart: ")[1]
     assert says(f"anisotropic: {psnr} dB and {ssim} on this fold") and psnr in found
     assert says(f"isotropic among them, {psnr_isotropic} and {ssim_isotropic}, lie within half the interval")
     excluded = [number(oracle[variant, "fixed0.5", "psnr"], 2) for variant in ("", "train-absolute")]
     assert says(f"relative or absolute, is excluded: {excluded[0]} and {excluded[1]} dB") and "train-absolute" in gain
+    at_half = [number(oracle[name, "fixed0.5", metric], k) for name in ("", "T-8") for metric, k in digits.items()]
+    assert "is T-8 under fixed0.5: " in later and "uniform" not in later
+    assert says("{} dB and {} (with T = 8 {} and {})".format(*at_half))
 
 
 def test_what_is_said_of_the_time_of_a_step():

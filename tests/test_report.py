@@ -435,18 +435,20 @@ def test_nearest_to_the_published_is_told_by_the_oracle_which_no_training_touche
     table["gain"], table["metric"], table["changes"] = table["mean"] - table["oracle"], "psnr", "a key"
     table["mean_low"], table["mean_high"] = table["mean"] - 0.6, table["mean"] + 0.6
     ssim = table.assign(metric="ssim", oracle=table["of_ssim"], mean=34.73, gain=1.3)
-    levels, gain = findings.nearest(pandas.concat([table, ssim]), overlays)
-    assert "published 33.43 dB and 0.87 is quieter under uniform: 33.30 dB and 0.870." in levels
+    levels, later, gain = findings.nearest(pandas.concat([table, ssim]), overlays)
+    assert (
+        "published 33.43 dB and 0.87 is quieter under uniform: 33.30 dB and 0.870, 0.06 of its standard dev" in levels
+    )
     # 0.06 and 0.32 standard deviations away; half the interval is 0.6 / 2.16 = 0.28
     assert levels.endswith(
-        "by less than 0.28 published standard deviations, half the interval of a mean, so not told apart: "
-        "under fixed0.5 quieter."
+        "by less than 0.28 of them, half the interval of a mean, so not told apart: under fixed0.5 quieter."
     )
+    assert "later run's 31.28 dB and 0.82 is the study under fixed0.5: 30.30 dB and 0.800, 0.97 of its" in later
     assert "variant clamped (a key) under uniform: +1.30 dB" in gain
-    own, _ = findings.nearest(pandas.concat([table.head(1), ssim.head(1)]), {})
-    assert "is the study under fixed0.5: 30.30 dB and 0.800." in own and own.endswith("not told apart: none.")
+    own, _, _ = findings.nearest(pandas.concat([table.head(1), ssim.head(1)]), {})
+    assert "is the study under fixed0.5: 30.30 dB and 0.800," in own and own.endswith("not told apart: none.")
     alone = table.head(1).assign(mean_low=float("nan"))
-    assert "less than 0.00 published" in findings.nearest(pandas.concat([alone, ssim.head(1)]), {})[0]
+    assert "less than 0.00 of them" in findings.nearest(pandas.concat([alone, ssim.head(1)]), {})[0]
 
 
 def test_what_is_chance_is_said_from_trainings_that_differ_in_their_seed_alone():
