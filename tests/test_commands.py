@@ -275,6 +275,56 @@ def test_a_second_run_does_not_denoise_what_the_first_one_wrote(folder):
     assert len([path for path in (folder / "out").rglob("*") if path.is_file()]) == 10
 
 
+def test_results_lie_in_the_folder_above_or_replace_nothing(folder, monkeypatch):
+    n_images = len(commands.destinations([folder], folder / "out"))
+    assert len(commands.destinations([folder / "deeper"], folder / "results/of")) == 2
+    for output in (folder.parent, Path(".")):  # the folder above
+        monkeypatch.chdir(folder.parent)
+        pairs = commands.destinations([folder], output)
+        assert len(pairs) == n_images and all(folder not in target.resolve().parents for _, target in pairs)
+    for output in (folder, Path(".")):  # the folder itself
+        monkeypatch.chdir(folder)
+        with pytest.raises(StudyError, match="is an input; results must not replace it"):
+            commands.destinations([folder], output)
+
+
+def test_ctrl_c_says_how_many_images_are_written(folder, tmp_path, capsys, monkeypatch):
+    whole, sources = commands.denoise_one, []
+
+    def stopped(source, *others):
+        sources.append(source)
+        if len(sources) == 3:
+            raise KeyboardInterrupt
+        whole(source, *others)
+
+    monkeypatch.setattr(commands, "denoise_one", stopped)
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05") == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "tvmap: interrupted; 2 of 5 images are written"
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 2
+    monkeypatch.setattr(commands, "destinations", stopped)
+    sources[:] = [None, None]
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05") == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "tvmap: interrupted; nothing is written"
+
+
+def test_a_format_that_cannot_hold_the_result_is_said_before_the_work(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(denoising, "by_sure", None)
+    arguments = ("denoise", folder / "grey.png", "-o", tmp_path / "out.png", "--weight", "sure", "--float")
+    assert tvmap(*arguments) == 1
+    assert "out.png: this format does not hold float32 grey values" in capsys.readouterr().err
+
+
+def test_an_image_without_an_estimable_noise_is_said(tmp_path, capsys):
+    image = np.zeros((64, 64), np.float32)
+    image[20:44, 20:44] = 0.5 + np.random.default_rng(0).normal(0, 0.1, (24, 24))
+    np.save(tmp_path / "margin.npy", image)
+    for weight, status in (("map", 0), ("sure", 1)):
+        assert tvmap("denoise", tmp_path / "margin.npy", "-o", tmp_path / "out.npy", "--weight", weight) == status
+        said = capsys.readouterr().err
+        assert "no noise can be estimated: it is one row or column, or more than half of it is flat" in said
+        assert "compare with --weight sure" not in said
+
+
 def test_a_level_outside_the_training_is_said(tmp_path, capsys):
     slope = np.linspace(0, 1, 64) * np.ones((64, 1))
     np.save(tmp_path / "quiet.npy", slope + 0.01 * np.random.default_rng(0).normal(size=slope.shape))
@@ -290,7 +340,9 @@ def test_a_level_outside_the_training_is_said(tmp_path, capsys):
     [
         (["denoise", "{in}", "-o", "{out}.png"], "one file for 5 images"),
         (["denoise", "{in}/grey.png", "-o", "{out}.jp2"], "choose one of them"),
-        (["denoise", "{in}/grey.png", "-o", "{file}/x/y.png"], "Not a directory"),
+        (["denoise", "{in}/grey.png", "-o", "{file}/x/y.png"], "file is a file; give a folder"),
+        (["denoise", "{in}", "-o", "{file}/x"], "file is a file; give a folder"),
+        (["denoise", "{in}/none", "-o", "{out}"], "none: no such file or folder"),
         (["tv", "{in}/array.npy", "-o", "{out}.npy", "--weight", "0.1", "--range", "0", "inf"], "low < high"),
         (["denoise", "{flat}", "-o", "{out}.npy", "--weight", "sure"], "flat.npy: no noise"),
         (["denoise", "{in}/none.png", "-o", "{out}.png"], "no such file"),
@@ -310,8 +362,11 @@ def test_a_level_outside_the_training_is_said(tmp_path, capsys):
         (["denoise", "{in}/deeper/float.tiff", "-o", "{out}.png"], "ends in .tif"),
         (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "none.tif"], "no such file"),
         (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "{small}"], "must be the same"),
-        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--penalty", "tgv"], "2 number(s)"),
-        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--gap", "0"], "gap: 0"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--penalty", "tgv"], "two numbers ≥ 0"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0,07"], "one number ≥ 0 is needed, such as 0.07"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "sure"], "is for tvmap denoise"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "{complex}"], "complex128 values; a map holds real"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--gap", "0"], "--gap 0: a number > 0"),
         (
             ["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "{tgv}", "--penalty", "tv"],
             "tgv; leave --penalty out",
@@ -326,8 +381,10 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path, capsys, arguments, 
     np.save(tmp_path / "small.npy", np.ones((5, 5)))
     places = {"in": folder, "out": tmp_path / "out", "empty": tmp_path / "empty", "file": tmp_path / "file"}
     np.save(tmp_path / "flat.npy", np.linspace(0, 1, 9)[None])
+    np.save(tmp_path / "complex.npy", np.full(GREY.shape, 0.1 + 1j))
     pictures.write_maps(tmp_path / "tgv.tif", np.full((2, *GREY.shape), 0.1, np.float32), "tgv")
-    places |= {"small": tmp_path / "small.npy", "flat": tmp_path / "flat.npy", "tgv": tmp_path / "tgv.tif"}
+    files = ("small.npy", "flat.npy", "complex.npy", "tgv.tif")
+    places |= {Path(name).stem: tmp_path / name for name in files}
     assert tvmap(*(argument.format(**places) for argument in arguments)) == 1
     lines = capsys.readouterr().err.splitlines()
     (said,) = [line for line in lines if "large images take minutes" not in line]

@@ -145,6 +145,7 @@ def test_options_that_make_no_sense_are_said():
     for options, message in (
         ({"gap": 0}, "gap: 0"),
         ({"iterations": 0}, "at least 1"),
+        ({"iterations": 2.5}, "whole number"),
         ({"gap": 1e-30}, "not reached"),
         ({"penalty": "tgv"}, "two weights"),
         ({"penalty": "tgv", "norm": "isotropic"}, "belongs to TV"),
@@ -213,12 +214,21 @@ def test_levels_outside_the_training_are_said():
     assert "below" in denoising.outside_training(0.03, (0.1, 0.5))
     assert "above" in denoising.outside_training(0.9, (0.1, 0.5))
     assert denoising.outside_training(0.52, (0.1, 0.5)) is None
+    assert "nothing but noise, above the 0.1 to 0.5" in denoising.outside_training(float("inf"), (0.1, 0.5))
+    assert "no noise can be estimated" in denoising.outside_training(0, (0.1, 0.5))
     assert denoising.level(np.zeros((1, 9, 9))) == 0 and denoising.level(np.ones((1, 1, 1))) == 0
 
 
 def test_sure_needs_noise():
     with pytest.raises(StudyError, match="no noise"):
         denoising.by_sure(np.zeros((1, 8, 8), np.float32))
+
+
+def test_an_image_smaller_than_the_padding_is_refused():
+    padded = network.MapNetwork(padding=4)
+    with pytest.raises(StudyError, match="1 × 20 pixels is too small for this network, which pads by 4"):
+        denoising.by_network(np.zeros((1, 1, 20), np.float32), padded)
+    assert denoising.by_network(np.zeros((1, 5, 20), np.float32), padded).x.shape == (1, 5, 20)
 
 
 def test_weights_of_another_kind_are_refused(tmp_path):

@@ -199,6 +199,11 @@ def test_dicom_is_read_as_a_viewer_shows_it(tmp_path):
         hostile.dicom(tmp_path / "b.dcm", values, PhotometricInterpretation="MONOCHROME1", **window)
     )
     np.testing.assert_allclose(inverse.channels, 1 - picture.channels, rtol=1e-4, atol=1e-5)
+    for limits in ((0, 1000), (-2000, 500)):  # those given take the place of the window's
+        within = [pictures.read(tmp_path / name, limits).channels[0] for name in ("a.dcm", "b.dcm")]
+        expected = (2.0 * values - 10 - limits[0]) / (limits[1] - limits[0])
+        np.testing.assert_allclose(within[0], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(within[1], 1 - expected, rtol=1e-5, atol=1e-5)
     exact = pictures.read(hostile.dicom(tmp_path / "c.dcm", values, VOILUTFunction="LINEAR_EXACT", **window))
     np.testing.assert_allclose(exact.channels[0], (2.0 * values - 10 + 160) / 400, rtol=1e-5, atol=1e-6)
     for unused in ({"VOILUTFunction": ""}, {"VOILUTSequence": []}):
@@ -207,7 +212,8 @@ def test_dicom_is_read_as_a_viewer_shows_it(tmp_path):
     eight = pictures.read(hostile.dicom(tmp_path / "eight.dcm", GREY8))
     np.testing.assert_allclose(eight.channels[0], GREY8 / 255, atol=1e-6)
     bare = pictures.read(hostile.dicom(tmp_path / "d.dcm", values))
-    assert bare.assumed and (bare.channels.min(), bare.channels.max()) == (0, 1)
+    assert bare.assumed == (values.min(), values.max())
+    assert (bare.channels.min(), bare.channels.max()) == (0, 1)
     colour = pictures.read(hostile.dicom(tmp_path / "e.dcm", COLOUR8))
     np.testing.assert_allclose(np.moveaxis(colour.channels, 0, -1), COLOUR8 / 255, atol=1e-6)
 
@@ -399,7 +405,8 @@ def test_what_is_no_map_is_said(tmp_path):
         ("none.tif", None, "no such file"),
         ("a.npy", np.zeros((2, 2, 2, 2)), "shape"),
         ("a.npy", -np.ones((2, 2)), "≥ 0"),
-        ("a.npy", np.array([["x"]]), "cannot be read"),
+        ("a.npy", np.array([["x"]]), "real numbers"),
+        ("a.npy", np.ones((2, 2)) + 1j, "real numbers"),
         ("a.npy", np.zeros((0, 3)), "shape"),
         ("a.npy", None, "not one array"),
         ("a.npy", np.ones((7, 2, 2)), "at most 6"),

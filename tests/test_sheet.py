@@ -82,4 +82,5 @@ def test_the_panels_of_numbers_and_what_they_say():
         "penalty: TV",
         "iterations: 20",
         f"relative gap: {found.gap.max():.1e}",
+        "maps and residual: means of the channels",
     ]

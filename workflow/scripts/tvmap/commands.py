@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StudyError, OSError) as error:
         log.error("%s", error)
         return 1
-    except KeyboardInterrupt:
-        log.error("interrupted; the images that were finished are written")
+    except KeyboardInterrupt as interruption:
+        log.error("interrupted; %s", str(interruption) or "nothing is written")
         return 130
     finally:
         log.removeHandler(handler)
@@ -113,19 +113,24 @@ def denoise_all(options: argparse.Namespace) -> int:
 
     if options.iterations < 1:
         raise StudyError(f"--iterations {options.iterations}: at least 1 is needed")
+    if options.gap is not None and not 0 < options.gap < float("inf"):
+        raise StudyError(f"--gap {options.gap:g}: a number > 0 is needed, such as 1e-4")
     kinds = [kind for kind, asked in (("map", options.save_map), ("sheet", options.sheet)) if asked]
     pairs = destinations(options.input, options.output, options.float, kinds)
     method, levels = chosen_method(options)
-    failed = 0
+    done = failed = 0
     with tqdm(pairs, unit="image", disable=len(pairs) == 1 or not sys.stderr.isatty(), file=sys.stderr) as progress:
         for source, destination in progress:
             try:
                 denoise_one(source, destination, method, levels, options)
+                done += 1
             except (StudyError, OSError) as error:
                 failed += 1
                 log.error("%s", error)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"{done} of {len(pairs)} images are written") from None
     if len(pairs) > 1:
-        log.info("%d of %d images denoised", len(pairs) - failed, len(pairs))
+        log.info("%d of %d images denoised", done, len(pairs))
     return 1 if failed else 0
 
 
@@ -140,7 +145,8 @@ def destinations(
     for path in inputs:
         if path.is_dir():
             images = sorted(p for p in path.rglob("*") if p.suffix.lower() in pictures.SUFFIXES and p.is_file())
-            images = [p for p in images if not p.resolve().is_relative_to(output.resolve())]
+            if path.resolve() in output.resolve().parents:  # results of an earlier run, in a folder of their own
+                images = [p for p in images if not p.resolve().is_relative_to(output.resolve())]
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
             found += [(image, image.relative_to(path)) for image in images]
@@ -154,7 +160,10 @@ def destinations(
         pairs = [(found[0][0], output)]
     else:
         if output.suffix and not output.exists() and len(found) == 1 and not inputs[0].is_dir():
-            raise StudyError(f"-o {output}: written are .png, .tif and .npy; choose one of them, or a folder")
+            raise StudyError(
+                f"-o {output}: written are .png, .tif and .npy; choose one of them, or a folder, which has to be there "
+                "if its name has a dot"
+            )
         if output.exists() and not output.is_dir():
             raise StudyError(
                 f"-o {output}: is a file that is no image; give a folder, or a name with .png, .tif or .npy"
@@ -163,6 +172,9 @@ def destinations(
         for image, name in found:
             suffix = ".tif" if as_float else pictures.WRITTEN.get(image.suffix.lower(), image.suffix)
             pairs.append((image, output / name.with_suffix(suffix)))
+    for folder in output.parents:
+        if folder.exists() and not folder.is_dir():
+            raise StudyError(f"-o {output}: {folder} is a file; give a folder that is none")
     sources, targets = {image.resolve() for image, _ in pairs}, {}
     for image, target in pairs:
         for file in (target, *(beside(target, kind) for kind in kinds)):
@@ -206,6 +218,10 @@ def chosen_method(
             return (lambda channels: denoising.by_network(channels, trained, **own)), levels
         maps, penalty, norm = None, "tv", "anisotropic"
     else:
+        if options.weight in ("map", "sure"):
+            raise StudyError(
+                f"--weight {options.weight}: is for tvmap denoise; tvmap tv takes a number or a file of maps"
+            )
         maps, said = (None, None) if _numbers(options.weight) else pictures.read_weight(options.weight)
         penalty, norm = options.penalty or said or "tv", options.norm
         if said and penalty != said:
@@ -223,7 +239,8 @@ def chosen_method(
         raise StudyError(f"--weight {options.weight}: map, sure or a number λ ≥ 0; a map from a file is for tvmap tv")
     n_weights = 2 if penalty == "tgv" else 1
     if len(numbers) != n_weights or not all(0 <= number < float("inf") for number in numbers):
-        raise StudyError(f"--weight {options.weight}: {n_weights} number(s) ≥ 0 are needed")
+        wanted = "one number ≥ 0 is needed, such as 0.07" if n_weights == 1 else "two numbers ≥ 0, such as 0.1,0.05"
+        raise StudyError(f"--weight {options.weight}: {wanted}")
     weight = np.reshape(numbers, (1, 2, 1, 1) if n_weights == 2 else (1,))
     return (lambda channels: denoising.by_weight(channels, weight, **fixed)), None
 
@@ -259,8 +276,10 @@ def denoise_one(
 
     picture = pictures.read(source, options.range and tuple(options.range))
     if picture.assumed:
-        low, high = picture.low, picture.high
-        log.info("%s: its values, %g to %g, count as 0 to 1; --range says otherwise", source, low, high)
+        log.info("%s: its values, %g to %g, count as 0 to 1; --range says otherwise", source, *picture.assumed)
+    if options.float:
+        picture = picture.as_float()
+    pictures.check_format(destination, picture.dtype, len(picture.channels) > 1)  # before the work, not after it
     try:
         found = method(picture.channels)
     except StudyError as error:
@@ -274,8 +293,6 @@ def denoise_one(
     if warning:
         log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    if options.float:
-        picture = picture.as_float()
     pictures.write(destination, picture, found.x)
     if options.save_map:
         maps = found.weight.reshape(-1, *(found.weight.shape[-2:] if found.weight.ndim == 4 else (1, 1)))

@@ -29,6 +29,7 @@ SOLVER_BYTES = {"tv": (35, 90), "tgv": (115, 410)}  # a pixel, measured: for eac
 NETWORK_BYTES = 900  # a pixel that the U-Net sees at once
 SURE_BYTES = 880  # a pixel: the solutions for all λ that are tried on a channel
 TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
+NO_NOISE = "no noise can be estimated: it is one row or column, or more than half of it is flat, such as a margin"
 
 Device = torch.device | str | None
 
@@ -70,8 +71,8 @@ def denoise_tv(
     """
     if penalty == "tgv" and norm != "anisotropic":
         raise StudyError(f"norm: {norm!r} belongs to TV; TGV has the anisotropic one")
-    if iterations < 1:
-        raise StudyError(f"iterations: {iterations}; at least 1 is needed")
+    if iterations < 1 or iterations != int(iterations):
+        raise StudyError(f"iterations: {iterations}; a whole number, at least 1, is needed")
     as_numpy = not isinstance(image, torch.Tensor)
     z = _tensor(image, "image")
     if z.ndim < 2 or not z.numel() or z.is_complex():
@@ -156,6 +157,11 @@ def solved(
 
 def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Device = None, **options: Any) -> Denoised:
     """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
+    if min(channels.shape[-2:]) <= trained.padding:
+        raise StudyError(
+            f"an image of {' × '.join(map(str, channels.shape[-2:]))} pixels is too small for this network, which pads "
+            f"by {trained.padding}; take a λ, or --weight sure"
+        )
     of_network = NETWORK_BYTES * network.pixels_at_once(*channels.shape[-2:])
     _check_memory(max(of_network, _solver_bytes(channels, trained.penalty)), device)
     z = _batch(channels, device)
@@ -177,7 +183,7 @@ def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any)
     for z in channels:
         std = estimate_noise_std(z)
         if not std > 0:
-            raise StudyError("no noise was found in the image; give λ as a number")
+            raise StudyError(f"{NO_NOISE}; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
         weights.append(choose_by_sure(z, std, low, high, boundary).weight)
     return solved(channels, np.array(weights), boundary=boundary, **options)
@@ -205,9 +211,12 @@ def outside_training(noise_level: float, trained_on: tuple[float, float]) -> str
     low, high = trained_on
     if low * (1 - TOLERANCE) <= noise_level <= high * (1 + TOLERANCE):
         return None
+    if noise_level == 0:
+        return f"{NO_NOISE}; the network takes it for clean and leaves it nearly as it is: cut a margin off, or give λ"
     side = "below" if noise_level < low else "above"
+    found = f"noise level about {noise_level:.2g}, {side}" if noise_level < math.inf else "nothing but noise, above"
     return (
-        f"noise level about {noise_level:.2g}, {side} the {low:g} to {high:g} that the network was trained on: "
+        f"{found} the {low:g} to {high:g} that the network was trained on: "
         "look at the result with care, or compare with --weight sure"
     )
 

@@ -69,7 +69,7 @@ class Picture:
 
     They run from 0 to 1 where the file's values run from `low` to `high`; noise may reach beyond. `dtype`: of the
     file's values, or float32 for what is written as such; `alpha` (H, W): the transparency, as it was, or None.
-    `suffix`: of the file that `write` makes without loss. `assumed`: `low` and `high` were taken from the values.
+    `suffix`: of the file that `write` makes without loss. `assumed`: the limits, where they were taken from the values.
     """
 
     channels: np.ndarray
@@ -78,7 +78,7 @@ class Picture:
     dtype: np.dtype
     suffix: str
     alpha: np.ndarray | None = None
-    assumed: bool = False
+    assumed: Limits | None = None
 
     def as_float(self) -> "Picture":
         """The same for values in float32: where they were integers, from 0 to 1."""
@@ -105,9 +105,10 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
 
     Args:
         path: a file with one of SUFFIXES. Of DICOM, what a viewer shows: rescale slope and intercept are applied, the
-            window's ends become 0 and 1 (nothing is clipped), MONOCHROME1 is turned bright for high.
-        limits: (low, high), the values of the file that count as 0 and 1. Otherwise those of 8 or 16 bits; 0 and 1 for
-            floating-point numbers between −1 and 2; and for all others their smallest and largest value.
+            window's ends become 0 and 1 (nothing is clipped), or 1 and 0 of MONOCHROME1, which is bright for low.
+        limits: (low, high), the values of the file that count as 0 and 1 in place of the window's ends. Otherwise those
+            of 8 or 16 bits; 0 and 1 for floating-point numbers between −1 and 2; and for all others their smallest and
+            largest value.
 
     Raises:
         StudyError: no such file, damaged, of another kind, too large, several images in one, no finite numbers, or a
@@ -116,15 +117,16 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
+        if not path.exists():
+            raise StudyError(f"{path}: no such file or folder")
         raise StudyError(f"{path}: its name does not end like an image's; known are {', '.join(sorted(SUFFIXES))}")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut it into pieces")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what libraries find odd but read
-            window = None
             if suffix in DICOM:
-                values, window = _read_dicom(path)
+                values, limits = _read_dicom(path, limits)
             else:
                 values = (_read_tiff if suffix in TIFF else _read_numpy if suffix in NUMPY else _read_pillow)(path)
     except StudyError:
@@ -136,7 +138,7 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
         raise StudyError(
             f"{path}: cannot be read as an image, it is damaged or of another kind{reason}; {REPLACE}"
         ) from None
-    return _picture(path, values, limits or window, WRITTEN[suffix])
+    return _picture(path, values, limits, WRITTEN[suffix])
 
 
 def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
@@ -159,6 +161,18 @@ def write_maps(path: PathLike, maps: np.ndarray, penalty: str) -> None:
     write_atomically(path, content.getvalue())
 
 
+def check_format(path: PathLike, dtype: np.dtype, colour: bool) -> None:
+    """Refuse the name of a file whose format does not hold values of this type: PNG has 8 or 16 bits.
+
+    Raises:
+        StudyError: it does not.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (*NUMPY, *TIFF) and not (suffix == ".png" and dtype in (np.uint8, np.uint16)):
+        depth = f"{dtype} {'colour' if colour else 'grey'}"
+        raise StudyError(f"{path}: this format does not hold {depth} values; give a name that ends in .tif")
+
+
 def write_values(path: PathLike, values: np.ndarray) -> None:
     """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically.
 
@@ -167,6 +181,7 @@ def write_values(path: PathLike, values: np.ndarray) -> None:
     """
     path, content = Path(path), io.BytesIO()
     suffix = path.suffix.lower()
+    check_format(path, values.dtype, values.ndim == 3)
     if suffix in NUMPY:
         np.save(content, values, allow_pickle=False)
     elif suffix in TIFF:
@@ -177,13 +192,10 @@ def write_values(path: PathLike, values: np.ndarray) -> None:
             options |= {"photometric": "rgb" if values.shape[-1] > 2 else "minisblack", "planarconfig": "contig"}
             options |= {"extrasamples": ["unassalpha"]} if values.shape[-1] in (2, 4) else {}
         tifffile.imwrite(content, values, metadata=None, **options)
-    elif suffix == ".png" and values.dtype == np.uint16 and values.ndim == 3:
+    elif values.dtype == np.uint16 and values.ndim == 3:
         _write_png_16(content, values)
-    elif suffix == ".png" and values.dtype in (np.uint8, np.uint16):
-        Image.fromarray(values).save(content, "PNG")
     else:
-        depth = f"{values.dtype} {'colour' if values.ndim == 3 else 'grey'}"
-        raise StudyError(f"{path}: this format does not hold {depth} values; give a name that ends in .tif")
+        Image.fromarray(values).save(content, "PNG")
     write_atomically(path, content.getvalue())
 
 
@@ -235,14 +247,13 @@ def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str)
         raise StudyError(f"{path}: {values.dtype} values of shape {values.shape}; give 8 or 16 bits, or floating point")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise StudyError(f"{path}: {(~np.isfinite(values)).sum()} pixels are NaN or infinite; {REPLACE}")
-    dtype, assumed, ends = values.dtype.newbyteorder("="), False, (float(values.min()), float(values.max()))
+    dtype, ends = values.dtype.newbyteorder("="), (float(values.min()), float(values.max()))
     alpha = None if alpha is None else alpha.astype(dtype)
     if dtype in (np.uint8, np.uint16):
         own = 0, np.iinfo(dtype).max
     elif values.dtype.kind == "f" and ends[0] >= -1 and ends[1] <= 2:
         own = 0, 1
-    if limits is None and own is None:
-        assumed = True
+    assumed = ends if limits is None and own is None else None
     low, high = map(float, limits or own or ends)
     if not (low < high and math.isfinite(high - low)):
         raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits low < high")
@@ -465,6 +476,8 @@ def _npy(path: Path) -> np.ndarray:
 def _array_of_maps(path: Path) -> np.ndarray:
     values = _npy(path)
     values = values if values.ndim == 3 else values[None]
+    if values.dtype.kind not in "uifb":
+        raise StudyError(f"{path}: {values.dtype} values; a map holds real numbers")
     maps = _space_for_maps(path, values.shape, values.dtype)
     maps[:] = values
     return maps
@@ -477,8 +490,8 @@ def _read_numpy(path: Path) -> np.ndarray:
     return np.array(values)
 
 
-def _read_dicom(path: Path) -> tuple[np.ndarray, Limits | None]:
-    """(values, limits of the window) as a viewer shows them, nothing clipped."""
+def _read_dicom(path: Path, limits: Limits | None) -> tuple[np.ndarray, Limits | None]:
+    """(values, limits) as a viewer shows them, nothing clipped; the limits are the window's if none are given."""
     import pydicom
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
@@ -495,7 +508,7 @@ def _read_dicom(path: Path) -> tuple[np.ndarray, Limits | None]:
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         if kind == "PALETTE COLOR":
             raise StudyError(f"{path}: colours by a palette; save it as PNG")
-        return values, None  # pydicom has made YBR to RGB
+        return values, limits  # pydicom has made YBR to RGB
     stored = None
     if not int(data.get("PixelRepresentation") or 0) and not {"RescaleSlope", "ModalityLUTSequence"} & {*data.dir()}:
         stored = 0.0, 2.0 ** int(data.BitsStored) - 1
@@ -511,9 +524,10 @@ def _read_dicom(path: Path) -> tuple[np.ndarray, Limits | None]:
         low, high = centre - width / 2, centre + width / 2 - 2 * inset
     else:
         window, (low, high) = stored is not None, stored or ends()
+    low, high = limits or (low, high)
     if kind == "MONOCHROME1":  # low values are bright
         values = low + high - values
-    return values, ((low, high) if window and low < high else None)
+    return values, limits or ((low, high) if window and low < high else None)
 
 
 def _dicom_pixels(path: Path, data: "FileDataset", n_pixels: int) -> np.ndarray:

@@ -136,6 +136,8 @@ def facts(axes: Axes, channels: np.ndarray, found: denoising.Denoised) -> None:
         f"iterations: {found.iterations}",
         f"relative gap: {found.gap.max():.1e}",
     ]
+    if len(channels) > 1:
+        lines.append("maps and residual: means of the channels")
     if of_numbers(found):
         lines.insert(3, "λ: " + ", ".join(f"{number:.3g}" for number in found.weight.ravel()))
     axes.text(0, 1, "\n".join(lines), va="top", linespacing=1.6, transform=axes.transAxes)
