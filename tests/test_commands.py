@@ -173,9 +173,9 @@ def test_the_device_asked_for_is_the_one_that_computes(folder, tmp_path, monkeyp
 
 
 def test_it_says_that_sure_takes_its_time_and_searches_on_the_cpu(folder, tmp_path, monkeypatch, capsys):
-    solved = denoising.solved
+    solved = denoising._solved
     monkeypatch.setattr(devices, "pick", lambda key: torch.device("cuda" if key == "cuda" else "cpu"))
-    monkeypatch.setattr(denoising, "solved", lambda *args, device, **options: solved(*args, **options))
+    monkeypatch.setattr(denoising, "_solved", lambda *args, device, **options: solved(*args, **options))
     for chosen, said in (([], False), (["--device", "cuda"], True)):
         arguments = [folder / "grey.png", "-o", tmp_path / "out.tif", "--weight", "sure", "--iterations", "2", *chosen]
         assert tvmap("denoise", *arguments) == 0
@@ -273,6 +273,14 @@ def test_a_second_run_does_not_denoise_what_the_first_one_wrote(folder):
     for _ in range(2):
         assert tvmap("tv", folder, "-o", folder / "out", "--weight", "0.05", "--save-map") == 0
     assert len([path for path in (folder / "out").rglob("*") if path.is_file()]) == 10
+
+
+def test_hidden_files_of_a_folder_are_no_images(folder):
+    expected = commands.destinations([folder], folder / "out")
+    for name in ("._grey.png", ".ipynb_checkpoints/grey.png", "__MACOSX/grey.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(folder / "grey.png", folder / name)
+    assert commands.destinations([folder], folder / "out") == expected
 
 
 def test_results_lie_in_the_folder_above_or_replace_nothing(folder, monkeypatch):

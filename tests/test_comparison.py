@@ -1,10 +1,11 @@
-"""The map against the others by noise level: groups, differences, and what is said of them."""
+"""The map against the others: pairs, intervals over patients, groups of noise levels, and what is said of them."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tvmap import comparison, findings
+from tvmap.methods import METHODS
 
 OPTIONS = {"resamples": 200, "confidence": 0.95, "seed": 1}
 NAMES = ("noisy", "scalar-oracle-psnr", "bm3d", "map")
@@ -70,3 +71,42 @@ def test_the_bound_of_the_distance_is_compared_with_the_error():
     (row,) = comparison.gaps(table.assign(relative_gap=table["gap"]), 10_000).itertuples()
     assert row.rms_bound == pytest.approx(0.02)  # √(2 · 2 / 10⁴)
     assert row.bound_to_error_max == pytest.approx(2) and row.bound_to_error_median == pytest.approx(1)  # error 0.01
+
+
+def per_image(gains, difficulty=0):
+    """A table of one protocol: {patient: [gain of the map of each of its images]}; all other methods score the same."""
+    rows = []
+    for patient, values in gains.items():
+        for index, gain in enumerate(values):
+            for method in METHODS:
+                psnr = 30.0 + difficulty * (len(rows) // len(METHODS)) + (gain if method == "map" else 0)
+                key = {"protocol": "p", "draw": 0, "id": f"{patient}-{index}", "patient": patient}
+                rows.append({**key, "method": method, "psnr": psnr, "ssim": psnr / 100, "gap": 0.0})
+    return pd.DataFrame(rows)
+
+
+def test_gains_are_paired_by_image_whatever_the_order():
+    table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]}, difficulty=7)
+    shuffled = table.sample(frac=1, random_state=0)
+    rows = comparison.paired_gains(shuffled, OPTIONS).query("metric == 'psnr'")
+    assert list(rows["baseline"]) == list(METHODS[:4])
+    for row in rows.itertuples():
+        assert (row.n, row.mean, row.win_rate) == (4, pytest.approx(1.5), 0.75)
+        assert row.std == pytest.approx(np.std([1, 2, -1, 4], ddof=1))
+        assert -1 <= row.low < row.mean < row.high <= 4
+
+
+def test_the_summary_has_what_each_method_gains_over_the_oracle():
+    table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]}, difficulty=7).sample(frac=1, random_state=0)
+    gained = comparison.summarise(table, OPTIONS).set_index("method")[["gain", "gain_low", "gain_high"]]
+    gains = comparison.paired_gains(table, OPTIONS).query("metric == 'psnr'").set_index("baseline")
+    assert list(gained.loc["map"]) == list(gains.loc["scalar-oracle-psnr", ["mean", "low", "high"]])
+    assert (gained.drop("map") == 0).all(axis=None)
+
+
+def test_intervals_resample_patients_not_images():
+    """One patient with many alike images: the interval of its images alone would be far too narrow."""
+    alone = comparison.summarise(per_image({f"P{k}": [k % 2] for k in range(40)}), OPTIONS)
+    together = comparison.summarise(per_image({"A": [0.0] * 20, "B": [1.0] * 20}), OPTIONS)
+    width = {name: (t["psnr_high"] - t["psnr_low"]).iloc[-1] for name, t in (("a", alone), ("t", together))}
+    assert width["t"] > 2 * width["a"] > 0

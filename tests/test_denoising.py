@@ -165,7 +165,7 @@ def test_the_reference_network_beats_the_best_number_on_a_smooth_photograph(refe
     trained, levels, _ = reference
     assert levels == (0.1, 0.5)
     found = denoising.by_network(noisy[None], trained)
-    assert abs(found.level - 0.3) < 0.05 and denoising.outside_training(found.level, levels) is None
+    assert abs(found.noise_level - 0.3) < 0.05 and denoising.outside_training(found.noise_level, levels) is None
 
     def psnr(x):
         return metrics.psnr(torch.from_numpy(clean)[None, None], torch.from_numpy(x)[None, None], data_range=1).item()
@@ -216,7 +216,7 @@ def test_levels_outside_the_training_are_said():
     assert denoising.outside_training(0.52, (0.1, 0.5)) is None
     assert "nothing but noise, above the 0.1 to 0.5" in denoising.outside_training(float("inf"), (0.1, 0.5))
     assert "no noise can be estimated" in denoising.outside_training(0, (0.1, 0.5))
-    assert denoising.level(np.zeros((1, 9, 9))) == 0 and denoising.level(np.ones((1, 1, 1))) == 0
+    assert denoising.noise_level(np.zeros((1, 9, 9))) == 0 and denoising.noise_level(np.ones((1, 1, 1))) == 0
 
 
 def test_sure_needs_noise():

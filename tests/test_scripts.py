@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,7 @@ import predict_maps
 import refine_grid
 import search_grid
 import write_provenance
-from tvmap import comparison, explain, fingerprint, logs, machine, network, pdhg, provenance, solver, stacks, tabular
+from tvmap import explain, fingerprint, logs, machine, network, pdhg, solver, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -338,48 +337,6 @@ def test_the_ratio_of_the_steps_goes_with_the_maps(tmp_path):
 # --- tables
 
 
-def per_image(gains, difficulty=0):
-    """A table of one protocol: {patient: [gain of the map of each of its images]}; all other methods score the same."""
-    rows = []
-    for patient, values in gains.items():
-        for index, gain in enumerate(values):
-            for method in METHODS:
-                psnr = 30.0 + difficulty * (len(rows) // len(METHODS)) + (gain if method == "map" else 0)
-                key = {"protocol": "p", "draw": 0, "id": f"{patient}-{index}", "patient": patient}
-                rows.append({**key, "method": method, "psnr": psnr, "ssim": psnr / 100, "gap": 0.0})
-    return pd.DataFrame(rows)
-
-
-OPTIONS = {"resamples": 400, "confidence": 0.95, "seed": 1}
-
-
-def test_gains_are_paired_by_image_whatever_the_order():
-    table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]}, difficulty=7)
-    shuffled = table.sample(frac=1, random_state=0)
-    rows = comparison.paired_gains(shuffled, OPTIONS).query("metric == 'psnr'")
-    assert list(rows["baseline"]) == list(METHODS[:4])
-    for row in rows.itertuples():
-        assert (row.n, row.mean, row.win_rate) == (4, pytest.approx(1.5), 0.75)
-        assert row.std == pytest.approx(np.std([1, 2, -1, 4], ddof=1))
-        assert -1 <= row.low < row.mean < row.high <= 4
-
-
-def test_the_summary_has_what_each_method_gains_over_the_oracle():
-    table = per_image({"A": [1.0, 2.0], "B": [-1.0], "C": [4.0]}, difficulty=7).sample(frac=1, random_state=0)
-    gained = comparison.summarise(table, OPTIONS).set_index("method")[["gain", "gain_low", "gain_high"]]
-    gains = comparison.paired_gains(table, OPTIONS).query("metric == 'psnr'").set_index("baseline")
-    assert list(gained.loc["map"]) == list(gains.loc["scalar-oracle-psnr", ["mean", "low", "high"]])
-    assert (gained.drop("map") == 0).all(axis=None)
-
-
-def test_intervals_resample_patients_not_images():
-    """One patient with many alike images: the interval of its images alone would be far too narrow."""
-    alone = comparison.summarise(per_image({f"P{k}": [k % 2] for k in range(40)}), OPTIONS)
-    together = comparison.summarise(per_image({"A": [0.0] * 20, "B": [1.0] * 20}), OPTIONS)
-    width = {name: (t["psnr_high"] - t["psnr_low"]).iloc[-1] for name, t in (("a", alone), ("t", together))}
-    assert width["t"] > 2 * width["a"] > 0
-
-
 def test_a_missing_measurement_ends_the_collection(results, tmp_path):
     table = pd.read_csv(results / "metrics/test_uniform_0.csv", dtype={"id": str, "patient": str})
     table.loc[3, "psnr"] = np.nan
@@ -561,28 +518,3 @@ def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
     assert found["config"]["network"]["weights_direct"] == "direct.safetensors"
     assert found["machines"] == {"fast": ["train"], "slow": ["train", "measure"]}
     assert found["times"] == {"start": "T1", "end": "T4"} and found["code"] == {"scripts": "abc"}
-
-
-def test_the_commit_is_that_of_the_checkout_and_nothing_where_there_is_none(tmp_path, monkeypatch):
-    def git(*arguments):
-        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-        run = subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
-        return run.stdout.strip()
-
-    unknown, script = {"commit": None, "changed": None}, tmp_path / "workflow/scripts/a.py"
-    script.parent.mkdir(parents=True)
-    script.write_text("pass\n")
-    assert provenance.commit(tmp_path) == unknown
-    git("init")
-    assert provenance.commit(tmp_path) == unknown  # no commit yet
-    git("add", ".")
-    git("commit", "--message", "one")
-    head = git("rev-parse", "HEAD")
-    assert provenance.commit(tmp_path) == {"commit": head, "changed": False}
-    (tmp_path / "notes.txt").write_text("no code\n")
-    assert provenance.commit(tmp_path) == {"commit": head, "changed": False}
-    (script.with_name("b.py")).write_text("pass\n")
-    assert provenance.commit(tmp_path) == {"commit": head, "changed": True}
-    assert provenance.commit(tmp_path / "workflow") == unknown  # in the checkout of something else
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance.commit(tmp_path) == unknown

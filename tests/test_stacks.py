@@ -1,16 +1,9 @@
 """Stacks of arrays: the same bytes, never half a file, a clear line for a damaged one."""
 
-import errno
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from tvmap import files, stacks
+from tvmap import stacks
 from tvmap.errors import StudyError
 
 ARRAYS = {"ids": np.array(["a", "bb"]), "images": np.arange(6, dtype=np.float32).reshape(2, 3)}
@@ -59,40 +52,3 @@ def test_objects_are_refused(tmp_path):
     np.savez(tmp_path / "b.npz", images=np.array([{}], dtype=object))
     with pytest.raises(StudyError, match=r"b\.npz"):
         stacks.load(tmp_path / "b.npz")
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.txt"
-    files.write_atomically(path, "old")
-
-    def broken(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(files.os, "fsync", broken)
-    with pytest.raises(StudyError, match=r"a\.txt: cannot be written \(No space left on device\); make room"):
-        files.write_atomically(path, "new")
-    assert list(tmp_path.iterdir()) == [path]
-    assert path.read_text() == "old"
-
-
-def test_a_lock_is_waited_for_and_ends_with_its_process(tmp_path):
-    holder = f"""
-import sys, time
-sys.path.insert(0, {str(Path(files.__file__).parents[1])!r})
-from tvmap import files
-with files.locked({str(tmp_path / "lock")!r}, print):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-    process, waited = subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True), []
-    assert process.stdout.readline() == "held\n"
-
-    def killed():
-        waited.append(True)
-        process.send_signal(signal.SIGKILL)
-
-    with files.locked(tmp_path / "lock", killed):
-        assert waited == [True] and process.wait() == -signal.SIGKILL
-    with files.locked(tmp_path / "lock", killed):
-        assert waited == [True]
-    process.stdout.close()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvmap import explorer, plotting, stacks, tabular
+from tvmap import explorer, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.files import write_atomically
 from tvmap.logs import log, logged_to
@@ -28,7 +28,7 @@ def main(tables, example_paths, sweep_paths, template_path, output_path, study, 
     choice = choice.set_index(["protocol", "id"])
     cases = []
     for protocol, level in protocols.items():
-        pixels, sweep = plotting.read_examples(example_paths[protocol]), stacks.load(sweep_paths[protocol])
+        pixels, sweep = stacks.load_examples(example_paths[protocol]), stacks.load(sweep_paths[protocol])
         for at, image_id in enumerate(pixels["ids"]):  # the first one is that of median gain
             scores = grid.loc[[(protocol, image_id)]].sort_values("weight")
             if sweep["ids"][at] != image_id or not np.allclose(sweep["weights"], scores["weight"], atol=1e-9):

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from tvmap import plotting, tabular
+from tvmap import plotting, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import protocol_label
 
@@ -16,7 +16,7 @@ def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
     The inset magnifies the quarter-width window in which the clean image varies most, which no method influences.
     """
     table = tabular.read_table(examples_path, tabular.EXAMPLES)
-    pixels = plotting.read_examples(pixels_path)
+    pixels = stacks.load_examples(pixels_path)
     figure, axes = plotting.panels(len(tabular.CHOSEN), len(COLUMNS), 6.0)
     for row, kind in zip(axes, tabular.CHOSEN, strict=True):
         example = tabular.example_row(table, protocol, examples_path, kind)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tvmap import plotting, tabular
+from tvmap import plotting, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import LABELS, protocol_label
 
@@ -15,7 +15,7 @@ def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
     """
     table = tabular.read_table(examples_path, ["protocol", "kind", "id", "weight_scalar"])
     example = tabular.example_row(table, protocol, examples_path)
-    pixels = plotting.read_examples(pixels_path)
+    pixels = stacks.load_examples(pixels_path)
     at = np.flatnonzero((pixels["kinds"] == "median") & (pixels["ids"] == example["id"]))
     if not len(at):
         raise StudyError(f"{pixels_path}: image {example['id']} (median) is not in it; delete both and run again")

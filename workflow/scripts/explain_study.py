@@ -28,7 +28,8 @@ def main(clean_path, paths, outputs, solver, device, threads, traced=None):
         weights = {method: stacks.load(path) for method, path in files["weights"].items()}
         for method, stack in weights.items():
             stacks.check_images(files["weights"][method], stack, clean_path, clean)
-            tensors = explain.as_images(noisy), explain.as_images(clean), torch.from_numpy(stack["weight"]).float()
+            images = (torch.from_numpy(of["images"])[:, None] for of in (noisy, clean))
+            tensors = *images, torch.from_numpy(stack["weight"]).float()
             options = {**solver, **stacks.solver_options(stack)}
             convergence = explain.trace(*(tensor[:traced].to(device) for tensor in tensors), options)
             found["convergence"].append(convergence.assign(protocol=protocol, method=method))

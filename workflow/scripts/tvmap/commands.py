@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import pictures
+from . import manifest, pictures
 from .errors import StudyError
 from .logs import OneLine, log
 
@@ -144,7 +144,7 @@ def destinations(
     found = []
     for path in inputs:
         if path.is_dir():
-            images = sorted(p for p in path.rglob("*") if p.suffix.lower() in pictures.SUFFIXES and p.is_file())
+            images = manifest.images_below(path, pictures.SUFFIXES)
             if path.resolve() in output.resolve().parents:  # results of an earlier run, in a folder of their own
                 images = [p for p in images if not p.resolve().is_relative_to(output.resolve())]
             if not images:
@@ -289,7 +289,7 @@ def denoise_one(
             raise
         where = "memory" if options.device == "cpu" else "memory here (--device cpu: that of the computer)"
         raise StudyError(f"{source}: not enough {where}; cut the image into pieces") from None
-    warning = levels and denoising.outside_training(found.level, levels)
+    warning = levels and denoising.outside_training(found.noise_level, levels)
     if warning:
         log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)

@@ -96,7 +96,7 @@ def denoise_tv(
 class Denoised(NamedTuple):
     """What became of an image, channel by channel: x (C, H, W), its weight (C,) or (C, maps, H, W), the certificate.
 
-    `gap`: relative primal-dual gap of each channel; `level`: the estimated noise level, standard deviation of the noise
+    `gap`: relative primal-dual gap of each channel; `noise_level`: estimated, standard deviation of the noise
     over that of the image without it; `options`: of the solver, and its device.
     """
 
@@ -105,7 +105,7 @@ class Denoised(NamedTuple):
     penalty: str
     gap: np.ndarray
     iterations: int
-    level: float
+    noise_level: float
     options: dict
 
 
@@ -125,10 +125,10 @@ def by_weight(
         StudyError: a map of another size than the image, or values that are not finite or a weight below 0.
     """
     _check_memory(_solver_bytes(channels, penalty), device)
-    return solved(channels, weight, device=device, penalty=penalty, **options)
+    return _solved(channels, weight, device=device, penalty=penalty, **options)
 
 
-def solved(
+def _solved(
     channels: np.ndarray,
     weight: Weight | np.ndarray,
     *,
@@ -152,7 +152,7 @@ def solved(
     else:
         solution, iterations = _to_gap(z, weight, gap, options)
     x, weight, relative = (t.cpu().numpy() for t in (solution.x[:, 0], weight, solution.relative_gap))
-    return Denoised(x, weight, penalty, relative, iterations, level(channels), {**options, "device": device})
+    return Denoised(x, weight, penalty, relative, iterations, noise_level(channels), {**options, "device": device})
 
 
 def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Device = None, **options: Any) -> Denoised:
@@ -167,7 +167,7 @@ def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Dev
     z = _batch(channels, device)
     maps = network.predict(trained.to(z.device), z).cpu().numpy()
     own: dict[str, Any] = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
-    return solved(channels, maps, device=device, penalty=trained.penalty, **own, **options)
+    return _solved(channels, maps, device=device, penalty=trained.penalty, **own, **options)
 
 
 def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any) -> Denoised:
@@ -186,17 +186,17 @@ def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any)
             raise StudyError(f"{NO_NOISE}; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
         weights.append(choose_by_sure(z, std, low, high, boundary).weight)
-    return solved(channels, np.array(weights), boundary=boundary, **options)
+    return _solved(channels, np.array(weights), boundary=boundary, **options)
 
 
 def convergence(channels: np.ndarray, weight: Weight | np.ndarray, found: Denoised) -> tuple[list[int], list[float]]:
     """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
     counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
     channels = channels.astype(found.x.dtype)  # a small gap was found in float64, and is not there in float32
-    return counts, [solved(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
+    return counts, [_solved(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
 
 
-def level(channels: np.ndarray) -> float:
+def noise_level(channels: np.ndarray) -> float:
     """The noise level of channels (C, H, W), estimated, the largest of them: std(noise)/std(image without noise)."""
     found = []
     for z in channels:

@@ -10,7 +10,6 @@ import torch
 from .metrics import psnr
 from .pdhg import DUAL_STARTS
 from .solver import powers_of_two, solve_certified
-from .stacks import Stack
 
 BLOCK = 8  # pixels, side of the blocks whose detail and mean weight are compared
 BINS = 12  # of equally many blocks
@@ -105,8 +104,3 @@ def _blocks(images: np.ndarray) -> np.ndarray:
     side = min(BLOCK, height, width)
     cut = np.asarray(images, np.float64)[:, : height // side * side, : width // side * side]
     return cut.reshape(n, height // side, side, width // side, side)
-
-
-def as_images(stack: Stack) -> torch.Tensor:
-    """The images of a stack as a tensor (n, 1, H, W)."""
-    return torch.from_numpy(stack["images"])[:, None]

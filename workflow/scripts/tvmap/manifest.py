@@ -55,16 +55,16 @@ def patient_of(stem: str) -> str:
     return (match[1] or match[2]) if match else stem
 
 
-def is_image(path: PurePosixPath) -> bool:
+def is_image(path: PurePosixPath, suffixes: Collection[str] = SUFFIXES) -> bool:
     """Tell an image by its suffix; hidden files and the extra files of macOS archives are none."""
     hidden = any(part.startswith(".") and part not in (".", "..") for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and "__MACOSX" not in path.parts
+    return path.suffix.lower() in suffixes and not hidden and "__MACOSX" not in path.parts
 
 
-def images_below(folder: PathLike) -> list[Path]:
+def images_below(folder: PathLike, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """The image files in a folder and the folders in it, sorted."""
     root = Path(folder)
-    found = (path for path in root.rglob("*") if is_image(PurePosixPath(path.relative_to(root).as_posix())))
+    found = (path for path in root.rglob("*") if is_image(PurePosixPath(path.relative_to(root).as_posix()), suffixes))
     return sorted(path for path in found if os.path.isfile(path))  # Path.is_file raises where a link's name is too long
 
 

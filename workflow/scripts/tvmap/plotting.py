@@ -4,7 +4,6 @@ import io
 import itertools
 import warnings
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -13,8 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import stacks
-from .errors import StudyError
 from .files import PathLike, write_atomically
 from .methods import LABELS, METHODS
 
@@ -142,27 +139,6 @@ def save(figure: Figure, png_path: PathLike, pdf_path: PathLike) -> None:
         content = io.BytesIO()
         figure.savefig(content, format=kind, dpi=200, metadata=metadata)
         write_atomically(path, content.getvalue())
-
-
-def read_examples(path: PathLike) -> dict[str, np.ndarray]:
-    """Return the arrays of an examples file (ids, kinds, map_names, clean, noisy, scalar, map, maps) as a dict.
-
-    All but the first three are images (3, H, W), the regularisation maps (3, number of names, H, W).
-
-    Raises:
-        StudyError: no such file, an array is missing, or a value is not finite.
-    """
-    names = ("ids", "kinds", "map_names", "clean", "noisy", "scalar", "map", "maps")
-    if not Path(path).is_file():
-        raise StudyError(f"{path}: no such file; it holds the pixels of the example images and is made by the study")
-    arrays = stacks.load(path)
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise StudyError(f"{path}: array {', '.join(missing)} is missing; delete the file and run the study again")
-    for name in names[3:]:
-        if not np.isfinite(arrays[name]).all():
-            raise StudyError(f"{path}: array {name} holds values that are not finite; denoise the images again")
-    return arrays
 
 
 def jitter(count: int, width: float) -> np.ndarray:

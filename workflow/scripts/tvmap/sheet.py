@@ -130,7 +130,7 @@ def facts(axes: Axes, channels: np.ndarray, found: denoising.Denoised) -> None:
     residual = channels - found.x
     lines = [
         f"{channels.shape[-1]} × {channels.shape[-2]} pixels, {'colour' if len(channels) > 1 else 'grey'}",
-        f"noise level, estimated: {found.level:.3g}",
+        f"noise level, estimated: {found.noise_level:.3g}",
         f"residual: mean {residual.mean():+.1e}, std {residual.std():.3g}",
         f"penalty: {found.penalty.upper()}",
         f"iterations: {found.iterations}",

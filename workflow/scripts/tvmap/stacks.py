@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,27 @@ def save(path: PathLike, **arrays: ArrayLike) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_atomically(path, buffer.getvalue())
+
+
+def load_examples(path: PathLike) -> Stack:
+    """Return the arrays of an examples file (ids, kinds, map_names, clean, noisy, scalar, map, maps) as a dict.
+
+    All but the first three are images (3, H, W), the regularisation maps (3, number of names, H, W).
+
+    Raises:
+        StudyError: no such file, an array is missing, or a value is not finite.
+    """
+    names = ("ids", "kinds", "map_names", "clean", "noisy", "scalar", "map", "maps")
+    if not Path(path).is_file():
+        raise StudyError(f"{path}: no such file; it holds the pixels of the example images and is made by the study")
+    arrays = load(path)
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise StudyError(f"{path}: array {', '.join(missing)} is missing; delete the file and run the study again")
+    for name in names[3:]:
+        if not np.isfinite(arrays[name]).all():
+            raise StudyError(f"{path}: array {name} holds values that are not finite; denoise the images again")
+    return arrays
 
 
 def training_images(path: PathLike) -> np.ndarray:
