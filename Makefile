@@ -29,7 +29,10 @@ help: ## list the targets
 
 environment: $(READY) ## build the environment alone, with the command tvmap
 
+UNKNOWN = $(foreach name,$(filter-out dissertation,$(STUDY)),$(if $(wildcard workflow/studies/$(name).yaml),,$(name)))
+
 study: $(READY) ## run STUDY on all cores; results go to results/STUDY
+	@test -z '$(strip $(UNKNOWN))' || { echo 'make: STUDY=$(strip $(UNKNOWN)) is not in workflow/studies; there are:' dissertation $(notdir $(basename $(wildcard workflow/studies/*.yaml))) >&2; exit 1; }
 	snakemake --cores all --rerun-incomplete $(OVERLAY) $(DATA)
 
 paper: $(READY) ## run the full dissertation study: a download of 1.2 GB and hours of training

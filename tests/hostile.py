@@ -722,6 +722,7 @@ class Canary:
 
 def weights(path):
     """{name: bytes} of files that are no weights; those that can run code make `path` when they do."""
+    import torch
     from safetensors.torch import save
 
     from tvmap.network import build
@@ -745,7 +746,22 @@ def weights(path):
     cases |= {
         f"settings {text[:20]}": described(text) for text in ("", "null", "1", "[1]", '{"up_bound": ', '{"x": 1}')
     }
+    wrong = {
+        "up_bound": ("a", [1], -1, float("nan"), 1e9, True),
+        "padding": ("x", 1.5, 10**9, -4),
+        "maps": (0, 3, "1", True),
+        "penalty": ("x", ["tv"]),
+        "noise_estimate": (None,),
+        "predicts": ("foo",),
+        "steps": ("x", 3),
+        "precision": ("x", 16),
+    }
     cases |= {
+        f"{name} {value!r}": described(json.dumps({name: value})) for name, values in wrong.items() for value in values
+    }
+    learned = good | {"log_ratio": torch.tensor(1e30)}
+    cases |= {
+        "steps out of all proportion": described('{"steps": "learned"}', learned),
         "settings a thousand deep": described("[" * 100_000),
         "settings of another network": described('{"steps": "learned"}'),
         "settings of no start": described('{"start": "zero"}'),

@@ -352,6 +352,10 @@ def test_a_level_outside_the_training_is_said(tmp_path, capsys):
         (["denoise", "{in}", "-o", "{file}/x"], "file is a file; give a folder"),
         (["denoise", "{in}/none", "-o", "{out}"], "none: no such file or folder"),
         (["tv", "{in}/array.npy", "-o", "{out}.npy", "--weight", "0.1", "--range", "0", "inf"], "low < high"),
+        (["tv", "{in}/array.npy", "-o", "{out}.npy", "--weight", "0.1", "--range", "0", "1e-40"], "further apart"),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "1e39"], "one number ≥ 0"),
+        (["tv", "{loop}", "-o", "{out}.png", "--weight", "0.1"], "loop.png: "),
+        (["tv", "{in}/grey.png", "-o", "{long}", "--weight", "0.1"], "File name too long; give another path"),
         (["denoise", "{flat}", "-o", "{out}.npy", "--weight", "sure"], "flat.npy: no noise"),
         (["denoise", "{in}/none.png", "-o", "{out}.png"], "no such file"),
         (["denoise", "{in}/grey.png", "-o", "{in}"], "is an input"),
@@ -392,7 +396,9 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path, capsys, arguments, 
     np.save(tmp_path / "complex.npy", np.full(GREY.shape, 0.1 + 1j))
     pictures.write_maps(tmp_path / "tgv.tif", np.full((2, *GREY.shape), 0.1, np.float32), "tgv")
     files = ("small.npy", "flat.npy", "complex.npy", "tgv.tif")
-    places |= {Path(name).stem: tmp_path / name for name in files}
+    places |= {Path(name).stem: tmp_path / name for name in files} | {"long": tmp_path / ("n" * 300 + ".png")}
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    places["loop"] = tmp_path / "loop.png"
     assert tvmap(*(argument.format(**places) for argument in arguments)) == 1
     lines = capsys.readouterr().err.splitlines()
     (said,) = [line for line in lines if "large images take minutes" not in line]

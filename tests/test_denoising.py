@@ -1,5 +1,7 @@
 """The plain solver for NumPy and torch, and denoising by a network, by SURE, to a gap."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -248,6 +250,21 @@ def test_weights_without_the_record_of_their_study_are_solved_with_the_defaults_
     for text in ("{", "{}", '{"config": {}}', '{"config": {"solver": []}}'):
         record.write_text(text)
         with pytest.raises(StudyError, match="provenance.json: not "):
+            denoising.load_trained(path)
+    record.write_text("[" * 200_000)
+    with pytest.raises(StudyError, match="provenance.json: not "):
+        denoising.load_trained(path)
+    solver = {"boundary": "neumann", "norm": "isotropic", "dual_start": "image", "lipschitz": "sqrt13"}
+    sound = {"solver": solver, "noise": {"kind": "relative", "train_level": [0.2, 0.4]}}
+    record.write_text(json.dumps({"config": sound}))
+    assert denoising.load_trained(path)[1:] == ((0.2, 0.4), solver)
+    for level in ("abc", [1], ["a", "b"], {}, [0.1, 0.2, 0.3]):
+        record.write_text(json.dumps({"config": {**sound, "noise": {"kind": "relative", "train_level": level}}}))
+        with pytest.raises(StudyError, match="provenance.json: not the provenance of a study"):
+            denoising.load_trained(path)
+    for name in solver:
+        record.write_text(json.dumps({"config": {**sound, "solver": {**solver, name: "foo"}}}))
+        with pytest.raises(StudyError, match="provenance.json: not the provenance of a study"):
             denoising.load_trained(path)
 
 

@@ -120,6 +120,14 @@ def test_wrong_size_names_the_key(server, tmp_path, announce, difference):
     assert "\n" not in str(caught.value) and not (tmp_path / "a.zip").exists()
 
 
+@pytest.mark.parametrize("content", ["", "12345", SHA256[:20], f"{SHA256} a.zip"])
+def test_a_record_that_is_no_checksum_is_said(server, tmp_path, content):
+    (tmp_path / "a.zip.sha256").write_text(content)
+    with pytest.raises(StudyError, match=r"a\.zip\.sha256: is no sha256; delete it"):
+        download.fetch(server.url, tmp_path / "a.zip", None, None)
+    assert server.requests == []
+
+
 def test_unpublished_checksum_is_recorded_once_and_checked_later(server, tmp_path):
     path, record = tmp_path / "a.zip", tmp_path / "a.zip.sha256"
     download.fetch(server.url, path, len(DATA), None)

@@ -1,6 +1,8 @@
 """What runs before a commit and on GitHub is what runs everywhere: `make lint` and `.ci/run`."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -51,3 +53,16 @@ def test_the_package_says_where_each_module_is():
     parts = [part.partition(":")[0] for line in lists for part in re.split(" {2,}", line)[1].split(";")]
     named += [name.split()[0] for part in parts for name in re.split(", | and ", part)]
     assert sorted(named) == modules
+
+
+def test_a_study_that_is_not_there_is_said_by_make(tmp_path):
+    """Before Snakemake is called; of several the one that is missing."""
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    shutil.copytree(ROOT / "workflow/studies", tmp_path / "workflow/studies")
+    for path in ("envs/requirements.txt", ".venv/built"):  # in this order: the environment is up to date
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).touch()
+    command = ["make", "--no-print-directory", "study", "STUDY=xray-tgv nowhere"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert run.returncode != 0 and "make: STUDY=nowhere is not in workflow/studies; there are: diss" in run.stderr
+    assert "quickstart" in run.stderr and "snakemake" not in run.stdout

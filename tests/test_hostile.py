@@ -24,13 +24,14 @@ import skimage
 import tifffile
 import torch
 from archive_server import Server
+from PIL import Image
 from smoke import ROOT, fresh, snakemake
 
 import draw_failures
 import prepare_images
 import retrieve_archive
 import select_images
-from tvmap import download, files, images, logs, manifest, network, sources, stacks, tables, training
+from tvmap import download, files, images, logs, manifest, network, pictures, sources, stacks, tables, training
 from tvmap.errors import StudyError
 
 SIZE, COUNTS = 8, {"train": 9, "val": 9, "test": 99}
@@ -447,6 +448,33 @@ def test_the_largest_image_that_is_read_stays_below_the_bound(n, header, channel
     assert output == [f"({channels}, 9459, 9459)"] and peak < OF_COMMAND
 
 
+def test_the_largest_grey_image_of_16_bits_that_is_no_png_stays_below_the_bound(tmp_path):
+    path = tmp_path / "a.pgm"
+    with open(path, "wb") as file:
+        file.write(b"P5 9459 9459 65535\n")
+        for _ in range(9459):
+            file.write(bytes(range(256)) * 73 + bytes(range(230)))
+    for code, bound in (("images.read_grey({0!r}, 'x', 8)", PEAK), ("pictures.read({0!r})", OF_COMMAND)):
+        assert measured("from tvmap import images, pictures\n" + code.format(str(path)))[1] < bound
+
+
+def test_large_images_of_kinds_that_cost_too_much_are_refused(tmp_path):
+    """WebP takes three times the memory of its pixels; PPM that is text, or ends at odd numbers, 30 seconds at most."""
+    wide, high = 8192, 4097
+    header = f"{wide} {high}".encode()
+    contents = {"a.ppm": b"P3 " + header + b" 255\n1 2 3", "b.pgm": b"P5 " + header + b" 1000\n\0\1", "c.webp": b""}
+    Image.new("L", (wide, high)).save(tmp_path / "c.webp", lossless=True)
+    for name, content in contents.items():
+        path = tmp_path / name
+        if content:
+            path.write_bytes(content)
+        for read in (lambda path: images.read_grey(path, str(path), 8), pictures.read):
+            with pytest.raises(StudyError, match=rf"{name}: (PPM|WEBP) of its kind has at most 33,554,432 pixels"):
+                read(path)
+    Image.new("L", (64, 64), 9).save(path)
+    assert pictures.read(path).channels.shape[1:] == (64, 64)
+
+
 @pytest.mark.parametrize(("n", "dtype"), [(3, np.uint16), (1, np.float64)])
 def test_the_largest_tiff_that_is_read_stays_below_the_bound(n, dtype, tmp_path):
     path, photometric = tmp_path / "a.tif", "rgb" if n == 3 else "minisblack"
@@ -623,6 +651,35 @@ def test_a_server_with_a_length_that_is_no_number(server, study, monkeypatch, le
     monkeypatch.setattr(server.RequestHandlerClass, "end_headers", sending(server.RequestHandlerClass, headers))
     server.data = b"x" * 100
     with pytest.raises(StudyError, match="cannot be downloaded"):
+        retrieve_archive.main(server.url, "resources/archive.zip", 100, None)
+
+
+@pytest.mark.parametrize("location", ["http://a..b/", "http://[::1/", f"http://{'a' * 70}/", "http://\xe9\xff\xfe/"])
+def test_a_server_that_sends_one_to_a_malformed_address(server, study, monkeypatch, location):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    headers = [("Location", location)]
+    monkeypatch.setattr(server.RequestHandlerClass, "end_headers", sending(server.RequestHandlerClass, headers))
+    monkeypatch.setattr(server, "failures", [302] * 10)
+    with pytest.raises(StudyError, match=r"127\.0\.0\.1.*(cannot be downloaded|correct config data\.mendeley\.url)"):
+        retrieve_archive.main(server.url, "resources/archive.zip", 100, None)
+
+
+@pytest.mark.parametrize("url", ["http://a..b/x", f"http://{'a' * 70}/x", "http://[::1/x", "http://", "nonsense"])
+def test_a_malformed_address_is_said_at_once(study, monkeypatch, url):
+    monkeypatch.setattr(download.time, "sleep", None)
+    with pytest.raises(StudyError, match=r"correct config data\.mendeley\.url") as caught:
+        retrieve_archive.main(url, "resources/archive.zip", 100, None)
+    assert str(caught.value).startswith(url) and "\n" not in str(caught.value)
+
+
+def test_sizes_that_no_number_holds(server, study, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(server, "announce", False)
+    headers = [("Content-Length", "9" * 5000)]
+    monkeypatch.setattr(server.RequestHandlerClass, "end_headers", sending(server.RequestHandlerClass, headers))
+    with pytest.raises(StudyError, match=r"cannot be downloaded|correct config data\.mendeley\.url"):
         retrieve_archive.main(server.url, "resources/archive.zip", 100, None)
 
 

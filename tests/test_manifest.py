@@ -159,6 +159,28 @@ def test_other_file_is_no_manifest(tmp_path, content):
         manifest.read(tmp_path / "m.csv")
 
 
+def test_a_manifest_has_images_of_every_split_and_of_no_other(tmp_path):
+    rows = [
+        {"id": s, "patient": s, "split": s, "source_file": f"{s}.png", "bytes": 1, "sha256": "0"}
+        for s in manifest.SPLITS
+    ]
+    path = tmp_path / "m.csv"
+    for changed, said in (
+        (rows[:2], "split 'test' has no image"),
+        ([*rows, rows[0] | {"split": "foo"}], "split 'foo' is none of train, val, test"),
+        ([], "split 'test' has no image"),
+    ):
+        manifest.write(path, changed)
+        with pytest.raises(StudyError, match=rf"m\.csv: {said}; give another one, or"):
+            manifest.read(path)
+    manifest.write(path, rows)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some editors begin a text
+    assert manifest.read(path) == rows
+    for gone in (tmp_path, tmp_path / "none.csv"):
+        with pytest.raises(StudyError, match=r"cannot be read \(.*\); give a study's manifest\.csv"):
+            manifest.read(gone)
+
+
 def rows_of(n_patients=23, n_test=5):
     """A study in which patient k has 1 + k % 3 images; the last `n_test` patients are tested."""
     found = []

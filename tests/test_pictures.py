@@ -399,6 +399,13 @@ def test_maps_come_back_as_they_were(tmp_path, shape):
         assert said == penalty
 
 
+@pytest.mark.parametrize("penalty", ["foo", ["tv"], 3, {}])
+def test_maps_for_an_unknown_penalty_are_refused(tmp_path, penalty):
+    pictures.write_maps(tmp_path / "m.tif", np.ones((1, 4, 4), np.float32), penalty)
+    with pytest.raises(StudyError, match=r"m\.tif: says that it is for the penalty .*; tv and tgv are known"):
+        pictures.read_weight(tmp_path / "m.tif")
+
+
 def test_what_is_no_map_is_said(tmp_path):
     for name, values, message in (
         ("a.png", None, "from a .tif or .npy"),

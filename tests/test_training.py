@@ -1,7 +1,10 @@
 """Training: what is drawn, that it learns, that a killed one ends with the same bits."""
 
 import csv
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,3 +293,14 @@ def test_a_map_that_collapsed_ends_the_training(tmp_path, monkeypatch, kind):
     options = {"network": {**OPTIONS["network"], "steps": kind}, "solver": {**OPTIONS["solver"], "dual_start": "image"}}
     with pytest.raises(StudyError, match="collapsed to 0 in epoch 1.*clip_gradient"):
         run(tmp_path / "a", **options)
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", '{"how": {}, "more": 1}', '{"how": 3}'])
+def test_a_job_for_a_machine_without_snakemake_that_is_none_is_said(tmp_path, content):
+    job = tmp_path / "job.json"
+    if content is not None:
+        job.write_text(content)
+    script = Path(training.__file__).parents[1] / "train.py"
+    run = subprocess.run([sys.executable, script, job], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert f"{job}: not the description of a training (" in run.stderr and "rule describe_training" in run.stderr

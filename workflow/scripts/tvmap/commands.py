@@ -3,6 +3,7 @@
 import argparse
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from .logs import OneLine, log
 if TYPE_CHECKING:
     from .denoising import Denoised
 
+LARGEST = 1e30  # weight; float32 ends at 3e38
 EXAMPLES = """examples:
   tvmap denoise noisy.png -o clean.png              the map that the network predicts
   tvmap denoise scans/ -o denoised/ --save-map      a folder of images, and their maps
@@ -87,8 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.setLevel(logging.INFO)
     try:
         return denoise_all(options)
-    except (StudyError, OSError) as error:
+    except StudyError as error:
         log.error("%s", error)
+        return 1
+    except OSError as error:
+        log.error("%s: %s; give another path", error.filename, error.strerror)
         return 1
     except KeyboardInterrupt as interruption:
         log.error("interrupted; %s", str(interruption) or "nothing is written")
@@ -145,8 +150,8 @@ def destinations(
     for path in inputs:
         if path.is_dir():
             images = manifest.images_below(path, pictures.SUFFIXES)
-            if path.resolve() in output.resolve().parents:  # results of an earlier run, in a folder of their own
-                images = [p for p in images if not p.resolve().is_relative_to(output.resolve())]
+            if _real(path) in _real(output).parents:  # results of an earlier run, in a folder of their own
+                images = [p for p in images if not _real(p).is_relative_to(_real(output))]
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
             found += [(image, image.relative_to(path)) for image in images]
@@ -175,15 +180,20 @@ def destinations(
     for folder in output.parents:
         if folder.exists() and not folder.is_dir():
             raise StudyError(f"-o {output}: {folder} is a file; give a folder that is none")
-    sources, targets = {image.resolve() for image, _ in pairs}, {}
+    sources, targets = {_real(image) for image, _ in pairs}, {}
     for image, target in pairs:
         for file in (target, *(beside(target, kind) for kind in kinds)):
-            if file.resolve() in sources:
+            if _real(file) in sources:
                 raise StudyError(f"{file}: is an input; results must not replace it, give another -o")
-            if file.resolve() in targets:
-                raise StudyError(f"{file}: would be written for {targets[file.resolve()]} and {image}; give them apart")
-            targets[file.resolve()] = image
+            if _real(file) in targets:
+                raise StudyError(f"{file}: would be written for {targets[_real(file)]} and {image}; give them apart")
+            targets[_real(file)] = image
     return pairs
+
+
+def _real(path: Path) -> Path:
+    """The file or folder that a path leads to; a link that leads to itself is left as it is."""
+    return Path(os.path.realpath(path))
 
 
 def beside(target: Path, kind: str) -> Path:
@@ -238,7 +248,7 @@ def chosen_method(
     if not numbers:
         raise StudyError(f"--weight {options.weight}: map, sure or a number λ ≥ 0; a map from a file is for tvmap tv")
     n_weights = 2 if penalty == "tgv" else 1
-    if len(numbers) != n_weights or not all(0 <= number < float("inf") for number in numbers):
+    if len(numbers) != n_weights or not all(0 <= number < LARGEST for number in numbers):
         wanted = "one number ≥ 0 is needed, such as 0.07" if n_weights == 1 else "two numbers ≥ 0, such as 0.1,0.05"
         raise StudyError(f"--weight {options.weight}: {wanted}")
     weight = np.reshape(numbers, (1, 2, 1, 1) if n_weights == 2 else (1,))

@@ -4,6 +4,8 @@ import copy
 import difflib
 import functools
 import math
+import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def check(config: Mapping[str, Any], schema_path: PathLike) -> None:
         raise StudyError(_message(errors[0], schema))
     _check_together(config)
     for name, overlay in config["variants"].items():
-        _check_variant(f"variants.{name}", overlay)
+        _check_variant(f"variants.{name}", overlay, config)
     for name, merged in variants(config).items():
         try:
             check(merged, schema_path)
@@ -98,8 +100,11 @@ def drop_protocols(config: Mapping[str, Any]) -> None:
         noise["protocols"] = {name: level for name, level in noise["protocols"].items() if level is not None}
 
 
-def _check_variant(path: str, overlay: Mapping[str, Any]) -> None:
-    """Reject keys of a variant that would have no effect, or another than meant."""
+def _check_variant(path: str, overlay: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Reject keys of a variant of the study `config` that would have no effect, or another than meant."""
+    for key, value in overlay.items():
+        if isinstance(config.get(key), dict) and not isinstance(value, dict):
+            raise StudyError(f"{path}.{key}: {value!r} is no group of keys; write some below it, or leave {key} out")
     for key in ("study", "variants"):
         if key in overlay:
             raise StudyError(f"{path}.{key}: a variant has its name from its own key; leave {key} out")
@@ -118,13 +123,16 @@ def _check_variant(path: str, overlay: Mapping[str, Any]) -> None:
 
 
 def _check_plain(value: object, path: Keys) -> None:
-    """Reject what a JSON schema lets pass: names that are no text, numbers that are not finite."""
+    """Reject what a JSON schema lets pass: names that are no text, control characters, numbers that are not finite."""
     if isinstance(value, float) and not math.isfinite(value):
         raise StudyError(f"{_dotted(path)}: {value} is not a finite number; give a finite one")
+    if isinstance(value, str) and any(unicodedata.category(letter) == "Cc" for letter in value):
+        raise StudyError(f"{_dotted(path)}: {value!r} has control characters, such as the end of a line; take them out")
     if isinstance(value, dict):
         for name, entry in value.items():
             if not isinstance(name, str):
                 raise StudyError(f"{_dotted((*path, name))}: the key {name!r} is not text; put it in quotes")
+            _check_plain(name, path)
             _check_plain(entry, (*path, name))
     elif isinstance(value, list):
         for index, entry in enumerate(value):
@@ -223,13 +231,13 @@ def _check_together(config: Mapping[str, Any]) -> None:
         names = ", ".join(noise["protocols"])
         name = training["validation_protocol"]
         raise StudyError(f"training.validation_protocol: {name!r} is not in noise.protocols; use one of {names}")
-    if data["manifest"] is not None and not Path(data["manifest"]).is_file():
+    if data["manifest"] is not None and not os.path.isfile(data["manifest"]):
         raise StudyError(f"data.manifest: there is no file {data['manifest']!r}; give a study's manifest.csv, or null")
-    for source, exists in {"archive": Path.is_file, "folder": Path.is_dir}.items():
+    for source, exists in {"archive": os.path.isfile, "folder": os.path.isdir}.items():
         if data["source"] == source:
             hint = f"give it with --config data='{{{source}: PATH}}'"
             if data[source] is None:
                 raise StudyError(f"data.{source}: is not set, but data.source is {source}; {hint}")
-            if not exists(Path(data[source])):
+            if not exists(data[source]):
                 kind = "file" if source == "archive" else "folder"
                 raise StudyError(f"data.{source}: there is no {kind} {data[source]!r}; {hint}")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -40,7 +41,9 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
     part, record = Path(f"{path}.part"), Path(f"{path}.sha256")
     known, key = sha256, "config data.mendeley.sha256"
     if known is None and record.exists():
-        known, key = record.read_text(encoding="ascii", errors="replace").strip() or None, str(record)
+        known, key = record.read_text(encoding="ascii", errors="replace").strip(), str(record)
+        if not re.fullmatch("[0-9a-fA-F]{64}", known):
+            raise StudyError(f"{record}: is no sha256; delete it, then the next download is recorded anew")
     with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -64,7 +67,7 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
             )
         if known is None:
             log.info("%s: sha256 %s is recorded; later downloads are checked against it", path.name, found)
-            record.write_text(found + "\n", encoding="ascii")
+            files.write_atomically(record, found + "\n")
         os.replace(part, path)
     log.info("%s: %d bytes, sha256 %s", path.name, path.stat().st_size, found)
 
@@ -79,11 +82,13 @@ def _transfer(url: str, part: Path, n_bytes: int | None, pause: float) -> None:
                 file.limit = n_bytes
                 _request(url, file, offset, n_bytes)
             return
-        except requests.RequestException as error:
-            status = None if error.response is None else error.response.status_code
+        except (requests.RequestException, ValueError) as error:
+            response = getattr(error, "response", None)
+            status = None if response is None else response.status_code
             if status == 416 and offset:  # nothing beyond what is here: the part belongs to another file
                 part.unlink()
-            elif status is not None and status < 500 and status != 429:
+            # ValueError: a malformed address, of the server's own, too, or a size that is none; again it is no better.
+            elif isinstance(error, ValueError) or (status is not None and status < 500 and status != 429):
                 raise StudyError(
                     f"{url}: {_short(error)}; correct config data.mendeley.url, or "
                     "fetch the file by hand and set data.source: archive and data.archive"
@@ -177,8 +182,10 @@ class _Tenths:
         pass
 
 
-def _short(error: requests.RequestException) -> str:
-    """Name the reason of a requests error in a few words; its own text nests the representations of its causes."""
-    if error.response is not None:
-        return f"the server answers {error.response.status_code} {error.response.reason}"
-    return f"{type(error).__name__}: {str(error).rpartition(': ')[2]}".split("', ")[0].split('"))')[0]
+def _short(error: Exception) -> str:
+    """Name the reason of a failed transfer in a few words; its own text nests the representations of its causes."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answers {response.status_code} {response.reason}"
+    causes = re.findall(r"'([^']*)'", str(error)) or [str(error).rpartition(": ")[2]]  # the innermost text
+    return f"{type(error).__name__}: {causes[-1]}"[:200]

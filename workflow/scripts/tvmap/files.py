@@ -31,7 +31,7 @@ def is_intact(folder: PathLike, names: Collection[str]) -> bool:
     """Whether these files of `folder` are what they were when it was sealed."""
     try:
         return json.loads((Path(folder) / SUMS).read_bytes()) == _sums(folder, names)
-    except (OSError, ValueError):  # one that is missing, or no text
+    except (OSError, ValueError, RecursionError):  # one that is missing, or no text
         return False
 
 

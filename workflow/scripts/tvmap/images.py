@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -10,9 +11,14 @@ from .errors import StudyError
 from .files import PathLike
 from .logs import quiet
 
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
 SMALLEST_VIEW = 0.5  # side of a view over the short side of the picture
 # Only formats that Pillow decodes itself: no file may start another program (as EPS does).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
+MOST_COSTLY = 2**25  # pixels of what Pillow decodes with three times the memory of its pixels, or number by number
+ROWS = 256  # that are scaled at a time
 
 quiet("PIL")
 
@@ -88,15 +94,29 @@ def _square(picture: Image.Image, left: int, top: int, side: int, size: int) -> 
     return square.resize((size, size), Image.Resampling.BICUBIC).convert("L")
 
 
+def check_cost(picture: "ImageFile", name: str) -> None:
+    """Refuse a large image of a kind that costs Pillow too much: WebP, or PPM that is text or has odd numbers.
+
+    Raises:
+        StudyError: it has more than MOST_COSTLY pixels.
+    """
+    costly = picture.format == "WEBP" or (picture.format == "PPM" and picture.tile[0].codec_name != "raw")
+    if costly and picture.width * picture.height > MOST_COSTLY:
+        raise StudyError(
+            f"{name}: {picture.format} of its kind has at most {MOST_COSTLY:,} pixels here; save it as PNG"
+        )
+
+
 def _open(source: PathLike | bytes, name: str) -> Image.Image:
     """Decode the whole file; the result has mode L or RGB."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow finds odd but reads
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
-            picture.load()
-            return _plain(picture, name)
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
+                check_cost(picture, name)
+                picture.load()
+                return _plain(picture, name)
     except StudyError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -122,11 +142,13 @@ def _plain(picture: Image.Image, name: str) -> Image.Image:
 
 def _from_16_bit(picture: Image.Image, name: str) -> Image.Image:
     """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip at 255."""
-    values = np.asarray(picture)
-    if values.min() < 0 or values.max() > 65535:
-        raise StudyError(f"{name}: has pixels outside 0 to 65535; save it with 8 or 16 bits")
-    scaled = np.divide(values, 257, dtype=np.float32)
-    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
+    scaled = np.empty((picture.height, picture.width), np.uint8)
+    for top in range(0, picture.height, ROWS):  # never all of it in floating point
+        values = np.asarray(picture.crop((0, top, picture.width, min(top + ROWS, picture.height))))
+        if values.min() < 0 or values.max() > 65535:
+            raise StudyError(f"{name}: has pixels outside 0 to 65535; save it with 8 or 16 bits")
+        scaled[top : top + ROWS] = np.rint(np.divide(values, 257, dtype=np.float32))
+    return Image.fromarray(scaled)
 
 
 def _unit(picture: Image.Image) -> np.ndarray:

@@ -15,6 +15,7 @@ from .files import PathLike, write_atomically
 from .logs import log
 
 SPLITS = ("train", "val", "test")
+RENEW = "give another one, or, if the study made it, delete it and run again"
 COLUMNS = ("id", "patient", "split", "source_file", "bytes", "sha256")
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
@@ -198,18 +199,23 @@ def read(path: PathLike) -> list[Row]:
     """Read the rows of a manifest; every value is a string but `bytes`, an int.
 
     Raises:
-        StudyError: the file is no manifest.
+        StudyError: there is no such file, it is no manifest, or a split has no image.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError
-            return [{**row, "bytes": int(row["bytes"])} for row in reader]
+            rows = [{**row, "bytes": int(row["bytes"])} for row in reader]
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror}); give a study's manifest.csv") from None
     except (ValueError, TypeError, csv.Error):  # no UTF-8, a size that is missing or no number, quotes without end
-        raise StudyError(
-            f"{path}: is no manifest with the columns {','.join(COLUMNS)}; delete it and run again"
-        ) from None
+        raise StudyError(f"{path}: is no manifest with the columns {','.join(COLUMNS)}; {RENEW}") from None
+    splits = {row["split"] for row in rows}
+    for wrong in sorted(map(str, splits ^ set(SPLITS))):
+        said = "has no image" if wrong in SPLITS else f"is none of {', '.join(SPLITS)}"
+        raise StudyError(f"{path}: split {wrong!r} {said}; {RENEW}")
+    return rows
 
 
 def _keyed(seed: int, name: str) -> bytes:

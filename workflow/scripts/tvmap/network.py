@@ -20,6 +20,17 @@ from .solver import PENALTIES, solve
 
 NEGATIVE_SLOPE = 0.01
 NOISE_ESTIMATES = ("none", "input", "unit")
+LARGEST_BOUND, LARGEST_RATIO = 100, 50  # up_bound, and |ρ|, of weights that are read
+CHOICES: dict[str, tuple[Any, ...]] = {  # their other settings
+    "padding": (0, 4),
+    "precision": ("float32", "tf32", "bfloat16"),
+    "predicts": ("map", "image"),
+    "maps": (1, 2),
+    "penalty": PENALTIES,
+    "noise_estimate": NOISE_ESTIMATES,
+    "steps": ("fixed", "learned"),
+    "start": ("default", "kaiming"),
+}
 NOISE_SCALE = 10  # of the noise's standard deviation as an input: like the image, it is then of the order of 1
 NOISE_FLOOR = 1e-4  # smallest unit: an image without noise has no scale
 STRIP = 2**20  # pixels of an image above which the U-Net, without gradients, works in strips of so many
@@ -261,6 +272,17 @@ def save_weights(path: PathLike, state: Mapping[str, torch.Tensor], settings: Ma
     write_atomically(path, save(tensors, metadata={"settings": json.dumps(settings, sort_keys=True)}))
 
 
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what the schema of the configuration would: a file of weights may say anything."""
+    for name, value in settings.items():
+        known = CHOICES.get(name, (value,))
+        if not any(type(value) is type(choice) and value == choice for choice in known):
+            raise ValueError(f"{name} {value!r}, known are {', '.join(map(str, known))}")
+    up_bound = settings.get("up_bound", 0)
+    if type(up_bound) not in (int, float) or not 0 <= up_bound <= LARGEST_BOUND:
+        raise ValueError(f"up_bound {up_bound!r}, a number from 0 to {LARGEST_BOUND} is needed")
+
+
 def load_network(path: PathLike) -> MapNetwork:
     """The `MapNetwork` whose weights and settings are in `path`, in evaluation mode. No code in the file is run.
 
@@ -270,13 +292,17 @@ def load_network(path: PathLike) -> MapNetwork:
     try:
         with safetensors.safe_open(path, "pt") as file:
             settings = json.loads(file.metadata()["settings"])
+        _check_settings(settings)
         network = build(**settings)
         weights = load_file(path)
         network.load_weights(weights)
         if not all(tensor.isfinite().all() for tensor in weights.values()):
             raise ValueError("they are not all finite")
+        ratio = float(weights.get("log_ratio", 0))
+        if abs(ratio) > LARGEST_RATIO:
+            raise ValueError(f"log_ratio {ratio:g}, from {-LARGEST_RATIO} to {LARGEST_RATIO} is needed")
     except Exception as error:  # damaged files raise SafetensorError, RuntimeError, TypeError, KeyError, OSError, ...
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise StudyError(
             f"{path}: not the weights of this network ({reason}); train again or give another file"
         ) from error

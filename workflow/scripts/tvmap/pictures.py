@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import StudyError
 from .files import PathLike, write_atomically
+from .images import check_cost
 from .logs import quiet
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MOST_BYTES = 7 * 2**27  # of a file, and of the values in it: with the float32 m
 MOST_MAPS = 6  # two for each colour
 MOST_TAGS = 2**27  # bytes that the tags of a TIFF may take in memory
 MOST_RLE = 2**24  # bytes of a packed DICOM image, which pydicom makes up to 64 times as many
+LARGEST = 1e30  # times the range; float32 ends at 3e38, and the solver takes squares
 BLOCK = 2**20  # values that are converted at a time
 PILLOW = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
@@ -257,6 +259,8 @@ def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str)
     low, high = map(float, limits or own or ends)
     if not (low < high and math.isfinite(high - low)):
         raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits low < high")
+    if max(abs(end - low) for end in ends) > LARGEST * (high - low):
+        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits further apart")
     channels = np.empty((values.shape[-1], *values.shape[:-1]), np.float32)
     rows = max(BLOCK // (values.shape[1] * values.shape[2]), 1)
     for top in range(0, len(values), rows):  # in float64, but never the whole of it
@@ -288,6 +292,7 @@ def _within(path: Path, height: int, width: int, bytes_a_pixel: int = 1, beside:
 def _read_pillow(path: Path) -> np.ndarray:
     with Image.open(path, formats=FORMATS) as picture:
         _within(path, picture.height, picture.width)
+        check_cost(picture, str(path))
         n_images = getattr(picture, "n_frames", 1)
         if n_images > 1:
             raise StudyError(f"{path}: has {n_images} images; save the one that is meant")
@@ -444,6 +449,8 @@ def _pages(path: Path) -> tuple[np.ndarray, str | None]:
         maps = _space_for_maps(path, shape, _dtype(path, first.aspage()))
         with contextlib.suppress(ValueError, KeyError, TypeError):
             penalty = json.loads(first.description)["tvmap"]["penalty"]
+        if penalty not in (None, "tv", "tgv"):
+            raise StudyError(f"{path}: says that it is for the penalty {penalty!r}; tv and tgv are known")
         for number in range(n):
             page = file.pages[number].aspage()
             if (page.imagelength, page.imagewidth, page.samplesperpixel) != (*maps.shape[1:], 1):

@@ -31,7 +31,7 @@ def read_training(path: PathLike) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         return {**content, "seconds": float(content["seconds"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StudyError(
             f"{path}: not the record of a training ({type(error).__name__}: {error}); delete it and run the study again"
         ) from error
@@ -44,7 +44,7 @@ def read(path: PathLike) -> dict[str, Any]:
         return {**content, "config": content["config"]}
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; run the study first, or give the folder of one") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StudyError(
             f"{path}: not a provenance file ({type(error).__name__}: {error}); run the study again"
         ) from error
