@@ -235,7 +235,7 @@ def _check_together(config: Mapping[str, Any]) -> None:
         raise StudyError(f"data.manifest: there is no file {data['manifest']!r}; give a study's manifest.csv, or null")
     for source, exists in {"archive": os.path.isfile, "folder": os.path.isdir}.items():
         if data["source"] == source:
-            hint = f"give it with --config data='{{{source}: PATH}}'"
+            hint = f"give it with --config data='{{{source}: PATH}}' or in an overlay"
             if data[source] is None:
                 raise StudyError(f"data.{source}: is not set, but data.source is {source}; {hint}")
             if not exists(data[source]):
