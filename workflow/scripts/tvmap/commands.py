@@ -18,7 +18,6 @@ from .logs import OneLine, log
 if TYPE_CHECKING:
     from .denoising import Denoised
 
-LARGEST = 1e30  # weight; float32 ends at 3e38
 EXAMPLES = """examples:
   tvmap denoise noisy.png -o clean.png              the map that the network predicts
   tvmap denoise scans/ -o denoised/ --save-map      a folder of images, and their maps
@@ -93,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("%s", error)
         return 1
     except OSError as error:
-        log.error("%s: %s; give another path", error.filename, error.strerror)
+        log.error("%s; give another path", error)
         return 1
     except KeyboardInterrupt as interruption:
         log.error("interrupted; %s", str(interruption) or "nothing is written")
@@ -248,7 +247,7 @@ def chosen_method(
     if not numbers:
         raise StudyError(f"--weight {options.weight}: map, sure or a number λ ≥ 0; a map from a file is for tvmap tv")
     n_weights = 2 if penalty == "tgv" else 1
-    if len(numbers) != n_weights or not all(0 <= number < LARGEST for number in numbers):
+    if len(numbers) != n_weights or not all(0 <= number < pictures.LARGEST for number in numbers):
         wanted = "one number ≥ 0 is needed, such as 0.07" if n_weights == 1 else "two numbers ≥ 0, such as 0.1,0.05"
         raise StudyError(f"--weight {options.weight}: {wanted}")
     weight = np.reshape(numbers, (1, 2, 1, 1) if n_weights == 2 else (1,))
