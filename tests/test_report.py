@@ -548,7 +548,7 @@ CHECKED = [
     (
         {"source": "archive", "draws": 1},
         lambda found: (found["training"].update(device="NVIDIA H100"), found["config"]["data"].update(fold=FOLD)),
-        ["Device of the training: NVIDIA H100; of the study: cpu", "not the draw of the noise, not another seed"],
+        ["Device of the training: NVIDIA H100; of the study: cpu", "of which each has its own, not another seed"],
         ["No GPU figure", "the log says when"],
     ),
     (

@@ -5,7 +5,6 @@ Without Snakemake: python workflow/scripts/train.py results/<study>/training_job
 
 import argparse
 import hashlib
-import inspect
 import json
 import shutil
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tvmap import devices, logs, machine, stacks, training
-from tvmap.errors import StudyError
+from tvmap import devices, logs, machine, provenance, stacks, training
 from tvmap.files import copy_atomically, is_intact, locked, seal, sha256, write_atomically, writing
 from tvmap.logs import log, logged_to
 from tvmap.tracking import tracked
@@ -98,12 +96,5 @@ elif __name__ == "__main__":
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     arguments = parser.parse_args()
     with logged_to(arguments.job.with_suffix(".log")):
-        try:
-            job = json.loads(arguments.job.read_text(encoding="utf-8"))
-            job["how"]["device"] = arguments.device
-            inspect.signature(main).bind(**job, folder=None)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StudyError(
-                f"{arguments.job}: not the description of a training ({error}); make it by the rule describe_training"
-            ) from None
-        main(**job, folder=None)
+        job = provenance.read_job(arguments.job)
+        main(**job | {"how": job["how"] | {"device": arguments.device}}, folder=None)

@@ -160,8 +160,8 @@ def _nlm(z: np.ndarray, noise_std: float, strength: float, patch: float, distanc
 
     d_ij²: mean squared difference of the patches (patch × patch) around i and j, which lies at most `distance` rows and
     columns from i (Buades, Coll, Morel 2005, 2011). As strength → 0 this does not tend to z: patches no further apart
-    than noise makes them are averaged still. The library's slow mode, whose patches are weighted by a Gaussian, gains 0.09
-    to 0.15 dB on the validation images, if tuned as well, and takes ten times as long.
+    than noise makes them are averaged still. The library's slow mode, whose patches are weighted by a Gaussian, gains
+    0.09 to 0.15 dB on the validation images, if tuned as well, and takes ten times as long.
     """
     from skimage.restoration import denoise_nl_means
 

@@ -1,4 +1,4 @@
-"""Where a study's results and weights come from: reading provenance.json and training.json, the commit of the code."""
+"""Where a study's results and weights come from: reading what describes them, and the commit of the code."""
 
 import contextlib
 import json
@@ -11,6 +11,7 @@ from .files import PathLike
 
 REFERENCE = "xray-tgv"  # the study whose weights the command `tvmap` takes if none are given
 PATHS = ("archive", "folder", "manifest", "weights", "weights_direct")  # of the configuration: told by their names
+JOB = ("inputs", "settings", "store", "code_version", "how")  # what the rule describe_training writes
 CODE = ("Snakefile", "workflow/rules", "workflow/scripts")
 
 
@@ -34,6 +35,18 @@ def read_training(path: PathLike) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StudyError(
             f"{path}: not the record of a training ({type(error).__name__}: {error}); delete it and run the study again"
+        ) from error
+
+
+def read_job(path: PathLike) -> dict[str, Any]:
+    """The arguments of a training in a training_job.json as a dict, or a `StudyError` that names it."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {name: content[name] for name in JOB} | {"how": {**content["how"]}}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StudyError(
+            f"{path}: not the description of a training ({type(error).__name__}: {error}); make it by the rule "
+            "describe_training"
         ) from error
 
 
