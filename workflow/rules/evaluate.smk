@@ -138,9 +138,12 @@ rule explain_study:
         "../scripts/explain_study.py"
 
 
+CANDIDATES = {method: candidates_of(method) for method in ["scalar-fixed", *TUNED]}
+
+
 rule collect_tuning:
     input:
-        [path for method in ["scalar-fixed", *TUNED] for path in candidates_of(method).values()],
+        [path for by_protocol in CANDIDATES.values() for path in by_protocol.values()],
     output:
         f"{RESULTS}/tables/tuning.csv",
     log:
@@ -155,7 +158,7 @@ rule collect_tuning:
         mem_mb=1000,
         runtime=10,
     params:
-        paths={method: candidates_of(method) for method in ["scalar-fixed", *TUNED]},
+        paths=CANDIDATES,
         code=code_version("collect_tuning"),
     message:
         "Collect how the rivals were tuned"

@@ -145,12 +145,12 @@ def destinations(
 
     kinds: what is written `beside` each image. Nothing that is written may replace an input or another image's files.
     """
-    found = []
+    found, results = [], _real(output)
     for path in inputs:
         if path.is_dir():
             images = manifest.images_below(path, pictures.SUFFIXES)
-            if _real(path) in _real(output).parents:  # results of an earlier run, in a folder of their own
-                images = [p for p in images if not _real(p).is_relative_to(_real(output))]
+            if _real(path) in results.parents:  # those of an earlier run, in a folder of their own
+                images = [p for p in images if not _real(p).is_relative_to(results)]
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
             found += [(image, image.relative_to(path)) for image in images]
@@ -182,11 +182,12 @@ def destinations(
     sources, targets = {_real(image) for image, _ in pairs}, {}
     for image, target in pairs:
         for file in (target, *(beside(target, kind) for kind in kinds)):
-            if _real(file) in sources:
+            real = _real(file)
+            if real in sources:
                 raise StudyError(f"{file}: is an input; results must not replace it, give another -o")
-            if _real(file) in targets:
-                raise StudyError(f"{file}: would be written for {targets[_real(file)]} and {image}; give them apart")
-            targets[_real(file)] = image
+            if real in targets:
+                raise StudyError(f"{file}: would be written for {targets[real]} and {image}; give them apart")
+            targets[real] = image
     return pairs
 
 

@@ -252,14 +252,16 @@ def load_trained(
         solver = {name: config["solver"][name] for name in ("boundary", "norm", "dual_start", "lipschitz")}
         solver = solver if trained.penalty == "tv" else {"boundary": solver["boundary"]}
         train_level = config["noise"]["train_level"] if config["noise"]["kind"] == "relative" else None
-        pair = train_level if isinstance(train_level, list) else [train_level, train_level]
-        low, high = (math.nan if level is None else float(level) for level in pair)
+        levels = None
+        if train_level is not None:
+            low, high = map(float, train_level if isinstance(train_level, list) else [train_level, train_level])
+            levels = low, high
         weight = torch.zeros(1, 2 if trained.penalty == "tgv" else 1, 2, 2)
         solve(torch.zeros(1, 1, 2, 2), weight, **solver, iterations=1, penalty=trained.penalty)  # knows what there is
     except (KeyError, TypeError, ValueError, StudyError) as error:
         said = f"{record}: not the provenance of a study ({type(error).__name__}: {error})"
         raise StudyError(f"{said}; bring the one that belongs to the weights, or none") from error
-    return trained, None if math.isnan(low) else (low, high), solver
+    return trained, levels, solver
 
 
 def _solver_bytes(channels: np.ndarray, penalty: str) -> int:
