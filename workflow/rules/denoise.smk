@@ -161,6 +161,7 @@ rule learn_scalars:
         f"{BENCHMARKS}/learn_scalars/{{protocol}}_{{draw}}_{{method}}.tsv"
     wildcard_constraints:
         method="|".join(tvmap.methods.LEARNED),
+    localrule: is_short(0.01, "train", "test")
     conda:
         "../../envs/baselines.yaml"
     threads: 1

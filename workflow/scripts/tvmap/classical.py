@@ -173,7 +173,8 @@ def _nlm(z: np.ndarray, noise_std: float, strength: float, patch: float, distanc
 def _wavelet(z: np.ndarray, noise_std: float, strength: float) -> np.ndarray:
     """BayesShrink (Chang, Yu, Vetterli 2000): soft threshold σ²/√(mean(d²) − σ²) a subband d, σ = strength · noise_std.
 
-    Averaged over circular shifts of the image (cycle spinning; Coifman, Donoho 1995).
+    Averaged over circular shifts of the image (cycle spinning; Coifman, Donoho 1995). Of seven others no wavelet
+    gains more than 0.1 dB on validation images at level 0.1 or 0.5, with strengths of 0.95 to 1.05.
     """
     import pywt
     from skimage.restoration import cycle_spin, denoise_wavelet
@@ -186,7 +187,11 @@ def _wavelet(z: np.ndarray, noise_std: float, strength: float) -> np.ndarray:
 
 
 def _bm3d(z: np.ndarray, noise_std: float, strength: float) -> np.ndarray:
-    """Block matching and collaborative filtering, σ = strength · noise_std (Dabov et al. 2007; Mäkinen et al. 2020)."""
+    """Block matching and collaborative filtering, σ = strength · noise_std (Dabov et al. 2007; Mäkinen et al. 2020).
+
+    With the package's standard profile: those for strong noise, of high quality and of low complexity are 0.03 to
+    0.28 dB worse on validation images at levels 0.1 and 0.5, and its second pass over the residual changes nothing.
+    """
     try:
         import bm3d
     except (ImportError, OSError) as error:  # OSError: its compiled library is for another system
