@@ -5,15 +5,14 @@ import functools
 import json
 import multiprocessing
 import sys
-from pathlib import Path
 
 import bench
 import bench_plot
 import pytest
 import torch
 import yaml
+from smoke import ROOT
 
-ROOT = Path(__file__).parents[1]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SOLVERS = {"eager in place", "eager, reference", "torch.compile", "tvmap"}
 FLOORS = {"floor: state from L1", "floor: rows in L1"}  # loads and stores alone; with the arithmetic

@@ -1,15 +1,14 @@
 """The schema fits config.yaml and the studies, and every mistake becomes one line that names its key."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import yaml
+from smoke import ROOT
 
 from tvmap import config
 from tvmap.errors import StudyError
 
-ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 STUDIES = sorted((ROOT / "workflow/studies").glob("*.yaml"))
 

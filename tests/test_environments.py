@@ -5,16 +5,15 @@ import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 import yaml
 from conda_stand_in import CONDA_NAMES, normal
+from smoke import ROOT
 
 from tvmap import machine
 from tvmap.fingerprint import local_modules
 
-ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 DISTRIBUTIONS = packages_distributions()
 NEVER_IMPORTED = {"tqdm"}  # pooch finds it for its progress bar

@@ -259,6 +259,16 @@ def test_empty_cells_empty_tables_and_unreadable_tables_are_named(study, tmp_pat
         tabular.read_table(path, ["step"])
 
 
+@pytest.mark.parametrize("chosen, found", [(["False", "False"], 0), (["True", "True"], 2), (["yes", "Tru"], 0)])
+def test_of_candidates_one_is_chosen(tmp_path, chosen, found):
+    path = tmp_path / "wavelet.csv"
+    path.write_text("strength,chosen\n1.0,False\n1.1,True\n")
+    assert tabular.chosen_row(tabular.read_table(path, ["strength", "chosen"]), path)["strength"] == 1.1
+    path.write_text("".join(["strength,chosen\n", *(f"1.0,{cell}\n" for cell in chosen)]))
+    with pytest.raises(StudyError, match=f"wavelet.csv: {found} rows are chosen, not one; delete the file"):
+        tabular.chosen_row(tabular.read_table(path, ["strength", "chosen"]), path)
+
+
 def test_examples_with_nan_or_of_another_run_are_refused(study, tmp_path, paths):
     with np.load(study / "examples" / "uniform.npz") as file:
         arrays = dict(file)

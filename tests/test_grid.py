@@ -5,7 +5,7 @@ import pytest
 import skimage.metrics
 import torch
 
-from tvmap import grid
+from tvmap import curve, grid
 from tvmap.pdhg import pdhg
 
 SOLVER = {"iterations": 12, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
@@ -52,7 +52,7 @@ def test_no_weight_scores_the_noisy_image():
     "scores,best", [([1, 3, 2], (1, False)), ([3, 1, 2], (0, True)), ([1, 2, 3], (2, True)), ([1, 2, 2, 1], (1, False))]
 )
 def test_best_index_and_edge(scores, best):
-    assert grid.best_index(np.array(scores)) == best
+    assert curve.best_index(np.array(scores)) == best
 
 
 def test_finer_grid_spans_the_neighbours_and_holds_the_best():

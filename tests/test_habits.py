@@ -6,10 +6,9 @@ import subprocess
 from pathlib import Path
 
 import yaml
+from smoke import ROOT
 
 import tvmap
-
-ROOT = Path(__file__).parents[1]
 
 
 def recipes():

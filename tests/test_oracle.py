@@ -6,7 +6,7 @@ import skimage.data
 import skimage.util
 import torch
 
-from tvmap import grid
+from tvmap import curve, grid
 from tvmap.errors import StudyError
 from tvmap.metrics import psnr
 from tvmap.noise import keyed_noise
@@ -28,7 +28,7 @@ def mse(weight, noisy=NOISY, clean=CLEAN, **options):
 def test_gains_over_the_best_scalar():
     values = grid.grid_values(0, 0.4, 41)
     scores = grid.score(CLEAN.numpy(), NOISY.numpy(), values, SOLVER)[0, 0]
-    best, on_edge = grid.best_index(scores)
+    best, on_edge = curve.best_index(scores)
     assert not on_edge
     weight, history = oracle_map(CLEAN, NOISY, values[best], SOLVER, steps=60)
     assert weight.shape == CLEAN.shape and weight.dtype == torch.float32 and not weight.requires_grad

@@ -4,11 +4,11 @@ import json
 import re
 import shlex
 import tomllib
-from pathlib import Path
 
 import cost
 import pandas as pd
 import pytest
+from smoke import ROOT
 from snakemake.cli import get_argument_parser
 
 from tvmap import commands, dissertation, figures, findings
@@ -17,7 +17,6 @@ from tvmap.significance import difference_by_chance
 from tvmap.tables import interval, mean_std, number
 from tvmap.variants import REPEATS
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results/reference"
 PUBLISHED = sorted(path.parent.parent for path in ROOT.glob("results/reference/*/tables/summary.csv"))
@@ -74,11 +73,12 @@ def test_table_of_rivals_by_level():
 def test_rows_of_the_dissertation():
     """A row: whose | – | oracle, map: PSNR (SSIM) | – | gain over the oracle; the module says it in numbers, too."""
     whose = ("dissertation, Table 1", "a later run of the dissertation's code, level 0.5")
-    for name, (_, *psnr, gained, ssim, of_map, _) in zip(whose, dissertation.TABLE, strict=True):
-        assert f"| {name} | – | {psnr[0]} ({ssim}) | {psnr[1]} ({of_map}) | – | {gained} |" in README
-    _, oracle, _, gained, ssim, *_ = dissertation.TABLE[0]
-    assert (oracle, ssim) == tuple(mean_std(*dissertation.ORACLE[metric], 2) for metric in ("psnr", "ssim"))
-    assert gained == number(dissertation.GAIN, 2, True)
+    for name, study in zip(whose, dissertation.STUDIES.values(), strict=True):
+        psnr, ssim = ({which: mean_std(*of, 2) for which, of in study[metric].items()} for metric in ("psnr", "ssim"))
+        cells = [f"{psnr[which]} ({ssim[which]})" for which in ("oracle", "map")]
+        gained = number(dissertation.gain(study, "psnr"), 2, True)
+        assert " | ".join((f"| {name}", "–", *cells, "–", f"{gained} |")) in README
+    assert (dissertation.GAIN, dissertation.gain(dissertation.LATER, "psnr")) == (1.30, 1.51)
 
 
 def test_table_of_rivals():

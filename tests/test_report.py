@@ -7,13 +7,13 @@ import math
 import re
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy
 import pandas
 import pytest
 import yaml
 from PIL import Image
+from smoke import ROOT
 
 import build_report
 from tvmap import comparison, findings, looks, page
@@ -21,7 +21,6 @@ from tvmap import tables as page_tables
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
-ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "workflow/report/report.html.j2"
 PROTOCOLS = {"fixed0.5": 0.5, "uniform": [0.1, 0.5]}
 FIGURES = (

@@ -1,11 +1,9 @@
 """Every line of the walk-through runs and prints what it says."""
 
 import doctest
-from pathlib import Path
 
 import torch
-
-ROOT = Path(__file__).parents[1]
+from smoke import ROOT
 
 
 def test_the_walk_through_runs_as_printed():

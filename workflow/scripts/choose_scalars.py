@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tvmap import grid, stacks, tabular
-from tvmap.curve import CURVE
+from tvmap import stacks, tabular
+from tvmap.curve import CURVE, best_index, best_on_average
 from tvmap.logs import log, logged_to
 from tvmap.methods import FINE, ORACLES
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, weight_paths):
     """Write the choices (one row a test image) and `weight_paths`: {method: file with ids and weight (n,)}."""
     val = pd.concat([tabular.read_table(path, CURVE) for path in val_grid_paths])
-    fixed, mean, on_edge = grid.best_on_average(val)
+    fixed, mean, on_edge = best_on_average(val)
     log.info("λ fixed on validation: %g (%.3f dB)", fixed, mean)
     if on_edge:
         log.warning("grid: the λ fixed on validation, %g, lies on the edge; widen grid.minimum or grid.maximum", fixed)
@@ -28,7 +28,7 @@ def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, wei
     for image_id in ids:
         curve, finest, row = curves.get_group(image_id), fine.loc[image_id], {"id": image_id, "weight_fixed": fixed}
         for metric in ("psnr", "ssim"):
-            best, row[f"{metric}_edge"] = grid.best_index(curve[metric].to_numpy())
+            best, row[f"{metric}_edge"] = best_index(curve[metric].to_numpy())
             row[f"weight_{metric}"] = curve["weight"].iloc[best]
             row[f"weight_{metric}_fine"] = finest[f"weight_{metric}"]
             row[f"{metric}_gain_fine"] = finest[metric] - curve[metric].iloc[best]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tvmap import tabular
-from tvmap.curve import CURVE
+from tvmap.curve import CURVE, best_on_average
 from tvmap.logs import log, logged_to
 from tvmap.methods import CLASSICAL, base
 from tvmap.rivals import FACTORS
@@ -19,8 +19,7 @@ COLUMNS = ["protocol", "method", "candidate", *FACTORS, "psnr", "error", "chosen
 def main(paths, output_path):
     """`paths`: {method: {protocol: its candidates with their scores}}, strengths with other factors, λ or models.
 
-    Of strengths and λ the first of the highest mean PSNR (dB) is chosen, of models that of the smallest error of log λ.
-    Of the λ fixed on validation it is the first noise draw's grid.
+    Which was chosen is said by those who tuned it. Of the λ fixed on validation it is the first noise draw's grid.
     """
     parts = []
     for method, by_protocol in paths.items():
@@ -28,14 +27,15 @@ def main(paths, output_path):
         score = "error" if method == "scalar-features" else "psnr"
         for protocol, path in by_protocol.items():
             if method == "scalar-fixed":
-                table = tabular.read_table(path, CURVE).groupby("weight", as_index=False)["psnr"].mean()
-                table = table.rename(columns={"weight": "candidate"})
+                curves = tabular.read_table(path, CURVE)
+                table = curves.groupby("weight")["psnr"].mean().rename_axis("candidate").reset_index()
+                table["chosen"] = table["candidate"] == best_on_average(curves)[0]
             else:
-                table = tabular.read_table(path, (name, score), ("on_edge",), optional=(*FACTORS, "on_edge"))
+                table = tabular.read_table(path, (name, score, "chosen"), ("on_edge",), optional=(*FACTORS, "on_edge"))
                 table = table.rename(columns={name: "candidate"})
-            best = table[score].idxmin() if score == "error" else table[score].idxmax()
-            parts.append(table.assign(protocol=protocol, method=method, chosen=table.index == best))
-            chosen = ", ".join(f"{table[name][best]}" for name in ("candidate", *FACTORS) if name in table)
+            parts.append(table.assign(protocol=protocol, method=method))
+            best = tabular.chosen_row(table, path)
+            chosen = ", ".join(f"{best[name]}" for name in ("candidate", *FACTORS) if name in best)
             log.info("%s, %s: %s of %d candidates", protocol, method, chosen, len(table))
     tabular.write_table(output_path, pd.concat(parts).reindex(columns=COLUMNS))
 

@@ -18,8 +18,8 @@ def main(tuning_path, noisy_path, output_path, method, solver, threads):
     """Write ids and images (n, H, W); the noise is the true one, or estimated for a method `-blind`."""
     torch.set_num_threads(threads)
     names, noisy = [*classical.PARAMETERS[base(method)]], stacks.load(noisy_path)
-    tuning = tabular.read_table(tuning_path, (*names, "psnr"))
-    chosen = tuning.loc[tuning["psnr"].idxmax(), names].to_dict()
+    tuning = tabular.read_table(tuning_path, (*names, "chosen"))
+    chosen = tabular.chosen_row(tuning, tuning_path)[names].to_dict()
     stds = noise_stds(noisy, estimated=is_blind(method))
     pairs = zip(noisy["images"], stds, strict=True)
     images = [classical.denoise(base(method), z, std, solver=solver, **chosen) for z, std in pairs]

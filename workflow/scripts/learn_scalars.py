@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tvmap import features, grid, stacks, tabular
-from tvmap.curve import CURVE
+from tvmap import features, stacks, tabular
+from tvmap.curve import CURVE, best_on_average
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, candidates_path, method):
     """Write ids and weight (n,) of the noisy images: the λ of the best mean PSNR, or a regression of log λ.
 
-    And the candidates with what the choice was made by: the mean PSNR of each λ, or each model's error of log λ.
+    And the candidates with what the choice was made by, the mean PSNR of each λ or each model's error of log λ, the
+    chosen one marked.
     """
     train, noisy = stacks.load(train_path), stacks.load(noisy_path)
     curves = tabular.read_table(train_grid_path, CURVE)
     if method == "scalar-train":
-        fixed, mean, on_edge = grid.best_on_average(curves)
+        fixed, mean, on_edge = best_on_average(curves)
         weights = np.full(len(noisy["ids"]), fixed)
-        candidates = curves.groupby("weight")["psnr"].mean()
+        candidates, chosen = curves.groupby("weight")["psnr"].mean(), fixed
         log.info("λ fixed on %d training images: %g (%.3f dB)", len(train["ids"]), fixed, mean)
         if on_edge:
             log.warning("grid: it lies on the edge; widen grid.minimum or grid.maximum")
@@ -33,10 +34,11 @@ def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, ca
         ids = train["ids"]
         learned = features.fit(_features(train), best[ids].to_numpy(), patients[ids].to_numpy())
         weights = features.predict(learned, _features(noisy))
-        candidates = pd.Series(learned.errors, name="error")
+        candidates, chosen = pd.Series(learned.errors, name="error"), learned.name
         log.info("%s of %d features: error of log λ %.3f", learned.name, len(features.FEATURES), learned.error)
     stacks.save(output_path, ids=noisy["ids"], weight=weights)
-    tabular.write_table(candidates_path, candidates.rename_axis("candidate"), index=True)
+    table = candidates.rename_axis("candidate").reset_index()
+    tabular.write_table(candidates_path, table.assign(chosen=table["candidate"] == chosen))
 
 
 def _features(stack):

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from tvmap import devices, grid, stacks, tabular
-from tvmap.curve import CURVE
+from tvmap.curve import CURVE, best_index
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device,
         curve = curves.get_group(image_id)
         row = {"id": image_id}
         for position, metric in enumerate(("psnr", "ssim")):
-            best, _ = grid.best_index(curve[metric].to_numpy())
+            best, _ = best_index(curve[metric].to_numpy())
             values = grid.finer_values(curve["weight"].to_numpy(), best, factor)
             scores = grid.score(x[None], z[None], values, solver, device, **(measure or {}))[position, 0]
-            finest, _ = grid.best_index(scores)
+            finest, _ = best_index(scores)
             row |= {f"weight_{metric}": values[finest], metric: scores[finest]}
         rows.append(row)
     tabular.write_table(output_path, pd.DataFrame(rows))

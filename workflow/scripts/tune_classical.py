@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def main(clean_path, noisy_paths, output_path, method, solver, threads):
     """One row a candidate: its mean PSNR in dB over all images and noise draws; the noise is true, or estimated.
 
-    `on_edge` names, in the row of the best one, its numbers that lie on the edge of those tried.
+    The best one is marked as `chosen`; there `on_edge` names its numbers that lie on the edge of those tried.
     """
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), [stacks.load(path) for path in noisy_paths]
@@ -27,8 +27,8 @@ def main(clean_path, noisy_paths, output_path, method, solver, threads):
     images = np.concatenate([stack["images"] for stack in noisy])
     stds = np.concatenate([noise_stds(stack, estimated=is_blind(method)) for stack in noisy])
     tuning = classical.tune(base(method), np.tile(clean["images"], (len(noisy), 1, 1)), images, stds, solver=solver)
-    table = pd.DataFrame(tuning.candidates).assign(psnr=tuning.mean_psnr, on_edge="")
-    table.loc[tuning.best, "on_edge"] = " ".join(tuning.on_edge)
+    table = pd.DataFrame(tuning.candidates).assign(psnr=tuning.mean_psnr, chosen=False, on_edge="")
+    table.loc[tuning.best, ["chosen", "on_edge"]] = True, " ".join(tuning.on_edge)
     tabular.write_table(output_path, table)
     chosen = ", ".join(f"{name} {value:g}" for name, value in tuning.chosen.items())
     log.info("%s: %s, %.3f dB", method, chosen, tuning.mean_psnr[tuning.best])

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from .curve import best_index
 from .errors import StudyError
-from .grid import best_index
 from .metrics import psnr
 from .solver import solve
 

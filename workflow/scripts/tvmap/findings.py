@@ -145,12 +145,13 @@ def nearest(variants: "pd.DataFrame", overlays: Mapping[str, Mapping[str, Any]])
     table = {metric: part for metric, part in rows.groupby("metric")}
     oracle = {metric: table[metric]["oracle"][table[metric].index.isin(own, "variant")] for metric in ("psnr", "ssim")}
     sentences = []
-    for whose, target in (("published", dissertation.ORACLE), ("later run's", dissertation.LATER)):
-        terms = (((oracle[metric] - mean) / std) ** 2 for metric, (mean, std) in target.items())
+    for whose, target in (("published", dissertation.TABLE_1), ("later run's", dissertation.LATER)):
+        published = {metric: of["oracle"] for metric, of in target.items()}
+        terms = (((oracle[metric] - mean) / std) ** 2 for metric, (mean, std) in published.items())
         distance = (sum(terms) ** 0.5).sort_values(kind="stable")
         first = distance.index[0]
         width = (table["psnr"]["mean_high"] - table["psnr"]["mean_low"]).fillna(0)[first]
-        (psnr, std), (ssim, _) = target.values()
+        (psnr, std), (ssim, _) = published.values()
         margin = width / 2 / std
         by_protocol = {}
         for name, protocol in distance.index[1:][distance.iloc[1:] < distance.iloc[0] + margin]:

@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from .metrics import local_statistics, psnr, ssim
 from .solver import solve
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CPU = torch.device("cpu")
 PIXELS_AT_ONCE = 2**23  # on a GPU: enough to fill it, with less than 2 GiB of memory
@@ -64,16 +61,3 @@ def score(
             scores[0, pairs] = psnr(x[at], denoised, data_range=1)
             scores[1, pairs] = ssim(reference, denoised, data_range=1, window=window)
     return scores.unflatten(1, (len(x), len(weights))).cpu().numpy()
-
-
-def best_on_average(curves: "pd.DataFrame") -> tuple[float, float, bool]:
-    """λ of the highest mean PSNR over the images of a table of grids, that mean, and whether λ lies on the edge."""
-    means = curves.groupby("weight")["psnr"].mean()
-    best, on_edge = best_index(means.to_numpy())
-    return means.index[best], means.iloc[best], on_edge
-
-
-def best_index(scores: np.ndarray) -> tuple[int, bool]:
-    """Index of the highest score, the smallest λ among equals, and whether it lies on the grid's edge."""
-    best = int(np.argmax(scores))
-    return best, best in (0, len(scores) - 1)

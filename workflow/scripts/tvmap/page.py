@@ -143,7 +143,12 @@ def verdict(low: float, high: float) -> str:
 def published_table(summary: "pd.DataFrame", gains: "pd.DataFrame") -> Table:
     """The dissertation's Table 1 beside this study's oracle and map, SSIM against the SSIM oracle: titles and rows."""
     head = ["Study", "PSNR, scalar oracle", "PSNR, map", "Gain (dB)", "SSIM, scalar oracle", "SSIM, map", "Gain"]
-    rows = [list(row) for row in dissertation.TABLE]
+    rows = []
+    for whose, study in dissertation.STUDIES.items():
+        rows.append([whose])
+        for metric, of in study.items():
+            gain = number(dissertation.gain(study, metric), 2, sign=True)
+            rows[-1] += [mean_std(*of["oracle"], 2), mean_std(*of["map"], 2), gain]
     for protocol, part in summary.groupby("protocol", sort=False):
         part = part.set_index("method")
         row = [f"This study, {protocol}"]

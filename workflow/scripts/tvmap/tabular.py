@@ -119,3 +119,15 @@ def example_row(examples: pd.DataFrame, protocol: str, path: PathLike, kind: str
     if rows.empty:
         raise StudyError(f"{path}: no {kind} example of protocol {protocol}; delete the file and run the study again")
     return rows.iloc[0]
+
+
+def chosen_row(candidates: pd.DataFrame, path: PathLike) -> pd.Series:
+    """Return the row (a Series) that is marked as chosen in the table of candidates read from `path`.
+
+    Raises:
+        StudyError: none is, or more than one.
+    """
+    rows = candidates[candidates["chosen"].eq(True)]  # a damaged column has text, too
+    if len(rows) != 1:
+        raise StudyError(f"{path}: {len(rows)} rows are chosen, not one; delete the file and run the study again")
+    return rows.iloc[0]
