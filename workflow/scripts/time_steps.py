@@ -65,5 +65,5 @@ if "snakemake" in globals():
             snakemake.output[0],
             snakemake.params.trainings,
             snakemake.threads,
-            snakemake.config["device"],
+            snakemake.params.device,
         )
