@@ -1,5 +1,6 @@
 """The workflow run for real on tiny images: its results, what reruns and what does not, kills, bad input, its form."""
 
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import time
 import zipfile
 from datetime import datetime
 
+import crash
 import numpy as np
 import pandas as pd
 import pytest
@@ -479,6 +481,35 @@ def test_what_a_job_that_died_removed_is_made_again_and_all_that_came_of_it(stud
     again = jobs(snakemake(study, "--dry-run"))
     assert again["choose_scalars"] == 2 and again["denoise_images"] == 8 and again["measure_images"] == 2
     assert "search_grid" not in again and "train" not in again
+
+
+@pytest.mark.parametrize("source", ["archive", "mendeley"])
+def test_an_archive_that_is_copied_or_touched_is_the_same_and_one_with_another_image_is_not(tmp_path, source):
+    fresh(tmp_path)
+    original = crash.archive()
+    data = {"source": source, "val_ids": ["IM-0006-0001"], "images": {"train": 3, "val": 1, "test": 2}}
+    if source == "archive":
+        data["archive"] = "resources/images.zip"
+    else:
+        facts = {"bytes": len(original), "sha256": hashlib.sha256(original).hexdigest()}
+        data["mendeley"] = {"url": "http://127.0.0.1:9/images.zip", "filename": "images.zip", **facts}
+    (tmp_path / "resources").mkdir()
+    path = tmp_path / "resources/images.zip"
+    path.write_bytes(original)
+    targets = [f"{RESULTS}/clean/{split}.npz" for split in ("train", "val", "test")]
+    run = snakemake(tmp_path, *targets, change={"data": data})
+    assert run.returncode == 0, run.stdout[-5000:]
+    time.sleep(0.01)
+    path.touch()
+    assert jobs(snakemake(tmp_path, "--dry-run", *targets, change={"data": data})) == {}
+    with zipfile.ZipFile(io.BytesIO(original)) as old, zipfile.ZipFile(path, "w") as new:
+        for member in old.infolist():
+            pixels = old.read("chest_xray/train/NORMAL/IM-0003-0001.jpeg" if "0002" in member.filename else member)
+            new.writestr(member, pixels)
+    if source == "mendeley":
+        data["mendeley"] |= {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    again = jobs(snakemake(tmp_path, "--dry-run", *targets, change={"data": data}))
+    assert again["select_images"] == 1 and again["prepare_images"] == 3
 
 
 # --- the training is never lost

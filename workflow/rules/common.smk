@@ -31,6 +31,9 @@ try:
         tvmap.manifest.check_name(path)
         if "{" in path or "}" in path:
             raise StudyError(f"{path}: Snakemake takes braces in a name for a wildcard; rename it")
+    ARCHIVE_DIGEST = config["data"]["mendeley"]["sha256"] if source == "mendeley" else None
+    if source == "archive":
+        ARCHIVE_DIGEST = tvmap.manifest.archive_digest(config["data"]["archive"])
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -222,11 +225,15 @@ def _pixels(splits):
 
 
 def archive_of_images(wildcards):
-    """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`."""
+    """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`.
+
+    An archive may be copied or touched at any time: where ARCHIVE_DIGEST tells whether it is another, its age does not.
+    """
     if config["data"]["source"] == "folder":
         return IMAGE_FILES
     sources = {"mendeley": ARCHIVE, "archive": config["data"]["archive"]}
-    return sources.get(config["data"]["source"], [])
+    archive = sources.get(config["data"]["source"], [])
+    return ancient(archive) if ARCHIVE_DIGEST else archive
 
 
 def views_of_split(wildcards):

@@ -18,6 +18,7 @@ SPLITS = ("train", "val", "test")
 RENEW = "give another one, or, if the study made it, delete it and run again"
 COLUMNS = ("id", "patient", "split", "source_file", "bytes", "sha256")
 
+DIRECTORY_BYTES = 32 * 2**20  # of an archive; that of the X-rays has 2 MiB
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 
 # Of two splits that claim an image or a patient the first here keeps it: test images are the scarce ones.
@@ -67,6 +68,20 @@ def images_below(folder: PathLike, suffixes: Collection[str] = SUFFIXES) -> list
     root = Path(folder)
     found = (path for path in root.rglob("*") if is_image(PurePosixPath(path.relative_to(root).as_posix()), suffixes))
     return sorted(path for path in found if os.path.isfile(path))  # Path.is_file raises where a link's name is too long
+
+
+def archive_digest(path: PathLike) -> str:
+    """SHA-256 of the size and the end of a zip, where its directory stands with the checksum of every member.
+
+    It tells an archive from another without reading all of it. Raises `StudyError` if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            n_bytes = file.seek(0, os.SEEK_END)
+            file.seek(max(0, n_bytes - DIRECTORY_BYTES))
+            return hashlib.sha256(f"{n_bytes} ".encode() + file.read()).hexdigest()
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror}); correct config data.archive") from error
 
 
 def check_name(name: str) -> None:

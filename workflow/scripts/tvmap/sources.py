@@ -12,14 +12,14 @@ from . import images
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
-from .manifest import SPLITS, SUFFIXES, images_below, is_image, patient_of
+from .manifest import DIRECTORY_BYTES, SPLITS, SUFFIXES, images_below, is_image, patient_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-# More is a damaged or hostile file: the largest X-ray of the archive has 3 MiB, all of them 1.2 GiB, their directory
-# 2 MiB; the largest 16-bit image that is read has 171 MiB.
-MEMBER_BYTES, MEMBERS_BYTES, DIRECTORY_BYTES, FILE_BYTES = 64 * 2**20, 64 * 2**30, 32 * 2**20, 256 * 2**20
+# More is a damaged or hostile file: the largest X-ray of the archive has 3 MiB, all of them 1.2 GiB; the largest 16-bit
+# image that is read has 171 MiB.
+MEMBER_BYTES, MEMBERS_BYTES, FILE_BYTES = 64 * 2**20, 64 * 2**30, 256 * 2**20
 
 # Photographs inside scikit-image's wheel, by split: (file, scene). Scenes take the part of patients, so the stereo
 # pair stays together. Terms as scikit-image's documentation of each image states them. Left out: drawings, scans of
