@@ -174,6 +174,11 @@ def test_what_is_said_of_bm3d_at_low_noise():
     assert says(f"minus BM3D is {behind} dB at level 0.1, {ahead[0]} at 0.2 and {ahead[1]} at 0.5")
 
 
+def test_what_is_said_of_non_local_means():
+    now, before = (gain(study, "fixed0.5", "nlm", signed=True).split()[0] for study in ("levels", "evidence"))
+    assert says(f"the map leads it by {now} dB in place of {before} at level 0.5, with three noise draws")
+
+
 def test_what_is_said_of_noise_draws():
     table = pd.read_csv(REFERENCE / "seeds/tables/per_image.csv", dtype={"id": str})
     psnr = table.pivot(index=["protocol", "draw", "id"], columns="method", values="psnr")
