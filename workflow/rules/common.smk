@@ -1,4 +1,5 @@
 # The checked configuration, names and input functions that the rules share.
+import functools
 import os
 import re
 import sys
@@ -31,9 +32,6 @@ try:
         tvmap.manifest.check_name(path)
         if "{" in path or "}" in path:
             raise StudyError(f"{path}: Snakemake takes braces in a name for a wildcard; rename it")
-    ARCHIVE_DIGEST = config["data"]["mendeley"]["sha256"] if source == "mendeley" else None
-    if source == "archive":
-        ARCHIVE_DIGEST = tvmap.manifest.archive_digest(config["data"]["archive"])
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -227,13 +225,23 @@ def _pixels(splits):
 def archive_of_images(wildcards):
     """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`.
 
-    An archive may be copied or touched at any time: where ARCHIVE_DIGEST tells whether it is another, its age does not.
+    An archive may be copied or touched at any time: where its digest tells whether it is another, its age does not.
     """
     if config["data"]["source"] == "folder":
         return IMAGE_FILES
     sources = {"mendeley": ARCHIVE, "archive": config["data"]["archive"]}
     archive = sources.get(config["data"]["source"], [])
-    return ancient(archive) if ARCHIVE_DIGEST else archive
+    return ancient(archive) if archive_digest(wildcards) else archive
+
+
+def archive_digest(wildcards):
+    """What tells the archive from another, whatever its age; no job reads it but those of the two rules that ask."""
+    if config["data"]["source"] == "archive":
+        return _digest_once(config["data"]["archive"])
+    return config["data"]["mendeley"]["sha256"] if config["data"]["source"] == "mendeley" else None
+
+
+_digest_once = functools.cache(tvmap.manifest.archive_digest)
 
 
 def views_of_split(wildcards):

@@ -44,7 +44,7 @@ rule select_images:
         mem_mb=2000,
         runtime=30,
     params:
-        archive=ARCHIVE_DIGEST,
+        archive=archive_digest,
         source=config["data"]["source"],
         category=config["data"]["category"],
         folder=config["data"]["folder"],
@@ -78,7 +78,7 @@ rule prepare_images:
         mem_mb=memory(1000, 3 * config["training"]["views"], *SPLITS),
         runtime=minutes(30, 1, *SPLITS),
     params:
-        archive=ARCHIVE_DIGEST,
+        archive=archive_digest,
         source=config["data"]["source"],
         category=config["data"]["category"],
         folder=config["data"]["folder"],

@@ -70,18 +70,18 @@ def images_below(folder: PathLike, suffixes: Collection[str] = SUFFIXES) -> list
     return sorted(path for path in found if os.path.isfile(path))  # Path.is_file raises where a link's name is too long
 
 
-def archive_digest(path: PathLike) -> str:
+def archive_digest(path: PathLike) -> str | None:
     """SHA-256 of the size and the end of a zip, where its directory stands with the checksum of every member.
 
-    It tells an archive from another without reading all of it. Raises `StudyError` if it cannot be read.
+    It tells an archive from another without reading all of it. None if it cannot be read, which its job says.
     """
     try:
         with open(path, "rb") as file:
             n_bytes = file.seek(0, os.SEEK_END)
             file.seek(max(0, n_bytes - DIRECTORY_BYTES))
             return hashlib.sha256(f"{n_bytes} ".encode() + file.read()).hexdigest()
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror}); correct config data.archive") from error
+    except OSError:
+        return None
 
 
 def check_name(name: str) -> None:
