@@ -11,6 +11,7 @@ import pytest
 import smoke
 import yaml
 
+import collect_tuning
 import publish_study
 import redraw_figures
 from tvmap import classical, features, methods, oracle, parameter_choice, rivals, stacks, tgv
@@ -153,6 +154,18 @@ def test_the_table_of_tuning_holds_every_candidate_and_what_was_chosen(results):
     assert all(f"{row.method} ({row.on_edge}, {PROTOCOL})" in said.index[0] for row in edges.itertuples())
     errors = found[found["method"] == "scalar-features"]
     assert list(errors["candidate"]) == list(features.candidates()) and (errors["error"] > 0).all()
+
+
+def test_the_fixed_scalar_is_marked_over_all_draws(tmp_path):
+    """λ = 0.1 is the best of the first draw, λ = 0.2 that of both, as `choose_scalars` fixes it."""
+    grids = [tmp_path / "val_0.csv", tmp_path / "val_1.csv"]
+    for path, scores in zip(grids, ([30.0, 29.9, 29.0], [27.0, 29.0, 29.3]), strict=True):
+        curve = {"id": "a", "weight": [0.1, 0.2, 0.3], "psnr": scores, "ssim": 0.8}
+        pd.DataFrame(curve).to_csv(path, index=False)
+    collect_tuning.main({"scalar-fixed": {PROTOCOL: grids}}, tmp_path / "tuning.csv")
+    found = pd.read_csv(tmp_path / "tuning.csv")
+    assert found.loc[found["chosen"], "candidate"].tolist() == [0.2]
+    assert found["psnr"].tolist() == pytest.approx([28.5, 29.45, 29.15])
 
 
 def test_every_factor_beside_a_strength_has_a_panel():

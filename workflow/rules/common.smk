@@ -288,11 +288,12 @@ def validation_grid(name):
 
 
 def candidates_of(method):
-    """{protocol: what this λ or rival was chosen among, with the scores}; a regression is the same for every draw."""
+    """{protocol: the tables this λ or rival was chosen among, with the scores}; a regression is the same for all draws."""
+    if method == "scalar-fixed":
+        return {name: expand(f"{RESULTS}/grid/val_{name}_{{draw}}.csv", draw=DRAWS) for name in PROTOCOLS}
     classical = tvmap.methods.base(method) in tvmap.methods.CLASSICAL
     pattern = "classical/{}_{}.csv" if classical else "candidates/{}_0_{}.csv"
-    pattern = "grid/val_{}_0.csv" if method == "scalar-fixed" else pattern
-    return {protocol: f"{RESULTS}/{pattern.format(protocol, method)}" for protocol in PROTOCOLS}
+    return {protocol: [f"{RESULTS}/{pattern.format(protocol, method)}"] for protocol in PROTOCOLS}
 
 
 def shards_of_grid(wildcards):

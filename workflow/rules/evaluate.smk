@@ -143,7 +143,7 @@ CANDIDATES = {method: candidates_of(method) for method in ["scalar-fixed", *TUNE
 
 rule collect_tuning:
     input:
-        [path for by_protocol in CANDIDATES.values() for path in by_protocol.values()],
+        [paths for by_protocol in CANDIDATES.values() for paths in by_protocol.values()],
     output:
         f"{RESULTS}/tables/tuning.csv",
     log:

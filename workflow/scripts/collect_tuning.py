@@ -17,24 +17,25 @@ COLUMNS = ["protocol", "method", "candidate", *FACTORS, "psnr", "error", "chosen
 
 
 def main(paths, output_path):
-    """`paths`: {method: {protocol: its candidates with their scores}}, strengths with other factors, λ or models.
+    """`paths`: {method: {protocol: [tables]}} of candidates with their scores: strengths with other factors, λ, models.
 
-    Which was chosen is said by those who tuned it. Of the λ fixed on validation it is the first noise draw's grid.
+    Which was chosen is said by those who tuned it; of the λ fixed on validation the tables are the grids of all draws.
     """
     parts = []
     for method, by_protocol in paths.items():
         name = "strength" if base(method) in CLASSICAL else "candidate"
         score = "error" if method == "scalar-features" else "psnr"
-        for protocol, path in by_protocol.items():
+        for protocol, tables in by_protocol.items():
             if method == "scalar-fixed":
-                curves = tabular.read_table(path, CURVE)
+                curves = pd.concat([tabular.read_table(path, CURVE) for path in tables])
                 table = curves.groupby("weight")["psnr"].mean().rename_axis("candidate").reset_index()
                 table["chosen"] = table["candidate"] == best_on_average(curves)[0]
             else:
+                (path,) = tables
                 table = tabular.read_table(path, (name, score, "chosen"), ("on_edge",), optional=(*FACTORS, "on_edge"))
                 table = table.rename(columns={name: "candidate"})
             parts.append(table.assign(protocol=protocol, method=method))
-            best = tabular.chosen_row(table, path)
+            best = tabular.chosen_row(table, tables[0])
             chosen = ", ".join(f"{best[name]}" for name in ("candidate", *FACTORS) if name in best)
             log.info("%s, %s: %s of %d candidates", protocol, method, chosen, len(table))
     tabular.write_table(output_path, pd.concat(parts).reindex(columns=COLUMNS))
