@@ -415,7 +415,8 @@ def test_the_end_of_a_log_says_when_and_where_the_job_ran(tmp_path):
 # --- the study checked from inside, and where it comes from
 
 
-GAP = "relative gap ≤ 0.001 for every selected λ ≤ 0.1"
+GAP = "relative gap ≤ 0.001 for every λ ≤ 0.1, fixed or of an oracle"
+OF_RIVALS = "relative gap ≤ 0.001 for every λ ≤ 0.1, of a rival"
 FAULTS = [
     ("every patient in one split", "manifest.csv", lambda t: t.assign(patient="P")),
     ("no image twice", "manifest.csv", lambda t: pd.concat([t, t.iloc[:1]])),
@@ -445,7 +446,8 @@ def check(results, folder, output, iterations=16, x_rays=False):
     paths |= {"manifest": folder / "manifest.csv", "choice": folder / "tables/scalar_choice.csv"}
     clean = {split: results / f"clean/{split}.npz" for split in ("train", "val", "test")}
     numbers = {"n_values": 5, "n_protocols": 2, "n_draws": 1, "n_methods": 5, "iterations": iterations, "size": 32}
-    paths |= {"val_grids": sorted((folder / "grid").glob("val_*.csv")), "tuning": []}
+    paths |= {f"{split}_grids": sorted((folder / "grid").glob(f"{split}_*.csv")) for split in ("val", "train")}
+    paths["tuning"] = []
     check_study.main(paths, clean, output, **numbers, x_rays=x_rays)
 
 
@@ -491,6 +493,36 @@ def test_a_large_gap_is_said_and_stops_only_a_study_of_x_rays(results, tmp_path)
         refuses = pytest.raises(StudyError, match=f"does not hold that {GAP}")
         with contextlib.nullcontext() if holds else refuses:
             check(results, tmp_path, tmp_path / "checks.csv", 256, x_rays=True)
+
+
+def test_a_large_gap_of_a_rival_is_said_and_stops_nothing(results, tmp_path):
+    copied(results, tmp_path)
+    table = pd.read_csv(results / "tables/per_image.csv", dtype={"id": str})
+    of_rival = table["method"] == "scalar-oracle-ssim"
+    assert of_rival.any()
+    table["method"] = table["method"].where(~of_rival, "scalar-discrepancy")
+    table["weight_mean"] = table["weight_mean"].where(~of_rival, 0.1)
+    table["gap"], table["relative_gap"] = 0.0, table["relative_gap"].clip(upper=1e-4).where(~of_rival, 0.002)
+    table.to_csv(tmp_path / "tables/per_image.csv", index=False)
+    check(results, tmp_path, tmp_path / "checks.csv", 256, x_rays=True)
+    rows = pd.read_csv(tmp_path / "checks.csv").set_index("check")
+    assert rows.loc[GAP].tolist() == [True, 1e-4] and rows.loc[OF_RIVALS].tolist() == [False, 0.002]
+
+
+def test_the_grid_of_the_training_images_is_checked_where_rivals_learn_from_it(results, tmp_path):
+    copied(results, tmp_path)
+    manifest = pd.read_csv(results / "manifest.csv", dtype={"id": str}).query("split == 'train'")
+    (val,) = (results / "grid").glob("val_fixed*_0.csv")
+    curve = pd.read_csv(val, dtype={"id": str}).query("id == id.iloc[0]")
+    grid = pd.concat([curve.assign(id=name) for name in manifest["id"]])
+    for protocol in ("fixed", "uniform"):
+        grid.to_csv(tmp_path / f"grid/train_{protocol}_0.csv", index=False)
+    check(results, tmp_path, tmp_path / "checks.csv")
+    rows = pd.read_csv(tmp_path / "checks.csv").set_index("check")
+    assert rows.loc["the grid covers every train image"].tolist() == [True, 2 * len(manifest)]
+    grid.iloc[1:].to_csv(tmp_path / "grid/train_fixed_0.csv", index=False)
+    with pytest.raises(StudyError, match="does not hold that 5 rows and weights an image on the grid"):
+        check(results, tmp_path, tmp_path / "checks.csv")
 
 
 def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):

@@ -357,6 +357,7 @@ rule check_study:
         choice=rules.collect_tables.output.choice,
         clean=expand(f"{RESULTS}/clean/{{split}}.npz", split=SPLITS),
         val_grids=expand(f"{RESULTS}/grid/val_{{protocol}}_{{draw}}.csv", protocol=PROTOCOLS, draw=DRAWS),
+        train_grids=expand(f"{RESULTS}/grid/{{stem}}.csv", stem=_OF_TRAIN),
         tuning=rules.collect_tuning.output if TUNED else [],
     output:
         f"{RESULTS}/checks/checks.csv",

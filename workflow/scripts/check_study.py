@@ -25,20 +25,26 @@ TUNING = ("protocol", "method", "on_edge")
 def main(paths, clean_paths, output_path, n_values, n_protocols, n_draws, n_methods, iterations, size, x_rays):
     """Write one row a check: its name, whether it holds, and the number behind it.
 
-    paths: of the tables of COLUMNS and of the grid; `val_grids` of the validation images, of which the fixed λ come;
-    `tuning`, the table of how the rivals were tuned, in a list, which is empty if there are none.
+    paths: of the tables of COLUMNS and of the grid; `val_grids` of the validation images, of which the fixed λ come,
+    `train_grids` of the training images, of which rivals learn; `tuning`, the table of how the rivals were tuned, in a
+    list. These two lists are empty if there are none.
     clean_paths: {split: stack of the clean images}.
     """
     manifest, per_image, choice = (tabular.read_table(paths[k], v, tabular.NO_WEIGHT) for k, v in COLUMNS.items())
     tests = tabular.read_table(paths["grid"], tabular.GRID)
     tests["round"] = tests.groupby(tabular.ROUND).ngroup()
-    vals = pd.concat([tabular.read_table(path, CURVE).assign(round=path) for path in paths["val_grids"]])
+    grids, rounds = {"test": tests}, n_protocols * n_draws
+    for split in ("val", "train"):
+        parts = [tabular.read_table(path, CURVE).assign(round=path) for path in paths[f"{split}_grids"]]
+        grids |= {split: pd.concat(parts)} if parts else {}
     tunings = [tabular.read_table(path, TUNING, ("on_edge",)) for path in paths["tuning"]]
-    n_tests, n_vals = (n_protocols * n_draws * (manifest["split"] == split).sum() for split in ("test", "val"))
+    of_split = manifest["split"].value_counts()
+    n_images = {"test": rounds * of_split["test"], "val": rounds * of_split["val"]}
+    n_images["train"] = n_protocols * of_split["train"]  # of the first draw alone
     found = [
         *checks.of_images(manifest, clean_paths),
-        *checks.of_grids(tests, vals, n_values, n_tests, n_vals),
-        *checks.of_results(per_image, choice, n_tests * n_methods),
+        *checks.of_grids(grids, n_values, n_images),
+        *checks.of_results(per_image, choice, n_images["test"] * n_methods),
         *(check for table in tunings for check in checks.of_tuning(table)),
         *checks.of_gaps(per_image, iterations, size, x_rays),
     ]
