@@ -127,7 +127,7 @@ def test_a_log_a_store_and_a_lock_that_cannot_be_written_are_said_without_a_trac
         command = [sys.executable, ROOT / "workflow/scripts/train.py", results / "job.json"]
         run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert run.returncode == 1 and "Traceback" not in run.stderr
-    assert re.search(f"ERROR {results}/job.log: {advice}", run.stderr), run.stderr
+    assert re.search(f"ERROR {results}/job.log.lock: {advice}", run.stderr), run.stderr
 
 
 def test_a_training_that_cannot_be_kept_is_said(tmp_path, monkeypatch):
@@ -199,3 +199,42 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_is_not_disturbed(t
                 os.killpg(first.pid, signal.SIGKILL)
             first.wait()
     assert (folder / TARGETS[0]).read_bytes() == (results.parents[1] / TARGETS[0]).read_bytes()
+
+
+def test_a_job_that_outlives_its_run_does_not_write_over_a_later_one_with_other_settings(tmp_path):
+    """SIGKILL to Snakemake alone: its job lives on, with what it was asked for, while the study goes on with other."""
+    folder, manifest = fresh(tmp_path), f"{RESULTS}/manifest.csv"
+    script = folder / "workflow/scripts/select_images.py"
+    slow = """        if snakemake.params.seed == 1:
+            import pathlib, time
+            pathlib.Path("asleep").touch()
+            while not pathlib.Path("go").exists():
+                time.sleep(0.05)
+        main("""
+    script.write_text(script.read_text().replace("        main(", slow))
+    options = {"cwd": folder, "env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(command(folder, manifest, change={"seed": 1}), **options)
+    with open(tmp_path / "second.txt", "w") as log:
+        second = None
+        try:
+            while not (folder / "asleep").exists():
+                assert first.poll() is None
+                time.sleep(0.05)
+            first.kill()
+            first.wait()
+            assert snakemake(folder, "--unlock", change={"seed": 2}).returncode == 0
+            options |= {"stdout": log, "stderr": subprocess.STDOUT}
+            second = subprocess.Popen(command(folder, manifest, "--rerun-incomplete", change={"seed": 2}), **options)
+            while second.poll() is None and "still at work" not in (tmp_path / "second.txt").read_text():
+                time.sleep(0.05)
+        finally:
+            (folder / "go").touch()
+            for run in filter(None, (first, second)):
+                run.wait(timeout=600)
+    assert second.returncode == 0 and "still at work" in (tmp_path / "second.txt").read_text()
+    found = (folder / manifest).read_bytes()
+    (folder / manifest).unlink()
+    assert snakemake(folder, manifest, change={"seed": 2}).returncode == 0
+    assert (folder / manifest).read_bytes() == found
+    assert snakemake(folder, manifest, change={"seed": 3}).returncode == 0
+    assert (folder / manifest).read_bytes() != found, "the seed tells"

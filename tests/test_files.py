@@ -48,3 +48,23 @@ with files.locked({str(tmp_path / "lock")!r}, print):
     with files.locked(tmp_path / "lock", killed):
         assert waited == [True]
     process.stdout.close()
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_lock_that_is_removed_and_made_anew_is_held_by_one_process_at_a_time(tmp_path):
+    """Each waits for a file that its holder removes: eight processes count to 400 together."""
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    count = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(files.__file__).parents[1])!r})
+from tvmap import files
+counter = Path({str(counter)!r})
+for _ in range(50):
+    with files.locked({str(tmp_path / "lock")!r}, int):
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", count]) for _ in range(8)]
+    assert [process.wait() for process in processes] == 8 * [0]
+    assert counter.read_text() == "400" and not (tmp_path / "lock").exists()

@@ -72,23 +72,36 @@ def copy_atomically(source: PathLike, path: PathLike) -> None:
 def locked(path: PathLike, waiting: Callable[[], object]) -> Iterator[None]:
     """Hold the lock file `path` during the block; where another process holds it, call `waiting` and wait for it.
 
-    The operating system releases the lock of a process that ends, however it ends. On a file system without locks the
-    block runs without one.
+    The operating system releases the lock of a process that ends, however it ends; one that ends by itself removes the
+    file. On a file system without locks the block runs without one.
 
     Raises:
         StudyError: the lock file cannot be opened for writing.
     """
-    with writing(path):
-        file = open(path, "ab")  # noqa: SIM115 (an error of the block is none of the lock's)
-    with file:
+    path, file = Path(path), None
+    while file is None:
+        with writing(path):
+            file = open(path, "ab")  # noqa: SIM115 (an error of the block is none of the lock's)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
-            pass
-        yield
+            break
+        try:
+            held = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except FileNotFoundError:
+            held = False
+        if not held:  # who held it before has removed it, and another may hold a new one
+            file.close()
+            file = None
+    with file:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 @contextlib.contextmanager

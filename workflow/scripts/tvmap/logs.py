@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 from . import machine
 from .errors import StudyError
-from .files import PathLike, writing
+from .files import PathLike, locked, writing
 
 log = logging.getLogger("tvmap")
 atexit.register(gc.freeze)  # a search of all that was imported for garbage, as Python ends, takes a second with torch
 
 END = "from %s to %s on %s; peak memory: %d MiB"  # of every log
+WAITING = "%s: the same step of a run that was killed is still at work; waiting for it to end, then doing it again"
 OUT_OF_MEMORY = (
     "the GPU is out of memory (%s): free it, lower training.batch_size or training.crop, or set device: cpu; "
     "nothing finished is lost, a training resumes from its checkpoint"
@@ -42,6 +43,9 @@ class OneLine(logging.Formatter):
 def logged_to(path: PathLike) -> Iterator[logging.Logger]:
     """Send the log of the block to the file `path` and to stderr.
 
+    While the block runs a file beside it is locked: a job may outlive the Snakemake that started it, and must not write
+    what it was asked for over that of a later one with other settings. (Snakemake removes the log before each job.)
+
     A `StudyError`, and a GPU out of memory, end the process with one line and exit status 1, Ctrl-C with one line and
     130; any other exception leaves its traceback in the file.
     """
@@ -55,8 +59,10 @@ def logged_to(path: PathLike) -> Iterator[logging.Logger]:
         handlers.append(handler)
 
     log.setLevel(logging.INFO)
+    lock = contextlib.ExitStack()
     try:
         add(logging.StreamHandler(sys.stderr))
+        lock.enter_context(locked(f"{path}.lock", lambda: log.warning(WAITING, path)))
         with writing(path):
             add(logging.FileHandler(path, mode="w", encoding="utf-8"))
         yield log
@@ -78,6 +84,7 @@ def logged_to(path: PathLike) -> Iterator[logging.Logger]:
             log.removeHandler(handler)
             with contextlib.suppress(OSError):
                 handler.close()
+        lock.close()
 
 
 def peak_memory() -> int:
