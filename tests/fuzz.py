@@ -191,8 +191,10 @@ def start(target, seconds, log):
     return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
 
 
-def n_findings(target):
-    return len(list((FOLDER / "findings").glob(f"{target}-*")))
+def findings(since, pattern="*"):
+    """What was written there `since` then, an earlier run's again, too; beside each exception lies its traceback."""
+    paths = (FOLDER / "findings").glob(pattern)
+    return sorted(path for path in paths if path.suffix != ".txt" and path.stat().st_mtime >= since)
 
 
 def main(seconds):
@@ -206,11 +208,10 @@ def main(seconds):
         for content in {content for content in cases if len(content) <= LONGEST}:
             (FOLDER / "corpus" / target / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
     (FOLDER / "findings").mkdir(exist_ok=True)
-    before = {*(FOLDER / "findings").iterdir()}
-    began = time.monotonic()
+    began, since = time.monotonic(), time.time()
     logs = {target: open(FOLDER / f"{target}.log", "w+", encoding="utf-8", errors="replace") for target in TARGETS}
     running = {target: start(target, seconds, log) for target, log in logs.items()}
-    kept = {target: n_findings(target) for target in TARGETS}
+    kept = dict.fromkeys(TARGETS, 0)
     deaths = dict.fromkeys(TARGETS, 0)  # without a new finding
     while running:
         time.sleep(1)
@@ -218,7 +219,7 @@ def main(seconds):
             left = round(began + seconds - time.monotonic())
             if process.poll() is not None:
                 del running[target]
-                n = n_findings(target)
+                n = len(findings(since, f"{target}-*"))
                 deaths[target] += left > 2 and n == kept[target]
                 kept[target] = n
                 if left > 2 and deaths[target] < 2:
@@ -233,12 +234,11 @@ def main(seconds):
             broken = True
             print(f"{target}: broken, it ended too early; {log.name} says why")
     shutil.rmtree(FOLDER / "work")
-    found = {*(FOLDER / "findings").iterdir()} - before
-    findings = sorted(path for path in found if path.suffix != ".txt")  # beside each exception its traceback
-    print(f"{len(findings)} findings")
-    for path in findings:
+    found = findings(since)
+    print(f"{len(found)} findings")
+    for path in found:
         print(f"  {path.relative_to(ROOT)}")
-    return int(bool(findings) or broken)
+    return int(bool(found) or broken)
 
 
 def report(target, text, elapsed):

@@ -59,9 +59,11 @@ def test_archive_is_downloaded_verified_and_readable(server, tmp_path, caplog):
     assert percents and percents[-1] == "100" and len(percents) <= 10
 
 
-def test_second_run_transfers_nothing(server, tmp_path):
+@pytest.mark.parametrize("n_bytes", [len(DATA), None])
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_second_run_transfers_nothing(server, tmp_path, n_bytes, sha256):
     for _ in range(2):
-        download.fetch(server.url, tmp_path / "a.zip", len(DATA), SHA256)
+        download.fetch(server.url, tmp_path / "a.zip", n_bytes, sha256)
     assert len(server.requests) == 1 and (tmp_path / "a.zip").read_bytes() == DATA
 
 

@@ -16,6 +16,8 @@ from archive_server import Server
 from crash import archive, settings
 from smoke import ENVIRONMENT, RESULTS, ROOT, command, copy, finished, fresh, snakemake
 
+import publish_study
+import redraw_figures
 import retrieve_archive
 import train
 from tvmap import download
@@ -98,6 +100,19 @@ def test_a_disk_full_of_the_archive_is_said_and_the_download_goes_on_once_there_
         run = snakemake(folder, target, change=change)
         assert run.returncode == 0 and (folder / target).exists(), run.stdout[-5000:]
         assert missing <= server.sent - sent < missing + 2**18, "what had come was not sent again"
+
+
+def test_a_disk_full_of_a_publication_is_said_and_the_earlier_one_stays(tmp_path, results):
+    with small_disk(tmp_path / "reference", "64k") as remount:
+        target = tmp_path / "reference/smoke"
+        target.mkdir()
+        (target / "provenance.json").write_text("{}")
+        with pytest.raises(StudyError, match=r"reference/smoke: cannot be written \(No space left on device\)"):
+            publish_study.main(results, target)
+        assert (target / "provenance.json").read_text() == "{}"
+        remount("ro")
+        with pytest.raises(StudyError, match=r"new/figures: cannot be written \(Read-only file system\)"):
+            redraw_figures.main(results, tmp_path / "reference/new/figures")
 
 
 def test_a_read_only_folder_is_said(tmp_path):

@@ -693,10 +693,21 @@ def test_bad_archive(place, study, extra, parts, log):
     assert line.split("ERROR ")[1] in (place / f"results/{study}/logs" / log).read_text()
 
 
-def test_braces_in_the_path_of_the_archive(place):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"source": "archive", "archive": "{a}.zip"}},
+        {"data": {"manifest": "{a}.zip"}},
+        {"network": {"weights": "{a}.zip"}},
+        {"network": {"weights_direct": "{a}.zip"}},
+    ],
+)
+def test_braces_in_a_path_that_is_given(place, change):
     archive(place / "{a}.zip", {})
-    run = snakemake(place, "--dry-run", change={"data": {"source": "archive", "archive": "{a}.zip"}})
-    the_one_line(run, "{a}.zip: Snakemake takes braces in a name for a wildcard; rename it")
+    the_one_line(
+        snakemake(place, "--dry-run", change=change),
+        "{a}.zip: Snakemake takes braces in a name for a wildcard; rename it",
+    )
 
 
 def test_a_study_of_a_folder_reads_its_images_and_again_where_one_has_changed(tmp_path):
@@ -710,8 +721,11 @@ def test_a_study_of_a_folder_reads_its_images_and_again_where_one_has_changed(tm
     run = snakemake(folder, f"{RESULTS}/clean/train.npz", change=change)
     assert run.returncode == 0, run.stdout[-3000:]
     assert jobs(snakemake(folder, manifest, "--dry-run", change=change)) == {}
-    Image.fromarray(255 - pixels).save(scans / "IM-0003-0001.png")
-    assert jobs(snakemake(folder, manifest, "--dry-run", change=change)) == {"select_images": 1}
+    scan = scans / "IM-0003-0001.png"
+    for age in (0, 10**6):  # an older file is another image, too
+        Image.fromarray(255 - pixels).save(scan)
+        os.utime(scan, (time.time() - age,) * 2)
+        assert jobs(snakemake(folder, manifest, "--dry-run", change=change)) == {"select_images": 1}
 
 
 def test_folder_without_images(place):

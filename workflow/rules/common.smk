@@ -28,7 +28,9 @@ try:
     IMAGE_FILES, source = [], config["data"]["source"]
     if source == "folder":
         IMAGE_FILES = list(map(str, tvmap.manifest.images_below(config["data"]["folder"])))
-    for path in IMAGE_FILES + ([config["data"]["archive"]] if source == "archive" else []):
+    given = [config["data"]["manifest"], config["network"]["weights"], config["network"]["weights_direct"]]
+    given += [config["data"]["archive"]] if source == "archive" else []
+    for path in IMAGE_FILES + list(filter(None, given)):
         tvmap.manifest.check_name(path)
         if "{" in path or "}" in path:
             raise StudyError(f"{path}: Snakemake takes braces in a name for a wildcard; rename it")
@@ -225,20 +227,25 @@ def _pixels(splits):
 def archive_of_images(wildcards):
     """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`.
 
-    An archive may be copied or touched at any time: where its digest tells whether it is another, its age does not.
+    Where a digest tells whether they are others, their age does not: an archive may be copied or touched at any time.
     """
-    if config["data"]["source"] == "folder":
-        return IMAGE_FILES
-    sources = {"mendeley": ARCHIVE, "archive": config["data"]["archive"]}
-    archive = sources.get(config["data"]["source"], [])
-    return ancient(archive) if archive_digest(wildcards) else archive
+    sources = {"mendeley": ARCHIVE, "archive": config["data"]["archive"], "folder": IMAGE_FILES}
+    files = sources.get(config["data"]["source"], [])
+    return ancient(files) if archive_digest(wildcards) else files
 
 
 def archive_digest(wildcards):
-    """What tells the archive from another, whatever its age; no job reads it but those of the two rules that ask."""
+    """What tells these from others, whatever their age; no job reads it but those of the two rules that ask."""
+    if config["data"]["source"] == "folder":
+        return _folder_digest()
     if config["data"]["source"] == "archive":
         return _digest_once(config["data"]["archive"])
     return config["data"]["mendeley"]["sha256"] if config["data"]["source"] == "mendeley" else None
+
+
+@functools.cache
+def _folder_digest():
+    return tvmap.manifest.folder_digest(IMAGE_FILES)
 
 
 _digest_once = functools.cache(tvmap.manifest.archive_digest)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tvmap import figures, model_card, origins, provenance
 from tvmap.errors import StudyError
+from tvmap.files import writing
 from tvmap.looks import log_looks
 
 ALLOWED = (
@@ -59,16 +60,17 @@ def main(folder, target):
         raise StudyError(f"{folder}: {', '.join(missing)} is missing; run the study again")
     new, old = target.with_name(f"{target.name}.new"), target.with_name(f"{target.name}.old")
     shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
-    for name in chosen:
-        (new / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, new / name)
-    if any(name.startswith("model/") and name.endswith(".safetensors") for name in chosen):
-        (new / model_card.CARD).write_text(model_card.render(folder), encoding="utf-8")
-    log_looks(folder, target.name, origin)  # first: a look is one even if what follows fails
-    shutil.rmtree(old, ignore_errors=True)  # of a run that was killed
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
+    with writing(target):
+        for name in chosen:
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, new / name)
+        if any(name.startswith("model/") and name.endswith(".safetensors") for name in chosen):
+            (new / model_card.CARD).write_text(model_card.render(folder), encoding="utf-8")
+        log_looks(folder, target.name, origin)  # first: a look is one even if what follows fails
+        shutil.rmtree(old, ignore_errors=True)  # of a run that was killed
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
     size = sum((folder / name).stat().st_size for name in chosen) / 1e6
     print(f"{target}: {len(chosen)} files, {size:.1f} MB; {'with' if pixels else 'without'} pixels of test images")

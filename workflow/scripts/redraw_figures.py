@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tvmap import figures, provenance
 from tvmap.errors import StudyError
+from tvmap.files import writing
 
 
 def main(folder, output=None):
@@ -21,7 +22,8 @@ def main(folder, output=None):
     folder = Path(folder)
     output = Path(output or folder / "figures")
     config = provenance.read(folder / "provenance.json")["config"]
-    output.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, figure in figures.figures(config).items():
         inputs = {argument: folder / path for argument, path in figure.inputs.items()}

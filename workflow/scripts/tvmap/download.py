@@ -52,7 +52,11 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
             if part.stat().st_size > n_bytes or (known and files.sha256(part) != known.lower()):
                 log.warning("%s: is not the file asked for, downloading anew", part)
                 part.unlink()
-        if n_bytes is None or not part.exists() or part.stat().st_size < n_bytes:
+        if n_bytes is None:
+            whole = known is not None and part.exists() and files.sha256(part) == known.lower()
+        else:
+            whole = part.exists() and part.stat().st_size >= n_bytes
+        if not whole:
             _transfer(url, part, n_bytes, pause)
         if n_bytes is not None and part.stat().st_size != n_bytes:
             raise StudyError(

@@ -2,12 +2,14 @@
 
 import csv
 import datetime
+import io
 import operator
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from . import config, origins, provenance
+from .files import write_atomically
 
 LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"  # not below results/, which may be deleted
 
@@ -28,9 +30,9 @@ def log_looks(folder: Path, name: str, origin: Mapping[str, Any]) -> None:
         return
     settings, n = origin["config"], origin["data"]["n"]["test"]
     day = (origin["times"]["end"] or datetime.date.today().isoformat())[: len("2026-11-22")]
-    with open(LOOKS, newline="", encoding="utf-8") as file:
-        known = set(map(operator.itemgetter("date", "study", "fingerprint", "measured"), csv.DictReader(file)))
-    rows = []
+    log = LOOKS.read_text(encoding="utf-8")
+    known = set(map(operator.itemgetter("date", "study", "fingerprint", "measured"), csv.DictReader(io.StringIO(log))))
+    rows = io.StringIO()
     for study, path, variant in _trainings(folder, name, settings):
         if path is None:
             fingerprint, what = "", f"weights of another training, {variant['network']['weights']}"
@@ -40,9 +42,9 @@ def log_looks(folder: Path, name: str, origin: Mapping[str, Any]) -> None:
             fingerprint, what = training["fingerprint"], f"{training['epochs']} epochs, {schedule} rate"
         measured = _measured(variant)
         if not variant["data"]["fold"] and (day, study, fingerprint, measured) not in known:
-            rows.append([day, study, fingerprint, n, measured, what])
-    with open(LOOKS, "a", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+            csv.writer(rows, lineterminator="\n").writerow([day, study, fingerprint, n, measured, what])
+    if rows.getvalue():
+        write_atomically(LOOKS, log + rows.getvalue())
 
 
 def _measured(settings: Mapping[str, Any]) -> str:

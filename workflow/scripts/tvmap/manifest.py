@@ -84,6 +84,12 @@ def archive_digest(path: PathLike) -> str | None:
         return None
 
 
+def folder_digest(paths: Iterable[PathLike]) -> str:
+    """SHA-256 of the names, sizes and times of these files: an image that an older one replaced is another, too."""
+    stats = ((path, os.stat(path)) for path in paths)
+    return hashlib.sha256("".join(f"{path} {s.st_size} {s.st_mtime_ns}\n" for path, s in stats).encode()).hexdigest()
+
+
 def check_name(name: str) -> None:
     """Refuse the name of a file that no table and no line of a log can hold.
 
