@@ -199,6 +199,12 @@ def test_variants_are_run_and_compared(results):
     assert short["minutes"].iloc[-1] == pytest.approx(minutes, rel=1e-12)
 
 
+def test_provenance_has_the_training_of_every_variant_that_has_one(results):
+    found = json.loads((results / "provenance.json").read_text())["variants"]
+    folders = {name: results.with_name(f"smoke.{name}") for name in ("seed-2", "short")}
+    assert found == {name: json.loads((folder / "model/training.json").read_text()) for name, folder in folders.items()}
+
+
 def test_given_weights_are_used_and_nothing_is_trained(results):
     given = results.with_name("smoke.given")
     assert not (given / "model").exists()

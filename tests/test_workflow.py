@@ -326,6 +326,22 @@ def test_comments_and_docstrings_of_modules_rerun_nothing(study):
     assert jobs(snakemake(study, "--dry-run")) == {}
 
 
+def test_scripts_that_are_younger_but_the_same_rerun_nothing_where_their_age_is_left_out(study):
+    """As after `git switch` to another commit and back; the other reasons still tell changed code."""
+    readme = (study / "README.md").read_text(encoding="utf-8")
+    triggers = re.search(r"`(--rerun-triggers [\w -]+)`", readme)[1].split()
+    for path in (study / "workflow/scripts").rglob("*.py"):
+        path.touch()
+    assert "search_grid" in jobs(snakemake(study, "--dry-run"))
+    assert jobs(snakemake(study, "--dry-run", *triggers)) == {}
+    path = study / "workflow/scripts/search_grid.py"
+    path.write_text(path.read_text() + "\n\nLATER = 1\n")
+    assert jobs(snakemake(study, "--dry-run", *triggers))["search_grid"] > 0
+    for profile in ("slurm", "generic"):
+        settings = yaml.safe_load((study / f"workflow/profiles/{profile}/config.yaml").read_text(encoding="utf-8"))
+        assert settings["rerun-triggers"] == triggers[1:]
+
+
 TABLES = {"collect_tables": 1, "pick_examples": 1, "check_study": 1, "draw_figure": 11, "build_report": 1, "all": 1}
 TABLES |= {"sweep_examples": 2, "build_explorer": 1}
 MEASURED = {**TABLES, "draw_figure": 12, "measure_images": 2, "collect_times": 1}  # the twelfth figure shows the times

@@ -233,6 +233,7 @@ rule write_provenance:
         weights=config["network"]["weights"] or [],
         training_direct=of_training("training.json", "weights_direct") if "unet-direct" in METHODS else [],
         weights_direct=(config["network"]["weights_direct"] or []) if "unet-direct" in METHODS else [],
+        variants=[TRAININGS[name] for name in TRAINED if name],
         times=rules.collect_times.output[0],
     output:
         f"{RESULTS}/provenance.json",
@@ -249,6 +250,7 @@ rule write_provenance:
         runtime=10,
     params:
         config=config,
+        variants=[name for name in TRAINED if name],
         study_code=code_of_study,
         code=code_version("write_provenance"),
     message:

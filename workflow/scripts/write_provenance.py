@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(manifest_path, trainings, times_path, output_path, config, code, lock=None):
+def main(manifest_path, trainings, times_path, output_path, config, code, lock=None, variants=None):
     """Write the record of the study.
 
     trainings: {"training": (its training.json, weights that were trained before or None)}, "training_direct" likewise
-    for the rival without TV; code: what names the code of the study; lock: see `tvmap.machine.versions`.
+    for the rival without TV; code: what names the code of the study; lock: see `tvmap.machine.versions`; variants:
+    {name: training.json} of those that are trained.
 
     Where the files of the keys `provenance.PATHS` lie on this machine is left out: names and hashes identify them.
     """
@@ -44,6 +45,7 @@ def main(manifest_path, trainings, times_path, output_path, config, code, lock=N
         "versions": machine.versions(lock),
         "machines": machines,
         **records,
+        "variants": {name: provenance.read_training(path) for name, path in (variants or {}).items()},
         "seed": config["seed"],
         "data": {"source": config["data"]["source"], "n": dict(splits), "manifest_sha256": sha256(manifest_path)},
     }
@@ -59,4 +61,6 @@ if "snakemake" in globals():
         root = Path(snakemake.scriptdir).resolve().parents[1]  # a package that is installed may lie elsewhere
         code = {"scripts": snakemake.params.study_code, **provenance.commit(root)}
         lock = root / "envs/requirements.txt"
-        main(inputs.manifest, trainings, inputs.times, snakemake.output[0], snakemake.params.config, code, lock)
+        variants = dict(zip(snakemake.params.variants, inputs.variants, strict=True))
+        output = snakemake.output[0]
+        main(inputs.manifest, trainings, inputs.times, output, snakemake.params.config, code, lock, variants)
