@@ -218,6 +218,64 @@ def test_dicom_is_read_as_a_viewer_shows_it(tmp_path):
     np.testing.assert_allclose(np.moveaxis(colour.channels, 0, -1), COLOUR8 / 255, atol=1e-6)
 
 
+def table(first, depth, entries):
+    """A VOILUTSequence: the values from `first` on are looked up in `entries`."""
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "US", [len(entries), first, depth])
+    item.add_new("LUTData", "US", [int(entry) for entry in entries])
+    return [item]
+
+
+@pytest.mark.parametrize(
+    ("tags", "ends"),
+    [
+        ({"WindowCenter": 1050, "WindowWidth": 2000}, ((1000 - 50) / 1999, (1100 - 50) / 1999)),
+        (
+            {"WindowCenter": 1050, "WindowWidth": 2000, "VOILUTFunction": "SIGMOID"},
+            (1 / (1 + np.exp(0.1)), 1 / (1 + np.exp(-0.1))),
+        ),
+        (
+            {"WindowCenter": -1050, "WindowWidth": 2000, "VOILUTFunction": "SIGMOID", "RescaleSlope": -1},
+            (1 / (1 + np.exp(-0.1)), 1 / (1 + np.exp(0.1))),
+        ),
+        ({"VOILUTSequence": table(0, 12, range(4096))}, (1000 / 4095, 1100 / 4095)),
+        ({"VOILUTSequence": table(1000, 8, range(20, 121))}, (20 / 255, 120 / 255)),
+        ({"VOILUTSequence": table(900, 8, [7] * 100 + [50] * 300)}, (50 / 255, 50 / 255)),
+    ],
+    ids=["LINEAR", "SIGMOID", "SIGMOID of negative slope", "12 bits", "8 bits", "8 bits of many values"],
+)
+def test_a_window_of_dicom_has_the_ends_of_what_it_gives(tmp_path, tags, ends):
+    """PS3.3, C.11.2: not those of the values that happen to be in the image."""
+    values = np.linspace(1000, 1100, 101).astype(np.uint16).reshape(1, -1)
+    tags = {"BitsStored": 12, "HighBit": 11, **tags} | ({"RescaleIntercept": 0} if "RescaleSlope" in tags else {})
+    picture = pictures.read(hostile.dicom(tmp_path / "a.dcm", values, **tags))
+    np.testing.assert_allclose(picture.channels[0, 0, [0, -1]], ends, atol=1e-6)
+    assert picture.assumed is None
+    sign = tags.get("RescaleSlope", 1)
+    given = pictures.read(tmp_path / "a.dcm", sorted((sign * 900, sign * 1300)))  # in place of the window
+    expected = (values - 900.0) / 400
+    np.testing.assert_allclose(given.channels[0], expected if sign == 1 else 1 - expected, atol=1e-6)
+
+
+def test_an_unknown_window_of_dicom_is_said(tmp_path):
+    window = {"WindowCenter": 40, "WindowWidth": 400, "VOILUTFunction": "CUBIC"}
+    hostile.dicom(tmp_path / "a.dcm", GREY16, **window)
+    with pytest.raises(StudyError, match="a.dcm: a window of the unknown kind 'CUBIC'; give limits"):
+        pictures.read(tmp_path / "a.dcm")
+    np.testing.assert_allclose(pictures.read(tmp_path / "a.dcm", (0, 65535)).channels[0], GREY16 / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(np.float32, "FloatPixelData"), (np.float64, "DoubleFloatPixelData")])
+def test_dicom_of_floating_point_is_read(tmp_path, kind, name):
+    """It has no BitsStored (PS3.3, C.7.6.24 and C.7.6.25)."""
+    values = FLOAT.astype(kind)
+    data = pydicom.dcmread(hostile.dicom(tmp_path / "a.dcm", values))
+    del data.PixelData, data.BitsStored, data.HighBit, data.PixelRepresentation
+    setattr(data, name, values.tobytes())
+    data.save_as(tmp_path / "a.dcm")
+    np.testing.assert_allclose(pictures.read(tmp_path / "a.dcm").channels[0], FLOAT, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["SC_ybr_full_422_uncompressed.dcm", "SC_rgb_rle.dcm"])
 def test_colours_of_scans_that_others_made(name):
     path = get_testdata_file(name)

@@ -40,6 +40,7 @@ PILLOW = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 TIFF, DICOM, NUMPY = {".tif", ".tiff"}, {".dcm", ".dicom"}, {".npy"}
 REPLACE = "replace it or leave it out"
+LIMITS = "limits low < high, with tvmap by --range"
 COLOUR_16 = "16 bits, of which this reader would lose 8; save it as TIFF"
 SUFFIXES = PILLOW | TIFF | DICOM | NUMPY
 # What is written for what is read: without loss, and with the depth that was read.
@@ -107,8 +108,9 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
 
     Args:
         path: a file with one of SUFFIXES. Of DICOM, what a viewer shows: rescale slope and intercept are applied, the
-            window's ends become 0 and 1 (nothing is clipped), or 1 and 0 of MONOCHROME1, which is bright for low.
-        limits: (low, high), the values of the file that count as 0 and 1 in place of the window's ends. Otherwise those
+            window's ends become 0 and 1 (nothing is clipped), or 1 and 0 of MONOCHROME1, which is bright for low; of a
+            sigmoid or a table for the eye (VOI LUT), the ends of what it gives.
+        limits: (low, high), the values of the file that count as 0 and 1 in place of such a window. Otherwise those
             of 8 or 16 bits; 0 and 1 for floating-point numbers between −1 and 2; and for all others their smallest and
             largest value.
 
@@ -258,9 +260,9 @@ def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str)
     assumed = ends if limits is None and own is None else None
     low, high = map(float, limits or own or ends)
     if not (low < high and math.isfinite(high - low)):
-        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits low < high")
+        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give {LIMITS}")
     if max(abs(end - low) for end in ends) > LARGEST * (high - low):
-        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits further apart")
+        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give {LIMITS}, further apart")
     channels = np.empty((values.shape[-1], *values.shape[:-1]), np.float32)
     rows = max(BLOCK // (values.shape[1] * values.shape[2]), 1)
     for top in range(0, len(values), rows):  # in float64, but never the whole of it
@@ -500,7 +502,7 @@ def _read_numpy(path: Path) -> np.ndarray:
 def _read_dicom(path: Path, limits: Limits | None) -> tuple[np.ndarray, Limits | None]:
     """(values, limits) as a viewer shows them, nothing clipped; the limits are the window's if none are given."""
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels import apply_modality_lut, apply_voi
 
     _check_deflated(path)
     data = pydicom.dcmread(path)
@@ -516,22 +518,31 @@ def _read_dicom(path: Path, limits: Limits | None) -> tuple[np.ndarray, Limits |
         if kind == "PALETTE COLOR":
             raise StudyError(f"{path}: colours by a palette; save it as PNG")
         return values, limits  # pydicom has made YBR to RGB
-    stored = None
-    if not int(data.get("PixelRepresentation") or 0) and not {"RescaleSlope", "ModalityLUTSequence"} & {*data.dir()}:
+    stored = None  # of integers without a sign
+    other_values = {"RescaleSlope", "ModalityLUTSequence"} & {*data.dir()} or "PixelData" not in data
+    if not int(data.get("PixelRepresentation") or 0) and not other_values:
         stored = 0.0, 2.0 ** int(data.BitsStored) - 1
     values = np.asarray(apply_modality_lut(values, data), np.float64)
     function = data.get("VOILUTFunction") or "LINEAR"
     window, ends = True, lambda: (float(values.min()), float(values.max()))
-    if data.get("VOILUTSequence") or function not in ("LINEAR", "LINEAR_EXACT"):
-        values = np.asarray(apply_voi_lut(values, data), np.float64)
-        low, high = ends()
+    if limits:
+        low, high = limits
+    elif data.get("VOILUTSequence"):
+        entries, first, depth = data.VOILUTSequence[0].LUTDescriptor
+        # With 8 bits pydicom would look values up modulo 256; the depth changes nothing else.
+        data.VOILUTSequence[0].LUTDescriptor = [entries, first, 16 if depth == 8 else depth]
+        values = np.asarray(apply_voi(values, data), np.float64)
+        low, high = 0.0, 2.0 ** int(depth) - 1
     elif data.get("WindowWidth") is not None and data.get("WindowCenter") is not None:
         centre, width = (float(np.atleast_1d(data[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
-        inset = 0 if function == "LINEAR_EXACT" else 0.5  # DICOM PS3.3, C.11.2.1.2
+        if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+            raise StudyError(f"{path}: a window of the unknown kind {function!r}; give {LIMITS}")
+        inset = 0.5 if function == "LINEAR" else 0  # DICOM PS3.3, C.11.2.1.2
         low, high = centre - width / 2, centre + width / 2 - 2 * inset
+        if function == "SIGMOID" and low < high:  # C.11.2.1.3.1, from 0 to 1
+            values, low, high = 1 / (1 + np.exp((values - centre) * (-4 / width))), 0.0, 1.0
     else:
         window, (low, high) = stored is not None, stored or ends()
-    low, high = limits or (low, high)
     if kind == "MONOCHROME1":  # low values are bright
         values = low + high - values
     return values, limits or ((low, high) if window and low < high else None)
