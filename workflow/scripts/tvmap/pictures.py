@@ -85,11 +85,10 @@ class Picture:
 
     def as_float(self) -> "Picture":
         """The same for values in float32: where they were integers, from 0 to 1."""
-        if self.dtype.kind == "f":
-            return replace(self, dtype=np.dtype(np.float32))
-        top = np.iinfo(self.dtype).max
+        floating = self.dtype.kind == "f"
+        top, low, high = (1, self.low, self.high) if floating else (np.iinfo(self.dtype).max, 0.0, 1.0)
         alpha = None if self.alpha is None else (self.alpha / top).astype(np.float32)
-        return replace(self, dtype=np.dtype(np.float32), low=0.0, high=1.0, alpha=alpha)
+        return replace(self, dtype=np.dtype(np.float32), low=low, high=high, alpha=alpha)
 
     def values(self, channels: np.ndarray) -> np.ndarray:
         """`channels` (C, H, W) in the units, the depth and the shape of the file: (H, W) or (H, W, C)."""
@@ -133,15 +132,8 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
                 values, limits = _read_dicom(path, limits)
             else:
                 values = (_read_tiff if suffix in TIFF else _read_numpy if suffix in NUMPY else _read_pillow)(path)
-    except StudyError:
-        raise
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file") from None
-    except Exception as error:  # damaged files raise OSError, ValueError, KeyError, struct.error, zlib.error, ...
-        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
-        raise StudyError(
-            f"{path}: cannot be read as an image, it is damaged or of another kind{reason}; {REPLACE}"
-        ) from None
+    except Exception as error:
+        raise _refusal(path, error, "an image, it is damaged or of another kind", REPLACE) from None
     return _picture(path, values, limits, WRITTEN[suffix])
 
 
@@ -229,18 +221,27 @@ def read_weight(path: PathLike) -> tuple[np.ndarray, str | None]:
         if path.stat().st_size > MOST_BYTES:
             raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut image and map into the same pieces")
         values, penalty = (_array_of_maps(path), None) if path.suffix.lower() in NUMPY else _pages(path)
-    except StudyError:
-        raise
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file") from None
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StudyError(f"{path}: cannot be read as a map ({reason}); replace it or give a number λ") from None
+        raise _refusal(path, error, "a map", "replace it or give a number λ") from None
     if values.ndim != 3 or not values.size:
         raise StudyError(f"{path}: shape {values.shape}; give a map (H, W), or several (n, H, W)")
     if not np.isfinite(values).all() or values.min() < 0:
         raise StudyError(f"{path}: some of its weights are negative, NaN or infinite; give numbers ≥ 0 in every pixel")
     return values, penalty
+
+
+def _refusal(path: Path, error: Exception, kind: str, instead: str) -> StudyError:
+    """The line on a file that could not be read; damaged ones raise OSError, ValueError, KeyError, struct.error, …."""
+    if isinstance(error, StudyError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return StudyError(f"{path}: no such file")
+    if isinstance(error, PermissionError):
+        return StudyError(f"{path}: may not be read; change its permissions, or leave it out")
+    if isinstance(error, MemoryError):
+        return StudyError(f"{path}: not enough memory to read it; free some, or cut it into pieces")
+    reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
+    return StudyError(f"{path}: cannot be read as {kind}{reason}; {instead}")
 
 
 def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str) -> Picture:
@@ -298,7 +299,8 @@ def _read_pillow(path: Path) -> np.ndarray:
         n_images = getattr(picture, "n_frames", 1)
         if n_images > 1:
             raise StudyError(f"{path}: has {n_images} images; save the one that is meant")
-        if picture.format == "PNG" and _png_depth(path) == 16 and not picture.mode.startswith("I"):
+        grey = picture.mode.startswith("I") and "transparency" not in picture.info
+        if picture.format == "PNG" and _png_depth(path) == 16 and not grey:
             return _png_16(path, picture)
         if picture.format == "PPM" and picture.mode == "RGB" and _ppm_maximum(picture) > 255:
             raise StudyError(f"{path}: colour of {COLOUR_16}")
@@ -310,7 +312,7 @@ def _png_16(path: Path, picture: "ImageFile") -> np.ndarray:
     """Colour of 16 bits, of which Pillow keeps one byte: read once for the high one and once for the low one."""
     tile = picture.tile[0]
     if tile.args not in ("RGB;16B", "RGBA;16B") or "transparency" in picture.info:
-        raise StudyError(f"{path}: grey with transparency, or one colour that is transparent, of {COLOUR_16}")
+        raise StudyError(f"{path}: grey with transparency, or one colour or grey that is transparent, of {COLOUR_16}")
     values = np.zeros((picture.height, picture.width, len(picture.mode)), np.uint16)
     with Image.open(path, formats=("PNG",)) as low:
         low.tile = [tile._replace(args=tile.args.replace("16B", "16L"))]
@@ -365,14 +367,14 @@ def _read_tiff(path: Path) -> np.ndarray:
         packing = int(page.compression)
         kept = depths != {1} and int(page.photometric) in (WHITE_IS_0, BLACK_IS_0, RGB)
         if not kept or (packing != PLAIN and packing not in DEFLATE):
-            return _tiff_by_pillow(path, depths)
+            return _tiff_by_pillow(path, depths, int(page.photometric))
         _check_chunks(path, file, page)
         try:
             values = page.asarray(maxworkers=1)
         except (ValueError, ImportError):  # values packed in a way that tifffile has no decoder for
-            return _tiff_by_pillow(path, depths)
+            return _tiff_by_pillow(path, depths, int(page.photometric))
         if int(page.photometric) == WHITE_IS_0:
-            values = np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
+            values = _black_is_0(values)
         values = np.moveaxis(values, 0, -1) if int(page.planarconfig) == SEPARATE and values.ndim == 3 else values
         orientation = page.tags.get(274)
         return UPRIGHT.get(orientation.value if orientation else 1, lambda values: values)(values)
@@ -431,11 +433,24 @@ def _check_chunks(path: Path, file: "TiffFile", page: "TiffPage") -> None:
             raise StudyError(f"{path}: holds more than it declares; it is damaged, {REPLACE}")
 
 
-def _tiff_by_pillow(path: Path, depths: set[int]) -> np.ndarray:
-    with Image.open(path, formats=("TIFF",)) as picture:
-        if max(depths) > 8 and not (picture.mode.startswith("I") or picture.mode == "F"):
-            raise StudyError(f"{path}: packed in a way that this reader cannot undo without loss; save it unpacked")
-        return _plain(path, ImageOps.exif_transpose(picture) or picture)
+def _tiff_by_pillow(path: Path, depths: set[int], photometric: int) -> np.ndarray:
+    deep, packed = max(depths) > 8, "packed in a way that this reader cannot undo without loss; save it unpacked"
+    try:
+        picture = Image.open(path, formats=("TIFF",))
+    except UnidentifiedImageError:  # tifffile knows what it is: of a kind that Pillow does not have
+        if not deep:
+            raise
+        raise StudyError(f"{path}: {packed}") from None
+    with picture:
+        if deep and not (picture.mode.startswith("I") or picture.mode == "F"):
+            raise StudyError(f"{path}: {packed}")
+        values = _plain(path, ImageOps.exif_transpose(picture) or picture)
+        # Of 8 bits and fewer Pillow has done it.
+        return _black_is_0(values) if deep and photometric == WHITE_IS_0 else values
+
+
+def _black_is_0(values: np.ndarray) -> np.ndarray:
+    return np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
 
 
 def _pages(path: Path) -> tuple[np.ndarray, str | None]:
