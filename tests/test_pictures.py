@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, JPEGLSLossless, RLELossless
@@ -164,6 +164,43 @@ def test_bits_and_inverse_tiff(tmp_path):
     np.testing.assert_array_equal(pictures.read(tmp_path / "bits.tif").channels[0], GREY8 > 99)
     tifffile.imwrite(tmp_path / "inverse.tif", GREY16, photometric="miniswhite")
     np.testing.assert_allclose(pictures.read(tmp_path / "inverse.tif").channels[0], 1 - GREY16 / 65535, atol=1e-6)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GREY_PROFILE = SRGB[:16] + b"GRAY" + SRGB[20:]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "profile"),
+    [
+        ("a.png", COLOUR8, SRGB),
+        ("a.png", GREY8, GREY_PROFILE),
+        ("a.png", GREY16, GREY_PROFILE),
+        ("a.jpg", COLOUR8, SRGB),
+        ("a.webp", ALPHA, SRGB),
+        ("a.tif", COLOUR8, SRGB),
+        ("a.tif", COLOUR16, SRGB),
+    ],
+)
+def test_a_profile_goes_with_its_colours(tmp_path, name, values, profile):
+    save(tmp_path / name, values, **({"iccprofile": profile} if name == "a.tif" else {"icc_profile": profile}))
+    picture = pictures.read(tmp_path / name)
+    outputs = {"b.tif": picture, "float.tif": picture.as_float(), "b.png": picture}
+    for output, written in outputs.items():
+        pictures.write(tmp_path / output, written, picture.channels)
+        assert pictures.read(tmp_path / output).profile == profile
+    with Image.open(tmp_path / "b.png") as seen:
+        assert seen.info["icc_profile"] == profile
+    with tifffile.TiffFile(tmp_path / "b.tif") as seen:
+        assert seen.pages.first.tags[34675].value == profile
+    assert pictures.read(save(tmp_path / "none.png", COLOUR8)).profile is None
+
+
+def test_a_profile_of_colours_that_are_no_more_is_left_out(tmp_path):
+    ink = Image.fromarray(COLOUR8).convert("CMYK")
+    ink.save(tmp_path / "a.jpg", icc_profile=SRGB[:16] + b"CMYK" + SRGB[20:])
+    ink.save(tmp_path / "a.tif", icc_profile=SRGB[:16] + b"CMYK" + SRGB[20:])
+    assert pictures.read(tmp_path / "a.jpg").profile is None and pictures.read(tmp_path / "a.tif").profile is None
 
 
 def test_palettes_and_two_levels_become_colour_and_grey(tmp_path):

@@ -26,9 +26,9 @@ EXAMPLES = """examples:
   tvmap tv noisy.png -o out.png --weight map.tif    plain TV, a map from a file
 
 Formats: PNG (8, 16 bit), JPEG, TIFF (8, 16 bit, floating point), DICOM, NumPy (.npy); also BMP, GIF, PPM and WebP.
-Any size, grey or colour, channel by channel; transparency is kept. What is written has the depth that was read: JPEG
-and the like become PNG, TIFF stays TIFF, DICOM becomes TIFF in floating point, 0 to 1 over its window. λ and Λ are in
-units of the image's range: 255 or 65535 count as 1. Not for diagnosis.
+Any size, grey or colour, channel by channel; transparency and the ICC profile are kept. What is written has the depth
+that was read: JPEG and the like become PNG, TIFF stays TIFF, DICOM becomes TIFF in floating point, 0 to 1 over its
+window. λ and Λ are in units of the image's range: 255 or 65535 count as 1. Not for diagnosis.
 """
 
 

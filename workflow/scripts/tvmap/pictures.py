@@ -1,4 +1,4 @@
-"""Images of any kind and their way back: PNG, JPEG, TIFF, DICOM, NumPy arrays; depth, colour and transparency kept.
+"""Images of any kind and their way back: PNG, JPEG, TIFF, DICOM, NumPy arrays; depth, colours, transparency kept.
 
 The study has its own reader, `images`, which makes everything alike; here nothing is cropped, resized or made grey.
 """
@@ -73,6 +73,7 @@ class Picture:
     They run from 0 to 1 where the file's values run from `low` to `high`; noise may reach beyond. `dtype`: of the
     file's values, or float32 for what is written as such; `alpha` (H, W): the transparency, as it was, or None.
     `suffix`: of the file that `write` makes without loss. `assumed`: the limits, where they were taken from the values.
+    `profile`: the ICC profile, what its grey or colours mean, or None.
     """
 
     channels: np.ndarray
@@ -82,6 +83,7 @@ class Picture:
     suffix: str
     alpha: np.ndarray | None = None
     assumed: Limits | None = None
+    profile: bytes | None = None
 
     def as_float(self) -> "Picture":
         """The same for values in float32: where they were integers, from 0 to 1."""
@@ -132,9 +134,10 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
                 values, limits = _read_dicom(path, limits)
             else:
                 values = (_read_tiff if suffix in TIFF else _read_numpy if suffix in NUMPY else _read_pillow)(path)
+            profile = None if suffix in DICOM | NUMPY else _profile(path)
     except Exception as error:
         raise _refusal(path, error, "an image, it is damaged or of another kind", REPLACE) from None
-    return _picture(path, values, limits, WRITTEN[suffix])
+    return replace(_picture(path, values, limits, WRITTEN[suffix]), profile=profile)
 
 
 def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
@@ -142,7 +145,7 @@ def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
 
     `path` may end in .png (8, 16 bit), .tif or .npy.
     """
-    write_values(path, picture.values(channels))
+    write_values(path, picture.values(channels), picture.profile)
 
 
 def write_maps(path: PathLike, maps: np.ndarray, penalty: str) -> None:
@@ -169,8 +172,10 @@ def check_format(path: PathLike, dtype: np.dtype, colour: bool) -> None:
         raise StudyError(f"{path}: this format does not hold {depth} values; give a name that ends in .tif")
 
 
-def write_values(path: PathLike, values: np.ndarray) -> None:
+def write_values(path: PathLike, values: np.ndarray, profile: bytes | None = None) -> None:
     """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically.
+
+    profile: the ICC profile of its grey or colours, for which .npy has no place.
 
     Raises:
         StudyError: the format does not hold such values.
@@ -187,22 +192,23 @@ def write_values(path: PathLike, values: np.ndarray) -> None:
         if values.ndim == 3:
             options |= {"photometric": "rgb" if values.shape[-1] > 2 else "minisblack", "planarconfig": "contig"}
             options |= {"extrasamples": ["unassalpha"]} if values.shape[-1] in (2, 4) else {}
-        tifffile.imwrite(content, values, metadata=None, **options)
+        tifffile.imwrite(content, values, metadata=None, iccprofile=profile, **options)
     elif values.dtype == np.uint16 and values.ndim == 3:
-        _write_png_16(content, values)
+        _write_png_16(content, values, profile)
     else:
-        Image.fromarray(values).save(content, "PNG")
+        Image.fromarray(values).save(content, "PNG", icc_profile=profile)
     write_atomically(path, content.getvalue())
 
 
-def _write_png_16(file: io.BytesIO, values: np.ndarray) -> None:
+def _write_png_16(file: io.BytesIO, values: np.ndarray, profile: bytes | None) -> None:
     """A PNG of values (H, W, 2 … 4), uint16, which Pillow cannot write; the rows are not filtered."""
     height, width, n = values.shape
     rows = np.zeros((height, 1 + 2 * n * width), np.uint8)
     rows[:, 1:] = np.ascontiguousarray(values, ">u2").view(np.uint8).reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[n], 0, 0, 0)
     file.write(b"\x89PNG\r\n\x1a\n")
-    for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
+    chunks = [(b"iCCP", b"ICC\0\0" + zlib.compress(profile))] if profile else []
+    for kind, content in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
         file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
@@ -322,6 +328,20 @@ def _png_16(path: Path, picture: "ImageFile") -> np.ndarray:
                 part = half.crop((0, top, half.width, top + len(rows)))
                 rows |= np.asarray(part).astype(np.uint16) << np.uint16(shift)
     return UPRIGHT.get(picture.getexif().get(274), lambda values: values)(values)
+
+
+def _profile(path: Path) -> bytes | None:
+    """The ICC profile of a file that has been read, None if there is none for grey or RGB, which all has become."""
+    if path.suffix.lower() in TIFF:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            tag = file.pages.first.tags.get(34675)
+            profile = tag.value if tag else None
+    else:
+        with Image.open(path, formats=FORMATS) as picture:
+            profile = picture.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile[16:20] in (b"GRAY", b"RGB ") else None
 
 
 def _png_depth(path: Path) -> int:
