@@ -258,6 +258,10 @@ def test_weights_without_the_record_of_their_study_are_solved_with_the_defaults_
     sound = {"solver": solver, "noise": {"kind": "relative", "train_level": [0.2, 0.4]}}
     record.write_text(json.dumps({"config": sound}))
     assert denoising.load_trained(path)[1:] == ((0.2, 0.4), solver)
+    assert caplog.text.count("are not compared") == 1
+    record.write_text(json.dumps({"config": {**sound, "noise": {"kind": "absolute", "train_level": 0.1}}}))
+    assert denoising.load_trained(path)[1:] == (None, solver)
+    assert f"{path}: trained with noise of given standard deviations: noise levels are not compared" in caplog.text
     for level in ("abc", [1], ["a", "b"], {}, [0.1, 0.2, 0.3]):
         record.write_text(json.dumps({"config": {**sound, "noise": {"kind": "relative", "train_level": level}}}))
         with pytest.raises(StudyError, match="provenance.json: not the provenance of a study"):

@@ -226,7 +226,8 @@ def load_trained(
 ) -> tuple[network.MapNetwork, tuple[float, float] | None, dict[str, Any]]:
     """(network, noise levels of its training or None, options of the solver) of a file of weights, or of the reference.
 
-    Levels and options are those of the study whose provenance.json lies in the folder above the file's.
+    Levels and options are those of the study whose provenance.json lies in the folder above the file's. Levels are
+    None, which is said, where the noise was absolute or there is no such file.
 
     Raises:
         StudyError: not the weights of a network that predicts maps, none that come with the project, or a
@@ -256,6 +257,8 @@ def load_trained(
         if train_level is not None:
             low, high = map(float, train_level if isinstance(train_level, list) else [train_level, train_level])
             levels = low, high
+        else:
+            log.warning("%s: trained with noise of given standard deviations: noise levels are not compared", path)
         weight = torch.zeros(1, 2 if trained.penalty == "tgv" else 1, 2, 2)
         solve(torch.zeros(1, 1, 2, 2), weight, **solver, iterations=1, penalty=trained.penalty)  # knows what there is
     except (KeyError, TypeError, ValueError, StudyError) as error:
