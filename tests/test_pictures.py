@@ -414,7 +414,8 @@ def test_a_scan_that_others_made():
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("a.txt", lambda path: path.write_text("x"), "does not end like an image's"),
+        ("a.txt", lambda path: path.write_text("x"), "does not end like an image's; rename it, DICOM to .dcm"),
+        ("IM0001", lambda path: hostile.dicom(path, GREY8), "does not end like an image's; rename it, DICOM to .dcm"),
         ("a.png", lambda path: None, "no such file"),
         ("a.png", lambda path: path.write_bytes(b"no image"), "another kind; replace it or leave it out"),
         ("a.tif", lambda path: path.write_bytes(b"II*\0"), "cannot be read as an image"),
@@ -543,12 +544,32 @@ def test_no_damaged_image_ends_in_a_traceback(tmp_path, monkeypatch, suffix):
 @pytest.mark.parametrize("shape", [(1, 7, 9), (2, 7, 9), (6, 7, 9), (2, 1, 5), (2, 5, 1), (3, 1, 1)])
 def test_maps_come_back_as_they_were(tmp_path, shape):
     maps = RANDOM.uniform(0, 1, shape).astype(np.float32)
+    options = {"boundary": "neumann", "norm": "isotropic", "dual_start": "image", "lipschitz": "sqrt13"}
+    options |= {"penalty": "tv", "log_ratio": -0.25}
     pictures.write_maps(tmp_path / "a.tif", maps, "tgv")
+    pictures.write_maps(tmp_path / "b.tif", maps, **options)
     np.save(tmp_path / "a.npy", maps)
-    for name, penalty in (("a.tif", "tgv"), ("a.npy", None)):
+    for name, expected in (("a.tif", {"penalty": "tgv"}), ("a.npy", {}), ("b.tif", options)):
         found, said = pictures.read_weight(tmp_path / name)
         np.testing.assert_array_equal(found, maps)
-        assert said == penalty
+        assert said == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ({"boundary": "mirror"}, "periodic and neumann"),
+        ({"norm": [1]}, "anisotropic and isotropic"),
+        ({"dual_start": {}}, "zero and image"),
+        ({"lipschitz": 0}, "3 and sqrt13"),
+        ({"log_ratio": "x"}, "±50 is"),
+        ({"log_ratio": float("nan")}, "±50 is"),
+    ],
+)
+def test_maps_for_unknown_options_are_refused(tmp_path, option, known):
+    pictures.write_maps(tmp_path / "m.tif", np.ones((1, 4, 4), np.float32), "tv", **option)
+    with pytest.raises(StudyError, match=f"says that it is for the {[*option][0]} .*{known}"):
+        pictures.read_weight(tmp_path / "m.tif")
 
 
 @pytest.mark.parametrize("penalty", ["foo", ["tv"], 3, {}])

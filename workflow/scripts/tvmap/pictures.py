@@ -124,7 +124,8 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
     if suffix not in SUFFIXES:
         if not path.exists():
             raise StudyError(f"{path}: no such file or folder")
-        raise StudyError(f"{path}: its name does not end like an image's; known are {', '.join(sorted(SUFFIXES))}")
+        known = ", ".join(sorted(SUFFIXES))
+        raise StudyError(f"{path}: its name does not end like an image's; rename it, DICOM to .dcm; known are {known}")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut it into pieces")
@@ -148,14 +149,17 @@ def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
     write_values(path, picture.values(channels), picture.profile)
 
 
-def write_maps(path: PathLike, maps: np.ndarray, penalty: str) -> None:
-    """Write maps (n, H, W) to a TIFF, a page each, atomically, with the penalty they are for in its description."""
+def write_maps(path: PathLike, maps: np.ndarray, penalty: str, **options: Any) -> None:
+    """Write maps (n, H, W) to a TIFF, a page each, atomically; its description says what they are for.
+
+    That is the penalty, and the options of the solver, numbers and words.
+    """
     import tifffile
 
     content = io.BytesIO()
     with tifffile.TiffWriter(content) as file:
         for number, page in enumerate(maps):
-            description = json.dumps({"tvmap": {"penalty": penalty}}) if number == 0 else None
+            description = json.dumps({"tvmap": {"penalty": penalty, **options}}) if number == 0 else None
             file.write(np.ascontiguousarray(page), photometric="minisblack", description=description, metadata=None)
     write_atomically(path, content.getvalue())
 
@@ -212,8 +216,8 @@ def _write_png_16(file: io.BytesIO, values: np.ndarray, profile: bytes | None) -
         file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
-def read_weight(path: PathLike) -> tuple[np.ndarray, str | None]:
-    """Maps (n, H, W), as they are, in units of the image's range, and the penalty they are for, None if not said.
+def read_weight(path: PathLike) -> tuple[np.ndarray, dict[str, Any]]:
+    """Maps (n, H, W), as they are, in units of the image's range, and the solver's options that `write_maps` has noted.
 
     From a .tif file, a page a map, or a .npy file, (H, W) or (n, H, W); n is at most MOST_MAPS.
 
@@ -226,14 +230,14 @@ def read_weight(path: PathLike) -> tuple[np.ndarray, str | None]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut image and map into the same pieces")
-        values, penalty = (_array_of_maps(path), None) if path.suffix.lower() in NUMPY else _pages(path)
+        values, options = (_array_of_maps(path), {}) if path.suffix.lower() in NUMPY else _pages(path)
     except Exception as error:
         raise _refusal(path, error, "a map", "replace it or give a number λ") from None
     if values.ndim != 3 or not values.size:
         raise StudyError(f"{path}: shape {values.shape}; give a map (H, W), or several (n, H, W)")
     if not np.isfinite(values).all() or values.min() < 0:
         raise StudyError(f"{path}: some of its weights are negative, NaN or infinite; give numbers ≥ 0 in every pixel")
-    return values, penalty
+    return values, options
 
 
 def _refusal(path: Path, error: Exception, kind: str, instead: str) -> StudyError:
@@ -473,21 +477,18 @@ def _black_is_0(values: np.ndarray) -> np.ndarray:
     return np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
 
 
-def _pages(path: Path) -> tuple[np.ndarray, str | None]:
-    """All pages of a TIFF (n, H, W), and the penalty that its description names."""
+def _pages(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """All pages of a TIFF (n, H, W), and the options that its description names."""
     import tifffile
 
-    penalty, n = None, _n_pages(path, MOST_MAPS)
+    n = _n_pages(path, MOST_MAPS)
     if n > MOST_MAPS:
         raise StudyError(f"{path}: has more than {MOST_MAPS} pages; a page is a map, two for each colour are the most")
     with tifffile.TiffFile(path) as file:
         first = file.pages.first
         shape = n, first.imagelength, first.imagewidth
         maps = _space_for_maps(path, shape, _dtype(path, first.aspage()))
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            penalty = json.loads(first.description)["tvmap"]["penalty"]
-        if penalty not in (None, "tv", "tgv"):
-            raise StudyError(f"{path}: says that it is for the penalty {penalty!r}; tv and tgv are known")
+        options = _options(path, first.description)
         for number in range(n):
             page = file.pages[number].aspage()
             if (page.imagelength, page.imagewidth, page.samplesperpixel) != (*maps.shape[1:], 1):
@@ -496,7 +497,30 @@ def _pages(path: Path) -> tuple[np.ndarray, str | None]:
                 raise StudyError(f"{path}: its pages differ in depth, or are packed; save them unpacked")
             _check_chunks(path, file, page)
             maps[number] = page.asarray(maxworkers=1)
-    return maps, penalty
+    return maps, options
+
+
+def _options(path: Path, description: str) -> dict[str, Any]:
+    """Those of the solver that the description of a file of maps names, each with a value that there is."""
+    from .network import LARGEST_RATIO
+    from .operators import BOUNDARIES, NORMS
+    from .pdhg import DUAL_STARTS, LIPSCHITZ
+    from .solver import PENALTIES
+
+    known: dict[str, Sequence] = {"penalty": PENALTIES, "boundary": BOUNDARIES, "norm": NORMS}
+    known |= {"dual_start": DUAL_STARTS, "lipschitz": [*LIPSCHITZ]}
+    said: dict[str, Any] = {}
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        said = dict(json.loads(description)["tvmap"])
+    options = {name: said[name] for name in [*known, "log_ratio"] if said.get(name) is not None}
+    for name, value in options.items():
+        if name in known and value not in known[name]:
+            values = " and ".join(map(str, known[name]))
+            raise StudyError(f"{path}: says that it is for the {name} {value!r}; {values} are known")
+    ratio = options.get("log_ratio", 0)
+    if not (isinstance(ratio, (int, float)) and abs(ratio) <= LARGEST_RATIO):
+        raise StudyError(f"{path}: says that it is for the log_ratio {ratio!r}; at most ±{LARGEST_RATIO} is known")
+    return options
 
 
 def _space_for_maps(path: Path, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
