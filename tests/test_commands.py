@@ -519,6 +519,8 @@ def test_a_wheel_brings_the_weights_along(folder, tmp_path):
             (site / path.name).symlink_to(path)
     (card,) = site.glob("tvmap/reference/model/README.md")
     assert card.read_text().startswith(f"# Model card: {REFERENCE}\n")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", card.read_text()) if "://" not in link]
+    assert links and all((card.parent / link).is_file() for link in links), links
     command = [elsewhere / "bin/tvmap", "denoise", folder / "grey.png", "-o"]
     for arguments in (["there.png", "--sheet", "--save-map"], ["sure.png", "--weight", "sure"]):
         subprocess.run([*command, *arguments], cwd=elsewhere, env=ENVIRONMENT, check=True)
