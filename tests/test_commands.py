@@ -394,6 +394,22 @@ def test_an_image_without_an_estimable_noise_is_said(tmp_path, capsys):
         assert "compare with --weight sure" not in said
 
 
+def test_a_flat_margin_is_said(folder, tmp_path, capsys):
+    np.save(tmp_path / "margin.npy", np.pad(GREY, ((0, 0), (27, 0))))
+    for weight, expected in (
+        ("map", ": the noise is underestimated; cut a margin off"),
+        ("sure", " from the rest; cut"),
+    ):
+        for source, flat in ((tmp_path / "margin.npy", True), (folder / "grey.png", False)):
+            arguments = ["-o", tmp_path / "out.tif", "--float", "--weight", weight, "--iterations", "9"]
+            assert tvmap("denoise", source, *arguments) == 0
+            said = capsys.readouterr().err
+            assert (f"{source}: 29 % of it is flat, such as a margin" in said) == (expected in said) == flat
+            assert ("is flat" in said) == flat
+    assert tvmap("tv", tmp_path / "margin.npy", "-o", tmp_path / "out.tif", "--float", "--weight", "0.1") == 0
+    assert "is flat" not in capsys.readouterr().err
+
+
 def test_a_level_outside_the_training_is_said(tmp_path, capsys):
     slope = np.linspace(0, 1, 64) * np.ones((64, 1))
     np.save(tmp_path / "quiet.npy", slope + 0.01 * np.random.default_rng(0).normal(size=slope.shape))

@@ -324,8 +324,10 @@ def denoise_one(
             raise
         where = "memory" if options.device == "cpu" else "memory here (--device cpu: that of the computer)"
         raise StudyError(f"{source}: not enough {where}; cut the image into pieces") from None
-    warning = levels and denoising.outside_training(found.noise_level, levels)
-    if warning:
+    warnings = [levels and denoising.outside_training(found.noise_level, levels)]
+    if options.weight in ("map", "sure"):
+        warnings.append(denoising.flat_in_part(picture.channels, options.weight == "map"))
+    for warning in filter(None, warnings):
         log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)
     pictures.write(destination, picture, found.x)
