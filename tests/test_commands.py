@@ -323,9 +323,7 @@ def test_files_without_a_suffix_are_said_and_others_that_are_no_images_are_not(f
         hostile.dicom(folder / name, np.uint8(255 * GREY))
     assert commands.destinations([folder], folder / "out") == expected
     (said,) = caplog.messages
-    assert said == (
-        f"{folder}: left out are files without a suffix in their names, 2; rename images, such as DICOM to .dcm"
-    )
+    assert said == (f"{folder}: files without a suffix are left out, 2 of them; rename images, such as DICOM to .dcm")
 
 
 @pytest.mark.parametrize("limits", [["-1e3", "1e3"], ["-1E+3", "1000"], ["-.1e4", "1000"], ["-1000", "1e3"]])

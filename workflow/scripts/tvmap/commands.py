@@ -169,9 +169,7 @@ def destinations(
                 images = [p for p in images if not _real(p).is_relative_to(results)]
             n_bare = sum(results not in _real(p).parents for p in manifest.images_below(path, {""}))
             if n_bare:
-                left = (
-                    "%s: left out are files without a suffix in their names, %d; rename images, such as DICOM to .dcm"
-                )
+                left = "%s: files without a suffix are left out, %d of them; rename images, such as DICOM to .dcm"
                 log.warning(left, path, n_bare)
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
