@@ -77,11 +77,11 @@ def read_maps(data, folder):
     path = folder / ("x.npy" if data[:1] == b"\1" else "x.tif")
     path.write_bytes(data[1:])
     try:
-        maps, penalty = pictures.read_weight(path)
+        maps, options = pictures.read_weight(path)
     except StudyError as error:
         assert str(path) in str(error) and "\n" not in str(error), error
     else:
-        assert penalty in (None, "tv", "tgv")
+        assert options.get("penalty") in (None, "tv", "tgv")
         assert maps.ndim == 3 and 1 <= len(maps) <= pictures.MOST_MAPS
         assert maps.dtype == np.float32 and np.isfinite(maps).all() and maps.min() >= 0
     finally:

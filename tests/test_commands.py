@@ -89,6 +89,33 @@ def test_a_saved_map_gives_the_same_image_again(folder, tmp_path):
     np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(again))
 
 
+@pytest.mark.parametrize("given", [["--boundary", "neumann"], ["--norm", "isotropic"], ["--iterations", "256"]])
+def test_a_saved_map_brings_its_boundary_and_norm(folder, tmp_path, given):
+    first, again, other = (tmp_path / f"{name}.tif" for name in ("first", "again", "other"))
+    np.save(tmp_path / "one.npy", np.full(GREY.shape, 0.1))
+    arguments = ["tv", folder / "grey.png", "--float", "--weight"]
+    assert tvmap(*arguments, tmp_path / "one.npy", "-o", first, "--save-map", *given) == 0
+    assert tvmap(*arguments, tmp_path / "first_map.tif", "-o", again) == 0
+    np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(again))
+    plain = ["--boundary", "periodic", "--norm", "anisotropic"]
+    assert tvmap(*arguments, tmp_path / "first_map.tif", "-o", other, *plain) == 0
+    assert (tifffile.imread(first) == tifffile.imread(other)).all() == ("--iterations" in given)
+
+
+def test_a_saved_map_brings_the_steps_of_its_network(folder, tmp_path, monkeypatch):
+    """p₀ = z, L = √13 and a learned ratio of the steps, after few of which the image depends on them."""
+    trained, _, _ = denoising.load_trained(ROOT / "results/reference/xray-fast/model/last.safetensors")
+    trained.log_ratio = torch.nn.Parameter(torch.tensor(0.5))
+    solver = {"boundary": "neumann", "norm": "anisotropic", "dual_start": "image", "lipschitz": "sqrt13"}
+    monkeypatch.setattr(denoising, "load_trained", lambda path: (trained, None, solver))
+    first, again = tmp_path / "first.tif", tmp_path / "again.tif"
+    arguments = [folder / "grey.png", "--float", "--iterations", "9"]
+    assert tvmap("denoise", *arguments, "-o", first, "--save-map") == 0
+    assert pictures.read_weight(tmp_path / "first_map.tif")[1] == {"penalty": "tv", "log_ratio": 0.5, **solver}
+    assert tvmap("tv", *arguments, "-o", again, "--weight", tmp_path / "first_map.tif") == 0
+    np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(again))
+
+
 @pytest.mark.parametrize("command", ["denoise", "tv"])
 def test_a_number_is_plain_tv(folder, tmp_path, command):
     output = tmp_path / "out.npy"
@@ -255,6 +282,17 @@ def test_one_bad_image_does_not_stop_the_others(folder, tmp_path, capsys):
     assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 5
 
 
+def test_a_result_that_cannot_be_written_is_said_with_its_image(folder, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/deeper").write_text("x")
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05", "--iterations", "2") == 1
+    said = capsys.readouterr().err
+    assert "3 of 5 images denoised" in said
+    for name in ("sixteen.tif", "float.tiff"):
+        assert f"tvmap: {folder / 'deeper' / name}: its result cannot be written (" in said
+    assert said.count("; make room, or give another -o\n") == 2
+
+
 def test_names_are_kept_free_only_for_what_is_written(folder, tmp_path):
     shutil.copyfile(folder / "deeper/float.tiff", folder / "grey_map.tif")
     shutil.copyfile(folder / "grey.png", folder / "grey_sheet.png")
@@ -273,6 +311,27 @@ def test_a_second_run_does_not_denoise_what_the_first_one_wrote(folder):
     for _ in range(2):
         assert tvmap("tv", folder, "-o", folder / "out", "--weight", "0.05", "--save-map") == 0
     assert len([path for path in (folder / "out").rglob("*") if path.is_file()]) == 10
+
+
+def test_files_without_a_suffix_are_said_and_others_that_are_no_images_are_not(folder, caplog):
+    expected = commands.destinations([folder], folder / "out")
+    (folder / "out").mkdir()
+    for name in (".DS_Store", "notes.txt", "study.xml", "out/IM0001"):
+        (folder / name).write_bytes(b"x")
+    assert commands.destinations([folder], folder / "out") == expected and not caplog.records
+    for name in ("IM0001", "deeper/IM0002"):
+        hostile.dicom(folder / name, np.uint8(255 * GREY))
+    assert commands.destinations([folder], folder / "out") == expected
+    (said,) = caplog.messages
+    assert said == (f"{folder}: files without a suffix are left out, 2 of them; rename images, such as DICOM to .dcm")
+
+
+@pytest.mark.parametrize("limits", [["-1e3", "1e3"], ["-1E+3", "1000"], ["-.1e4", "1000"], ["-1000", "1e3"]])
+def test_limits_may_have_an_exponent(folder, tmp_path, limits):
+    arguments = ["--weight", "0.05", "--range", *limits, "--iterations", "9"]
+    assert tvmap("tv", folder / "array.npy", "-o", tmp_path / "out.npy", *arguments) == 0
+    half = denoising.denoise_tv((GREY.astype(np.float32) + 1) / 2, 0.05, iterations=9)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), 2000 * half - 1000, atol=1e-2)
 
 
 def test_hidden_files_of_a_folder_are_no_images(folder):
@@ -333,6 +392,22 @@ def test_an_image_without_an_estimable_noise_is_said(tmp_path, capsys):
         assert "compare with --weight sure" not in said
 
 
+def test_a_flat_margin_is_said(folder, tmp_path, capsys):
+    np.save(tmp_path / "margin.npy", np.pad(GREY, ((0, 0), (27, 0))))
+    for weight, expected in (
+        ("map", ": the noise is underestimated; cut a margin off"),
+        ("sure", " from the rest; cut"),
+    ):
+        for source, flat in ((tmp_path / "margin.npy", True), (folder / "grey.png", False)):
+            arguments = ["-o", tmp_path / "out.tif", "--float", "--weight", weight, "--iterations", "9"]
+            assert tvmap("denoise", source, *arguments) == 0
+            said = capsys.readouterr().err
+            assert (f"{source}: 29 % of it is flat, such as a margin" in said) == (expected in said) == flat
+            assert ("is flat" in said) == flat
+    assert tvmap("tv", tmp_path / "margin.npy", "-o", tmp_path / "out.tif", "--float", "--weight", "0.1") == 0
+    assert "is flat" not in capsys.readouterr().err
+
+
 def test_a_level_outside_the_training_is_said(tmp_path, capsys):
     slope = np.linspace(0, 1, 64) * np.ones((64, 1))
     np.save(tmp_path / "quiet.npy", slope + 0.01 * np.random.default_rng(0).normal(size=slope.shape))
@@ -385,6 +460,18 @@ def test_a_level_outside_the_training_is_said(tmp_path, capsys):
         ),
         (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "{tgv}", "--norm", "isotropic"], "leave --norm out"),
         (["tv", "{in}/grey.png", "-o", "{file}", "--weight", "0.1"], "is a file that is no image"),
+        (["tv", "{in}/grey.png", "-o", "{tgv}", "--weight", "{tgv}"], "tgv.tif: is an input; results must not replace"),
+        (["tv", "{in}", "-o", "{dir}", "--weight", "{dir}/array.npy"], "array.npy: is an input; results must not"),
+        (
+            ["tv", "{in}/grey.png", "-o", "{dir}/n.png", "--save-map", "--weight", "{dir}/n_map.tif"],
+            "n_map.tif: is an input; results must not replace it",
+        ),
+        (["denoise", "{in}/grey.png", "-o", "{small}", "--model", "{small}"], "small.npy: is an input; results must"),
+        (
+            ["tv", "{even}", "-o", "{out}.npy", "--weight", "0.1"],
+            "give limits low < high, with tvmap by --range",
+        ),
+        (["tv", "{in}/grey.png", "-o", "{out}.png", "--weight", "0.1", "--range", "-1e3", "-2.5E3"], "--range"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(folder, tmp_path, capsys, arguments, message):
@@ -392,10 +479,12 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path, capsys, arguments, 
     (tmp_path / "file").write_text("x")
     np.save(tmp_path / "small.npy", np.ones((5, 5)))
     places = {"in": folder, "out": tmp_path / "out", "empty": tmp_path / "empty", "file": tmp_path / "file"}
+    places["dir"] = tmp_path
+    np.save(tmp_path / "even.npy", np.full((4, 4), 9.0))
     np.save(tmp_path / "flat.npy", np.linspace(0, 1, 9)[None])
     np.save(tmp_path / "complex.npy", np.full(GREY.shape, 0.1 + 1j))
     pictures.write_maps(tmp_path / "tgv.tif", np.full((2, *GREY.shape), 0.1, np.float32), "tgv")
-    files = ("small.npy", "flat.npy", "complex.npy", "tgv.tif")
+    files = ("small.npy", "even.npy", "flat.npy", "complex.npy", "tgv.tif")
     places |= {Path(name).stem: tmp_path / name for name in files} | {"long": tmp_path / ("n" * 300 + ".png")}
     (tmp_path / "loop.png").symlink_to("loop.png")
     places["loop"] = tmp_path / "loop.png"
@@ -444,6 +533,8 @@ def test_a_wheel_brings_the_weights_along(folder, tmp_path):
             (site / path.name).symlink_to(path)
     (card,) = site.glob("tvmap/reference/model/README.md")
     assert card.read_text().startswith(f"# Model card: {REFERENCE}\n")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", card.read_text()) if "://" not in link]
+    assert links and all((card.parent / link).is_file() for link in links), links
     command = [elsewhere / "bin/tvmap", "denoise", folder / "grey.png", "-o"]
     for arguments in (["there.png", "--sheet", "--save-map"], ["sure.png", "--weight", "sure"]):
         subprocess.run([*command, *arguments], cwd=elsewhere, env=ENVIRONMENT, check=True)

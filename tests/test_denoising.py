@@ -7,9 +7,12 @@ import pytest
 import torch
 from skimage import data
 from skimage.restoration import denoise_tv_chambolle
+from skimage.util import img_as_float32
 
 from tvmap import denoising, machine, metrics, network
 from tvmap.errors import StudyError
+from tvmap.noise import estimate_noise_std
+from tvmap.parameter_choice import choose_by_sure
 from tvmap.pdhg import objective, pdhg
 from tvmap.solver import solve_certified
 from tvmap.tgv import tgv
@@ -221,6 +224,44 @@ def test_levels_outside_the_training_are_said():
     assert denoising.noise_level(np.zeros((1, 9, 9))) == 0 and denoising.noise_level(np.ones((1, 1, 1))) == 0
 
 
+PHOTO = img_as_float32(data.camera())[100:196, 180:276]
+NOISY_PHOTO = (PHOTO + 0.1 * np.random.default_rng(5).normal(size=PHOTO.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.45])
+def test_a_flat_margin_does_not_pull_down_the_noise_of_sure(part):
+    width = round(96 * part / (1 - part))
+    margin = np.pad(NOISY_PHOTO, ((0, 0), (width, 0)))[None]
+    assert estimate_noise_std(margin[0]) < 0.06
+    assert denoising.estimated_noise(margin[0]) == pytest.approx((0.1, part), rel=0.1)
+    without, found = denoising.by_sure(NOISY_PHOTO[None]), denoising.by_sure(margin)
+    of_content = [10 * np.log10(1 / np.mean((x[0, :, -96:] - PHOTO) ** 2)) for x in (without.x, found.x)]
+    assert of_content[0] > 26.5 and of_content[1] > of_content[0] - 0.1
+    clean = np.std(np.pad(PHOTO, ((0, 0), (width, 0))))
+    assert found.noise_level == pytest.approx(0.1 / clean, rel=0.1)
+    assert "% of it is flat" in denoising.flat_in_part(margin, False)
+    assert "the noise is underestimated; cut a margin off, or give λ" in denoising.flat_in_part(margin, True)
+
+
+def test_without_flat_regions_the_noise_is_estimated_as_ever():
+    """Also of few grey values, of which many blocks of 2 × 2 pixels are equal by chance, and with a narrow margin."""
+    few = (np.rint(NOISY_PHOTO.clip(0, 1) * 5) / 5).astype(np.float32)
+    right, down = few[:, 1:] == few[:, :-1], few[1:] == few[:-1]
+    assert (right[1:] & down[:, 1:] & down[:, :-1]).mean() > denoising.MOST_FLAT
+    for z in (NOISY_PHOTO, few, np.pad(NOISY_PHOTO, ((0, 0), (9, 0)))):
+        assert denoising.estimated_noise(z) == (estimate_noise_std(z), 0)
+        assert denoising.flat_in_part(z[None], True) is None is denoising.flat_in_part(z[None], False)
+    std = estimate_noise_std(NOISY_PHOTO)
+    expected = choose_by_sure(NOISY_PHOTO, std, *(share * std for share in denoising.SURE_RANGE), "periodic").weight
+    assert denoising.by_sure(NOISY_PHOTO[None]).weight == np.float32(expected)
+
+
+def test_what_is_saturated_is_flat():
+    z = (3 * PHOTO + 0.1 * np.random.default_rng(5).normal(size=PHOTO.shape)).clip(0, 1).astype(np.float32)
+    std, flat = denoising.estimated_noise(z)
+    assert 0.1 < flat < 0.5 and estimate_noise_std(z) < 0.7 * std and std == pytest.approx(0.1, rel=0.05)
+
+
 def test_sure_needs_noise():
     with pytest.raises(StudyError, match="no noise"):
         denoising.by_sure(np.zeros((1, 8, 8), np.float32))
@@ -258,6 +299,10 @@ def test_weights_without_the_record_of_their_study_are_solved_with_the_defaults_
     sound = {"solver": solver, "noise": {"kind": "relative", "train_level": [0.2, 0.4]}}
     record.write_text(json.dumps({"config": sound}))
     assert denoising.load_trained(path)[1:] == ((0.2, 0.4), solver)
+    assert caplog.text.count("are not compared") == 1
+    record.write_text(json.dumps({"config": {**sound, "noise": {"kind": "absolute", "train_level": 0.1}}}))
+    assert denoising.load_trained(path)[1:] == (None, solver)
+    assert f"{path}: trained with noise of given standard deviations: noise levels are not compared" in caplog.text
     for level in ("abc", [1], ["a", "b"], {}, [0.1, 0.2, 0.3]):
         record.write_text(json.dumps({"config": {**sound, "noise": {"kind": "relative", "train_level": level}}}))
         with pytest.raises(StudyError, match="provenance.json: not the provenance of a study"):

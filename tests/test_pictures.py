@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, JPEGLSLossless, RLELossless
@@ -143,15 +143,64 @@ def test_a_tiff_of_numbers_of_no_known_kind_is_refused_in_words(tmp_path, read):
         read(path)
 
 
-def test_packed_tiff_is_read_as_plain(tmp_path):
-    for name, values in (("lzw8", COLOUR8), ("lzw16", GREY16)):
-        Image.fromarray(values).save(tmp_path / f"{name}.tif", compression="tiff_lzw")
-        picture = pictures.read(tmp_path / f"{name}.tif")
-        np.testing.assert_array_equal(picture.values(picture.channels), values)
+@pytest.mark.parametrize("packing", ["tiff_lzw", "packbits"])
+@pytest.mark.parametrize("photometric", [0, 1])  # white is 0, black is 0
+@pytest.mark.parametrize("values", [COLOUR8, GREY8, GREY16, FLOAT], ids=["colour8", "grey8", "grey16", "float32"])
+def test_packed_tiff_is_read_as_plain(tmp_path, values, photometric, packing):
+    path = tmp_path / "a.tif"
+    tags = {} if values.ndim == 3 else {262: photometric}
+    Image.fromarray(values).save(path, compression=packing, tiffinfo=tags)
+    with Image.open(path) as there:
+        assert there.tag_v2[262] == tags.get(262, 2)
+    picture = pictures.read(path)
+    expected = values
+    if tags == {262: 0} and values is not GREY8:  # which Pillow inverts as it writes, and these it does not
+        expected = 65535 - values if values is GREY16 else -values
+    np.testing.assert_allclose(picture.values(picture.channels), expected, atol=1e-6)
+
+
+def test_bits_and_inverse_tiff(tmp_path):
     Image.fromarray(GREY8 > 99).save(tmp_path / "bits.tif", compression="group4")
     np.testing.assert_array_equal(pictures.read(tmp_path / "bits.tif").channels[0], GREY8 > 99)
     tifffile.imwrite(tmp_path / "inverse.tif", GREY16, photometric="miniswhite")
     np.testing.assert_allclose(pictures.read(tmp_path / "inverse.tif").channels[0], 1 - GREY16 / 65535, atol=1e-6)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GREY_PROFILE = SRGB[:16] + b"GRAY" + SRGB[20:]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "profile"),
+    [
+        ("a.png", COLOUR8, SRGB),
+        ("a.png", GREY8, GREY_PROFILE),
+        ("a.png", GREY16, GREY_PROFILE),
+        ("a.jpg", COLOUR8, SRGB),
+        ("a.webp", ALPHA, SRGB),
+        ("a.tif", COLOUR8, SRGB),
+        ("a.tif", COLOUR16, SRGB),
+    ],
+)
+def test_a_profile_goes_with_its_colours(tmp_path, name, values, profile):
+    save(tmp_path / name, values, **({"iccprofile": profile} if name == "a.tif" else {"icc_profile": profile}))
+    picture = pictures.read(tmp_path / name)
+    outputs = {"b.tif": picture, "float.tif": picture.as_float(), "b.png": picture}
+    for output, written in outputs.items():
+        pictures.write(tmp_path / output, written, picture.channels)
+        assert pictures.read(tmp_path / output).profile == profile
+    with Image.open(tmp_path / "b.png") as seen:
+        assert seen.info["icc_profile"] == profile
+    with tifffile.TiffFile(tmp_path / "b.tif") as seen:
+        assert seen.pages.first.tags[34675].value == profile
+    assert pictures.read(save(tmp_path / "none.png", COLOUR8)).profile is None
+
+
+def test_a_profile_of_colours_that_are_no_more_is_left_out(tmp_path):
+    ink = Image.fromarray(COLOUR8).convert("CMYK")
+    ink.save(tmp_path / "a.jpg", icc_profile=SRGB[:16] + b"CMYK" + SRGB[20:])
+    ink.save(tmp_path / "a.tif", icc_profile=SRGB[:16] + b"CMYK" + SRGB[20:])
+    assert pictures.read(tmp_path / "a.jpg").profile is None and pictures.read(tmp_path / "a.tif").profile is None
 
 
 def test_palettes_and_two_levels_become_colour_and_grey(tmp_path):
@@ -216,6 +265,64 @@ def test_dicom_is_read_as_a_viewer_shows_it(tmp_path):
     assert (bare.channels.min(), bare.channels.max()) == (0, 1)
     colour = pictures.read(hostile.dicom(tmp_path / "e.dcm", COLOUR8))
     np.testing.assert_allclose(np.moveaxis(colour.channels, 0, -1), COLOUR8 / 255, atol=1e-6)
+
+
+def table(first, depth, entries):
+    """A VOILUTSequence: the values from `first` on are looked up in `entries`."""
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "US", [len(entries), first, depth])
+    item.add_new("LUTData", "US", [int(entry) for entry in entries])
+    return [item]
+
+
+@pytest.mark.parametrize(
+    ("tags", "ends"),
+    [
+        ({"WindowCenter": 1050, "WindowWidth": 2000}, ((1000 - 50) / 1999, (1100 - 50) / 1999)),
+        (
+            {"WindowCenter": 1050, "WindowWidth": 2000, "VOILUTFunction": "SIGMOID"},
+            (1 / (1 + np.exp(0.1)), 1 / (1 + np.exp(-0.1))),
+        ),
+        (
+            {"WindowCenter": -1050, "WindowWidth": 2000, "VOILUTFunction": "SIGMOID", "RescaleSlope": -1},
+            (1 / (1 + np.exp(-0.1)), 1 / (1 + np.exp(0.1))),
+        ),
+        ({"VOILUTSequence": table(0, 12, range(4096))}, (1000 / 4095, 1100 / 4095)),
+        ({"VOILUTSequence": table(1000, 8, range(20, 121))}, (20 / 255, 120 / 255)),
+        ({"VOILUTSequence": table(900, 8, [7] * 100 + [50] * 300)}, (50 / 255, 50 / 255)),
+    ],
+    ids=["LINEAR", "SIGMOID", "SIGMOID of negative slope", "12 bits", "8 bits", "8 bits of many values"],
+)
+def test_a_window_of_dicom_has_the_ends_of_what_it_gives(tmp_path, tags, ends):
+    """PS3.3, C.11.2: not those of the values that happen to be in the image."""
+    values = np.linspace(1000, 1100, 101).astype(np.uint16).reshape(1, -1)
+    tags = {"BitsStored": 12, "HighBit": 11, **tags} | ({"RescaleIntercept": 0} if "RescaleSlope" in tags else {})
+    picture = pictures.read(hostile.dicom(tmp_path / "a.dcm", values, **tags))
+    np.testing.assert_allclose(picture.channels[0, 0, [0, -1]], ends, atol=1e-6)
+    assert picture.assumed is None
+    sign = tags.get("RescaleSlope", 1)
+    given = pictures.read(tmp_path / "a.dcm", sorted((sign * 900, sign * 1300)))  # in place of the window
+    expected = (values - 900.0) / 400
+    np.testing.assert_allclose(given.channels[0], expected if sign == 1 else 1 - expected, atol=1e-6)
+
+
+def test_an_unknown_window_of_dicom_is_said(tmp_path):
+    window = {"WindowCenter": 40, "WindowWidth": 400, "VOILUTFunction": "CUBIC"}
+    hostile.dicom(tmp_path / "a.dcm", GREY16, **window)
+    with pytest.raises(StudyError, match="a.dcm: a window of the unknown kind 'CUBIC'; give limits"):
+        pictures.read(tmp_path / "a.dcm")
+    np.testing.assert_allclose(pictures.read(tmp_path / "a.dcm", (0, 65535)).channels[0], GREY16 / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(np.float32, "FloatPixelData"), (np.float64, "DoubleFloatPixelData")])
+def test_dicom_of_floating_point_is_read(tmp_path, kind, name):
+    """It has no BitsStored (PS3.3, C.7.6.24 and C.7.6.25)."""
+    values = FLOAT.astype(kind)
+    data = pydicom.dcmread(hostile.dicom(tmp_path / "a.dcm", values))
+    del data.PixelData, data.BitsStored, data.HighBit, data.PixelRepresentation
+    setattr(data, name, values.tobytes())
+    data.save_as(tmp_path / "a.dcm")
+    np.testing.assert_allclose(pictures.read(tmp_path / "a.dcm").channels[0], FLOAT, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["SC_ybr_full_422_uncompressed.dcm", "SC_rgb_rle.dcm"])
@@ -290,6 +397,10 @@ def test_grey_with_transparency_comes_back_in_every_format(tmp_path):
     pictures.write(tmp_path / "c.tif", floating, floating.channels)
     again = pictures.read(tmp_path / "c.tif")
     np.testing.assert_allclose(again.values(again.channels), values / 255, atol=1e-6)
+    double = pictures.read(save(tmp_path / "d.npy", values / 255)).as_float()
+    pictures.write(tmp_path / "d.tif", double, double.channels)
+    assert tifffile.imread(tmp_path / "d.tif").dtype == np.float32
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "d.tif"), values / 255, atol=1e-6)
 
 
 def test_a_scan_that_others_made():
@@ -303,7 +414,8 @@ def test_a_scan_that_others_made():
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("a.txt", lambda path: path.write_text("x"), "does not end like an image's"),
+        ("a.txt", lambda path: path.write_text("x"), "does not end like an image's; rename it, DICOM to .dcm"),
+        ("IM0001", lambda path: hostile.dicom(path, GREY8), "does not end like an image's; rename it, DICOM to .dcm"),
         ("a.png", lambda path: None, "no such file"),
         ("a.png", lambda path: path.write_bytes(b"no image"), "another kind; replace it or leave it out"),
         ("a.tif", lambda path: path.write_bytes(b"II*\0"), "cannot be read as an image"),
@@ -334,6 +446,22 @@ def test_a_scan_that_others_made():
             lambda path: Image.fromarray(np.full((4, 4), 70000, np.int32)).save(path, compression="tiff_lzw"),
             "outside 0 to 65535",
         ),
+        (
+            "a.png",
+            lambda path: path.write_bytes(hostile.png((b"tRNS", bytes(2)), header=(4, 4, 16, 0, 0, 0, 0))),
+            "one colour or grey that is transparent, of 16 bits",
+        ),
+        (
+            "a.tif",
+            lambda path: lzw(path, np.zeros((4, 4, 3), np.float32), photometric="rgb"),
+            "packed in a way that this reader cannot undo without loss; save it unpacked",
+        ),
+        ("a.tif", lambda path: lzw(path, np.zeros((4, 4))), "cannot undo without loss; save it unpacked"),
+        (
+            "a.tif",
+            lambda path: lzw(path, np.zeros((4, 4, 2), np.uint16), planarconfig="contig", extrasamples=["unassalpha"]),
+            "cannot undo without loss; save it unpacked",
+        ),
         ("a.ppm", lambda path: path.write_bytes(b"P6 2 1 65535\n" + bytes(12)), "would lose 8"),
         ("a.ppm", lambda path: path.write_bytes(b"P3 1 1 1000\n1 2 999\n"), "would lose 8"),
         (
@@ -351,6 +479,31 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, make, message):
         pictures.read(path)
     assert message in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
     assert "; " in str(caught.value) or message == "no such file", "it says what to do"
+
+
+@pytest.mark.parametrize("read", [pictures.read, pictures.read_weight])
+@pytest.mark.parametrize(
+    ("error", "message"), [(PermissionError(13, "Permission denied"), "may not be read"), (MemoryError(), "free some")]
+)
+def test_a_file_that_may_not_be_read_or_is_too_large_here_is_not_called_damaged(
+    tmp_path, monkeypatch, read, error, message
+):
+    def load(*_, **__):
+        raise error
+
+    save(tmp_path / "a.npy", GREY8)
+    monkeypatch.setattr(np, "load", load)
+    with pytest.raises(StudyError, match=f"a.npy: .*{message}") as caught:
+        read(tmp_path / "a.npy")
+    assert "damaged" not in str(caught.value) and "replace" not in str(caught.value)
+
+
+def lzw(path, values, **options):
+    """A TIFF that says that it is packed by LZW, as tifffile itself cannot pack it."""
+    tifffile.imwrite(path, values, byteorder="<", **{"photometric": "minisblack", **options})
+    plain, packed = (struct.pack("<HHIHH", 259, 3, 1, packing, 0) for packing in (1, 5))
+    assert path.read_bytes().count(plain) == 1
+    path.write_bytes(path.read_bytes().replace(plain, packed))
 
 
 def archive():
@@ -391,12 +544,32 @@ def test_no_damaged_image_ends_in_a_traceback(tmp_path, monkeypatch, suffix):
 @pytest.mark.parametrize("shape", [(1, 7, 9), (2, 7, 9), (6, 7, 9), (2, 1, 5), (2, 5, 1), (3, 1, 1)])
 def test_maps_come_back_as_they_were(tmp_path, shape):
     maps = RANDOM.uniform(0, 1, shape).astype(np.float32)
+    options = {"boundary": "neumann", "norm": "isotropic", "dual_start": "image", "lipschitz": "sqrt13"}
+    options |= {"penalty": "tv", "log_ratio": -0.25}
     pictures.write_maps(tmp_path / "a.tif", maps, "tgv")
+    pictures.write_maps(tmp_path / "b.tif", maps, **options)
     np.save(tmp_path / "a.npy", maps)
-    for name, penalty in (("a.tif", "tgv"), ("a.npy", None)):
+    for name, expected in (("a.tif", {"penalty": "tgv"}), ("a.npy", {}), ("b.tif", options)):
         found, said = pictures.read_weight(tmp_path / name)
         np.testing.assert_array_equal(found, maps)
-        assert said == penalty
+        assert said == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ({"boundary": "mirror"}, "periodic and neumann"),
+        ({"norm": [1]}, "anisotropic and isotropic"),
+        ({"dual_start": {}}, "zero and image"),
+        ({"lipschitz": 0}, "3 and sqrt13"),
+        ({"log_ratio": "x"}, "±50 is"),
+        ({"log_ratio": float("nan")}, "±50 is"),
+    ],
+)
+def test_maps_for_unknown_options_are_refused(tmp_path, option, known):
+    pictures.write_maps(tmp_path / "m.tif", np.ones((1, 4, 4), np.float32), "tv", **option)
+    with pytest.raises(StudyError, match=f"says that it is for the {[*option][0]} .*{known}"):
+        pictures.read_weight(tmp_path / "m.tif")
 
 
 @pytest.mark.parametrize("penalty", ["foo", ["tv"], 3, {}])

@@ -4,6 +4,7 @@ import argparse
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,9 +27,9 @@ EXAMPLES = """examples:
   tvmap tv noisy.png -o out.png --weight map.tif    plain TV, a map from a file
 
 Formats: PNG (8, 16 bit), JPEG, TIFF (8, 16 bit, floating point), DICOM, NumPy (.npy); also BMP, GIF, PPM and WebP.
-Any size, grey or colour, channel by channel; transparency is kept. What is written has the depth that was read: JPEG
-and the like become PNG, TIFF stays TIFF, DICOM becomes TIFF in floating point, 0 to 1 over its window. λ and Λ are in
-units of the image's range: 255 or 65535 count as 1. Not for diagnosis.
+Any size, grey or colour, channel by channel; transparency and the ICC profile are kept. What is written has the depth
+that was read: JPEG and the like become PNG, TIFF stays TIFF, DICOM becomes TIFF in floating point, 0 to 1 over its
+window. λ and Λ are in units of the image's range: 255 or 65535 count as 1. Not for diagnosis.
 """
 
 
@@ -53,16 +54,22 @@ def parser() -> argparse.ArgumentParser:
     denoise.add_argument("--model", help="weights of another network, a .safetensors file that a study made")
     plain = commands.add_parser("tv", help="by plain TV with a λ or a map", description=OF_TV)
     plain.add_argument("--weight", required=True, help="a number λ, or a file with a map, .tif or .npy")
-    plain.add_argument("--norm", choices=["anisotropic", "isotropic"], default="anisotropic")
+    plain.add_argument("--norm", choices=["anisotropic", "isotropic"], help="default: the file's, or anisotropic")
     plain.add_argument(
         "--penalty", choices=["tv", "tgv"], help="tv, or what the file says; tgv takes two weights, λ₁,λ₀"
     )
     for command in (denoise, plain):
+        # argparse takes -1e3 for an option: it looks for digits and a point alone.
+        command._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$|-inf$", re.IGNORECASE)
         command.add_argument("input", nargs="+", type=Path, help="image files, or folders of them")
         command.add_argument(
             "-o", "--output", type=Path, required=True, help="an image file for one input, or a folder"
         )
-        boundary = "default: that of the network's training, or periodic" if command is denoise else "default: periodic"
+        boundary = (
+            "default: that of the network's training, or periodic"
+            if command is denoise
+            else "default: the file's, or periodic"
+        )
         command.add_argument("--boundary", choices=["periodic", "neumann"], help=boundary)
         precision = command.add_mutually_exclusive_group()
         precision.add_argument("--iterations", type=int, default=256, help="steps of PDHG; default: 256")
@@ -120,7 +127,8 @@ def denoise_all(options: argparse.Namespace) -> int:
     if options.gap is not None and not 0 < options.gap < float("inf"):
         raise StudyError(f"--gap {options.gap:g}: a number > 0 is needed, such as 1e-4")
     kinds = [kind for kind, asked in (("map", options.save_map), ("sheet", options.sheet)) if asked]
-    pairs = destinations(options.input, options.output, options.float, kinds)
+    read = [Path(name) for name in (options.weight, vars(options).get("model")) if name]
+    pairs = destinations(options.input, options.output, options.float, kinds, read)
     method, levels = chosen_method(options)
     done = failed = 0
     with tqdm(pairs, unit="image", disable=len(pairs) == 1 or not sys.stderr.isatty(), file=sys.stderr) as progress:
@@ -128,9 +136,12 @@ def denoise_all(options: argparse.Namespace) -> int:
             try:
                 denoise_one(source, destination, method, levels, options)
                 done += 1
-            except (StudyError, OSError) as error:
+            except StudyError as error:
                 failed += 1
                 log.error("%s", error)
+            except OSError as error:
+                failed += 1
+                log.error("%s: its result cannot be written (%s); make room, or give another -o", source, error)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"{done} of {len(pairs)} images are written") from None
     if len(pairs) > 1:
@@ -139,11 +150,16 @@ def denoise_all(options: argparse.Namespace) -> int:
 
 
 def destinations(
-    inputs: Sequence[Path], output: Path, as_float: bool = False, kinds: Sequence[str] = ()
+    inputs: Sequence[Path],
+    output: Path,
+    as_float: bool = False,
+    kinds: Sequence[str] = (),
+    read: Sequence[Path] = (),
 ) -> list[tuple[Path, Path]]:
     """[(image file, file to write)] of files and folders; folders keep their structure below `output`.
 
-    kinds: what is written `beside` each image. Nothing that is written may replace an input or another image's files.
+    kinds: what is written `beside` each image; read: what is read beside the images, such as a map. Nothing that is
+    written may replace an input or another image's files.
     """
     found, results = [], _real(output)
     for path in inputs:
@@ -151,6 +167,10 @@ def destinations(
             images = manifest.images_below(path, pictures.SUFFIXES)
             if _real(path) in results.parents:  # those of an earlier run, in a folder of their own
                 images = [p for p in images if not _real(p).is_relative_to(results)]
+            n_bare = sum(results not in _real(p).parents for p in manifest.images_below(path, {""}))
+            if n_bare:
+                left = "%s: files without a suffix are left out, %d of them; rename images, such as DICOM to .dcm"
+                log.warning(left, path, n_bare)
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
             found += [(image, image.relative_to(path)) for image in images]
@@ -179,7 +199,7 @@ def destinations(
     for folder in output.parents:
         if folder.exists() and not folder.is_dir():
             raise StudyError(f"-o {output}: {folder} is a file; give a folder that is none")
-    sources, targets = {_real(image) for image, _ in pairs}, {}
+    sources, targets = {_real(path) for path in (*(image for image, _ in pairs), *read)}, {}
     for image, target in pairs:
         for file in (target, *(beside(target, kind) for kind in kinds)):
             real = _real(file)
@@ -232,12 +252,15 @@ def chosen_method(
             raise StudyError(
                 f"--weight {options.weight}: is for tvmap denoise; tvmap tv takes a number or a file of maps"
             )
-        maps, said = (None, None) if _numbers(options.weight) else pictures.read_weight(options.weight)
-        penalty, norm = options.penalty or said or "tv", options.norm
-        if said and penalty != said:
+        maps, said = (None, {}) if _numbers(options.weight) else pictures.read_weight(options.weight)
+        penalty = options.penalty or said.get("penalty", "tv")
+        norm = options.norm or said.get("norm", "anisotropic")
+        if penalty != said.get("penalty", penalty):
             raise StudyError(
-                f"--penalty {penalty}: {options.weight} holds maps of {said}; leave --penalty out, or give other maps"
+                f"--penalty {penalty}: {options.weight} holds maps of {said['penalty']}; leave --penalty out, "
+                "or give other maps"
             )
+        fixed |= said | ({"boundary": options.boundary} if options.boundary else {})
         if penalty == "tgv" and norm != "anisotropic":
             raise StudyError("--norm isotropic: belongs to --penalty tv; leave --norm out")
     fixed |= {"penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
@@ -299,14 +322,17 @@ def denoise_one(
             raise
         where = "memory" if options.device == "cpu" else "memory here (--device cpu: that of the computer)"
         raise StudyError(f"{source}: not enough {where}; cut the image into pieces") from None
-    warning = levels and denoising.outside_training(found.noise_level, levels)
-    if warning:
+    warnings = [levels and denoising.outside_training(found.noise_level, levels)]
+    if options.weight in ("map", "sure"):
+        warnings.append(denoising.flat_in_part(picture.channels, options.weight == "map"))
+    for warning in filter(None, warnings):
         log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)
     pictures.write(destination, picture, found.x)
     if options.save_map:
         maps = found.weight.reshape(-1, *(found.weight.shape[-2:] if found.weight.ndim == 4 else (1, 1)))
-        pictures.write_maps(beside(destination, "map"), maps, found.penalty)
+        solver = {name: value for name, value in found.options.items() if name not in ("penalty", "device")}
+        pictures.write_maps(beside(destination, "map"), maps, found.penalty, **solver)
     if options.sheet:
         from . import sheet
 

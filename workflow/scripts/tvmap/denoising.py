@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from . import machine, network, provenance
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
-from .noise import estimate_noise_std
+from .noise import MAD_TO_STD, estimate_noise_std
 from .operators import Weight
 from .pdhg import as_weight
 from .provenance import REFERENCE
@@ -29,6 +30,7 @@ SOLVER_BYTES = {"tv": (35, 90), "tgv": (115, 410)}  # a pixel, measured: for eac
 NETWORK_BYTES = 900  # a pixel that the U-Net sees at once
 SURE_BYTES = 880  # a pixel: the solutions for all λ that are tried on a channel
 TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
+MOST_FLAT = 0.1  # of an image: more of it pulls the estimate of its noise down by more than that few per cent
 NO_NOISE = "no noise can be estimated: it is one row or column, or more than half of it is flat, such as a margin"
 
 Device = torch.device | str | None
@@ -181,7 +183,7 @@ def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any)
     _check_memory(SURE_BYTES * channels[0].size)  # more than the solver takes for all channels
     weights = []
     for z in channels:
-        std = estimate_noise_std(z)
+        std, _ = estimated_noise(z)
         if not std > 0:
             raise StudyError(f"{NO_NOISE}; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
@@ -200,10 +202,40 @@ def noise_level(channels: np.ndarray) -> float:
     """The noise level of channels (C, H, W), estimated, the largest of them: std(noise)/std(image without noise)."""
     found = []
     for z in channels:
-        std = estimate_noise_std(z)
-        clean = math.sqrt(max(float(np.var(z, dtype=np.float64)) - std**2, 0))
+        std, flat = estimated_noise(z)
+        clean = math.sqrt(max(float(np.var(z, dtype=np.float64)) - (1 - flat) * std**2, 0))
         found.append(0.0 if std == 0 else std / clean if clean else math.inf)
     return max(found)
+
+
+def estimated_noise(z: np.ndarray) -> tuple[float, float]:
+    """(std, flat): the standard deviation of the noise of z (H, W), estimated, and what part of z is flat.
+
+    Margins and what is saturated have no noise, so where more than MOST_FLAT is flat, the estimate is that of the
+    other blocks of 2 × 2 pixels; otherwise, or where most is flat and the estimate 0, flat is 0. Flat is a region of at
+    least 4 × 4 pixels of one value: in an image of few grey values smaller ones are equal by chance, all over it.
+    """
+    std = estimate_noise_std(z)
+    if std == 0:
+        return std, 0.0
+    down, right = z[1:] == z[:-1], z[:, 1:] == z[:, :-1]
+    flat = ndimage.binary_opening(down[:, 1:] & down[:, :-1] & right[1:], np.ones((3, 3)))  # a pixel is a block here
+    part = float(flat.mean())
+    if part <= MOST_FLAT:
+        return std, 0.0
+    differences = np.abs(np.diff(np.diff(z.astype(np.float64), axis=0), axis=1)) / 2  # as `estimate_noise_std`
+    return float(MAD_TO_STD * np.median(differences[~flat])), part
+
+
+def flat_in_part(channels: np.ndarray, by_network: bool) -> str | None:
+    """A sentence if more than MOST_FLAT of channels (C, H, W) is flat, but not so much that no noise is found."""
+    flat = max(estimated_noise(z)[1] for z in channels)
+    found = f"{100 * flat:.0f} % of it is flat, such as a margin or what is saturated"
+    if flat == 0:
+        return None
+    if by_network:  # which estimates from all of it, as it has learned to
+        return f"{found}: the noise is underestimated; cut a margin off, or give λ"
+    return f"{found}: the noise is estimated from the rest; cut a margin off, or give λ, if the result looks wrong"
 
 
 def outside_training(noise_level: float, trained_on: tuple[float, float]) -> str | None:
@@ -226,7 +258,8 @@ def load_trained(
 ) -> tuple[network.MapNetwork, tuple[float, float] | None, dict[str, Any]]:
     """(network, noise levels of its training or None, options of the solver) of a file of weights, or of the reference.
 
-    Levels and options are those of the study whose provenance.json lies in the folder above the file's.
+    Levels and options are those of the study whose provenance.json lies in the folder above the file's. Levels are
+    None, which is said, where the noise was absolute or there is no such file.
 
     Raises:
         StudyError: not the weights of a network that predicts maps, none that come with the project, or a
@@ -256,6 +289,8 @@ def load_trained(
         if train_level is not None:
             low, high = map(float, train_level if isinstance(train_level, list) else [train_level, train_level])
             levels = low, high
+        else:
+            log.warning("%s: trained with noise of given standard deviations: noise levels are not compared", path)
         weight = torch.zeros(1, 2 if trained.penalty == "tgv" else 1, 2, 2)
         solve(torch.zeros(1, 1, 2, 2), weight, **solver, iterations=1, penalty=trained.penalty)  # knows what there is
     except (KeyError, TypeError, ValueError, StudyError) as error:

@@ -1,4 +1,4 @@
-"""Images of any kind and their way back: PNG, JPEG, TIFF, DICOM, NumPy arrays; depth, colour and transparency kept.
+"""Images of any kind and their way back: PNG, JPEG, TIFF, DICOM, NumPy arrays; depth, colours, transparency kept.
 
 The study has its own reader, `images`, which makes everything alike; here nothing is cropped, resized or made grey.
 """
@@ -40,6 +40,7 @@ PILLOW = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 TIFF, DICOM, NUMPY = {".tif", ".tiff"}, {".dcm", ".dicom"}, {".npy"}
 REPLACE = "replace it or leave it out"
+LIMITS = "limits low < high, with tvmap by --range"
 COLOUR_16 = "16 bits, of which this reader would lose 8; save it as TIFF"
 SUFFIXES = PILLOW | TIFF | DICOM | NUMPY
 # What is written for what is read: without loss, and with the depth that was read.
@@ -72,6 +73,7 @@ class Picture:
     They run from 0 to 1 where the file's values run from `low` to `high`; noise may reach beyond. `dtype`: of the
     file's values, or float32 for what is written as such; `alpha` (H, W): the transparency, as it was, or None.
     `suffix`: of the file that `write` makes without loss. `assumed`: the limits, where they were taken from the values.
+    `profile`: the ICC profile, what its grey or colours mean, or None.
     """
 
     channels: np.ndarray
@@ -81,14 +83,14 @@ class Picture:
     suffix: str
     alpha: np.ndarray | None = None
     assumed: Limits | None = None
+    profile: bytes | None = None
 
     def as_float(self) -> "Picture":
         """The same for values in float32: where they were integers, from 0 to 1."""
-        if self.dtype.kind == "f":
-            return replace(self, dtype=np.dtype(np.float32))
-        top = np.iinfo(self.dtype).max
+        floating = self.dtype.kind == "f"
+        top, low, high = (1, self.low, self.high) if floating else (np.iinfo(self.dtype).max, 0.0, 1.0)
         alpha = None if self.alpha is None else (self.alpha / top).astype(np.float32)
-        return replace(self, dtype=np.dtype(np.float32), low=0.0, high=1.0, alpha=alpha)
+        return replace(self, dtype=np.dtype(np.float32), low=low, high=high, alpha=alpha)
 
     def values(self, channels: np.ndarray) -> np.ndarray:
         """`channels` (C, H, W) in the units, the depth and the shape of the file: (H, W) or (H, W, C)."""
@@ -107,8 +109,9 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
 
     Args:
         path: a file with one of SUFFIXES. Of DICOM, what a viewer shows: rescale slope and intercept are applied, the
-            window's ends become 0 and 1 (nothing is clipped), or 1 and 0 of MONOCHROME1, which is bright for low.
-        limits: (low, high), the values of the file that count as 0 and 1 in place of the window's ends. Otherwise those
+            window's ends become 0 and 1 (nothing is clipped), or 1 and 0 of MONOCHROME1, which is bright for low; of a
+            sigmoid or a table for the eye (VOI LUT), the ends of what it gives.
+        limits: (low, high), the values of the file that count as 0 and 1 in place of such a window. Otherwise those
             of 8 or 16 bits; 0 and 1 for floating-point numbers between −1 and 2; and for all others their smallest and
             largest value.
 
@@ -121,7 +124,8 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
     if suffix not in SUFFIXES:
         if not path.exists():
             raise StudyError(f"{path}: no such file or folder")
-        raise StudyError(f"{path}: its name does not end like an image's; known are {', '.join(sorted(SUFFIXES))}")
+        known = ", ".join(sorted(SUFFIXES))
+        raise StudyError(f"{path}: its name does not end like an image's; rename it, DICOM to .dcm; known are {known}")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut it into pieces")
@@ -131,16 +135,10 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
                 values, limits = _read_dicom(path, limits)
             else:
                 values = (_read_tiff if suffix in TIFF else _read_numpy if suffix in NUMPY else _read_pillow)(path)
-    except StudyError:
-        raise
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file") from None
-    except Exception as error:  # damaged files raise OSError, ValueError, KeyError, struct.error, zlib.error, ...
-        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
-        raise StudyError(
-            f"{path}: cannot be read as an image, it is damaged or of another kind{reason}; {REPLACE}"
-        ) from None
-    return _picture(path, values, limits, WRITTEN[suffix])
+            profile = None if suffix in DICOM | NUMPY else _profile(path)
+    except Exception as error:
+        raise _refusal(path, error, "an image, it is damaged or of another kind", REPLACE) from None
+    return replace(_picture(path, values, limits, WRITTEN[suffix]), profile=profile)
 
 
 def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
@@ -148,17 +146,20 @@ def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
 
     `path` may end in .png (8, 16 bit), .tif or .npy.
     """
-    write_values(path, picture.values(channels))
+    write_values(path, picture.values(channels), picture.profile)
 
 
-def write_maps(path: PathLike, maps: np.ndarray, penalty: str) -> None:
-    """Write maps (n, H, W) to a TIFF, a page each, atomically, with the penalty they are for in its description."""
+def write_maps(path: PathLike, maps: np.ndarray, penalty: str, **options: Any) -> None:
+    """Write maps (n, H, W) to a TIFF, a page each, atomically; its description says what they are for.
+
+    That is the penalty, and the options of the solver, numbers and words.
+    """
     import tifffile
 
     content = io.BytesIO()
     with tifffile.TiffWriter(content) as file:
         for number, page in enumerate(maps):
-            description = json.dumps({"tvmap": {"penalty": penalty}}) if number == 0 else None
+            description = json.dumps({"tvmap": {"penalty": penalty, **options}}) if number == 0 else None
             file.write(np.ascontiguousarray(page), photometric="minisblack", description=description, metadata=None)
     write_atomically(path, content.getvalue())
 
@@ -175,8 +176,10 @@ def check_format(path: PathLike, dtype: np.dtype, colour: bool) -> None:
         raise StudyError(f"{path}: this format does not hold {depth} values; give a name that ends in .tif")
 
 
-def write_values(path: PathLike, values: np.ndarray) -> None:
+def write_values(path: PathLike, values: np.ndarray, profile: bytes | None = None) -> None:
     """Write an array (H, W) or (H, W, C) as it is to a file that ends in .png, .tif or .npy, atomically.
+
+    profile: the ICC profile of its grey or colours, for which .npy has no place.
 
     Raises:
         StudyError: the format does not hold such values.
@@ -193,27 +196,28 @@ def write_values(path: PathLike, values: np.ndarray) -> None:
         if values.ndim == 3:
             options |= {"photometric": "rgb" if values.shape[-1] > 2 else "minisblack", "planarconfig": "contig"}
             options |= {"extrasamples": ["unassalpha"]} if values.shape[-1] in (2, 4) else {}
-        tifffile.imwrite(content, values, metadata=None, **options)
+        tifffile.imwrite(content, values, metadata=None, iccprofile=profile, **options)
     elif values.dtype == np.uint16 and values.ndim == 3:
-        _write_png_16(content, values)
+        _write_png_16(content, values, profile)
     else:
-        Image.fromarray(values).save(content, "PNG")
+        Image.fromarray(values).save(content, "PNG", icc_profile=profile)
     write_atomically(path, content.getvalue())
 
 
-def _write_png_16(file: io.BytesIO, values: np.ndarray) -> None:
+def _write_png_16(file: io.BytesIO, values: np.ndarray, profile: bytes | None) -> None:
     """A PNG of values (H, W, 2 … 4), uint16, which Pillow cannot write; the rows are not filtered."""
     height, width, n = values.shape
     rows = np.zeros((height, 1 + 2 * n * width), np.uint8)
     rows[:, 1:] = np.ascontiguousarray(values, ">u2").view(np.uint8).reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[n], 0, 0, 0)
     file.write(b"\x89PNG\r\n\x1a\n")
-    for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
+    chunks = [(b"iCCP", b"ICC\0\0" + zlib.compress(profile))] if profile else []
+    for kind, content in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
         file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
-def read_weight(path: PathLike) -> tuple[np.ndarray, str | None]:
-    """Maps (n, H, W), as they are, in units of the image's range, and the penalty they are for, None if not said.
+def read_weight(path: PathLike) -> tuple[np.ndarray, dict[str, Any]]:
+    """Maps (n, H, W), as they are, in units of the image's range, and the solver's options that `write_maps` has noted.
 
     From a .tif file, a page a map, or a .npy file, (H, W) or (n, H, W); n is at most MOST_MAPS.
 
@@ -226,19 +230,28 @@ def read_weight(path: PathLike) -> tuple[np.ndarray, str | None]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut image and map into the same pieces")
-        values, penalty = (_array_of_maps(path), None) if path.suffix.lower() in NUMPY else _pages(path)
-    except StudyError:
-        raise
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file") from None
+        values, options = (_array_of_maps(path), {}) if path.suffix.lower() in NUMPY else _pages(path)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StudyError(f"{path}: cannot be read as a map ({reason}); replace it or give a number λ") from None
+        raise _refusal(path, error, "a map", "replace it or give a number λ") from None
     if values.ndim != 3 or not values.size:
         raise StudyError(f"{path}: shape {values.shape}; give a map (H, W), or several (n, H, W)")
     if not np.isfinite(values).all() or values.min() < 0:
         raise StudyError(f"{path}: some of its weights are negative, NaN or infinite; give numbers ≥ 0 in every pixel")
-    return values, penalty
+    return values, options
+
+
+def _refusal(path: Path, error: Exception, kind: str, instead: str) -> StudyError:
+    """The line on a file that could not be read; damaged ones raise OSError, ValueError, KeyError, struct.error, …."""
+    if isinstance(error, StudyError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return StudyError(f"{path}: no such file")
+    if isinstance(error, PermissionError):
+        return StudyError(f"{path}: may not be read; change its permissions, or leave it out")
+    if isinstance(error, MemoryError):
+        return StudyError(f"{path}: not enough memory to read it; free some, or cut it into pieces")
+    reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
+    return StudyError(f"{path}: cannot be read as {kind}{reason}; {instead}")
 
 
 def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str) -> Picture:
@@ -258,9 +271,9 @@ def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str)
     assumed = ends if limits is None and own is None else None
     low, high = map(float, limits or own or ends)
     if not (low < high and math.isfinite(high - low)):
-        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits low < high")
+        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give {LIMITS}")
     if max(abs(end - low) for end in ends) > LARGEST * (high - low):
-        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give limits further apart")
+        raise StudyError(f"{path}: values from {low:g} to {high:g} count as 0 to 1; give {LIMITS}, further apart")
     channels = np.empty((values.shape[-1], *values.shape[:-1]), np.float32)
     rows = max(BLOCK // (values.shape[1] * values.shape[2]), 1)
     for top in range(0, len(values), rows):  # in float64, but never the whole of it
@@ -296,7 +309,8 @@ def _read_pillow(path: Path) -> np.ndarray:
         n_images = getattr(picture, "n_frames", 1)
         if n_images > 1:
             raise StudyError(f"{path}: has {n_images} images; save the one that is meant")
-        if picture.format == "PNG" and _png_depth(path) == 16 and not picture.mode.startswith("I"):
+        grey = picture.mode.startswith("I") and "transparency" not in picture.info
+        if picture.format == "PNG" and _png_depth(path) == 16 and not grey:
             return _png_16(path, picture)
         if picture.format == "PPM" and picture.mode == "RGB" and _ppm_maximum(picture) > 255:
             raise StudyError(f"{path}: colour of {COLOUR_16}")
@@ -308,7 +322,7 @@ def _png_16(path: Path, picture: "ImageFile") -> np.ndarray:
     """Colour of 16 bits, of which Pillow keeps one byte: read once for the high one and once for the low one."""
     tile = picture.tile[0]
     if tile.args not in ("RGB;16B", "RGBA;16B") or "transparency" in picture.info:
-        raise StudyError(f"{path}: grey with transparency, or one colour that is transparent, of {COLOUR_16}")
+        raise StudyError(f"{path}: grey with transparency, or one colour or grey that is transparent, of {COLOUR_16}")
     values = np.zeros((picture.height, picture.width, len(picture.mode)), np.uint16)
     with Image.open(path, formats=("PNG",)) as low:
         low.tile = [tile._replace(args=tile.args.replace("16B", "16L"))]
@@ -318,6 +332,20 @@ def _png_16(path: Path, picture: "ImageFile") -> np.ndarray:
                 part = half.crop((0, top, half.width, top + len(rows)))
                 rows |= np.asarray(part).astype(np.uint16) << np.uint16(shift)
     return UPRIGHT.get(picture.getexif().get(274), lambda values: values)(values)
+
+
+def _profile(path: Path) -> bytes | None:
+    """The ICC profile of a file that has been read, None if there is none for grey or RGB, which all has become."""
+    if path.suffix.lower() in TIFF:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            tag = file.pages.first.tags.get(34675)
+            profile = tag.value if tag else None
+    else:
+        with Image.open(path, formats=FORMATS) as picture:
+            profile = picture.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile[16:20] in (b"GRAY", b"RGB ") else None
 
 
 def _png_depth(path: Path) -> int:
@@ -363,14 +391,14 @@ def _read_tiff(path: Path) -> np.ndarray:
         packing = int(page.compression)
         kept = depths != {1} and int(page.photometric) in (WHITE_IS_0, BLACK_IS_0, RGB)
         if not kept or (packing != PLAIN and packing not in DEFLATE):
-            return _tiff_by_pillow(path, depths)
+            return _tiff_by_pillow(path, depths, int(page.photometric))
         _check_chunks(path, file, page)
         try:
             values = page.asarray(maxworkers=1)
         except (ValueError, ImportError):  # values packed in a way that tifffile has no decoder for
-            return _tiff_by_pillow(path, depths)
+            return _tiff_by_pillow(path, depths, int(page.photometric))
         if int(page.photometric) == WHITE_IS_0:
-            values = np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
+            values = _black_is_0(values)
         values = np.moveaxis(values, 0, -1) if int(page.planarconfig) == SEPARATE and values.ndim == 3 else values
         orientation = page.tags.get(274)
         return UPRIGHT.get(orientation.value if orientation else 1, lambda values: values)(values)
@@ -429,28 +457,38 @@ def _check_chunks(path: Path, file: "TiffFile", page: "TiffPage") -> None:
             raise StudyError(f"{path}: holds more than it declares; it is damaged, {REPLACE}")
 
 
-def _tiff_by_pillow(path: Path, depths: set[int]) -> np.ndarray:
-    with Image.open(path, formats=("TIFF",)) as picture:
-        if max(depths) > 8 and not (picture.mode.startswith("I") or picture.mode == "F"):
-            raise StudyError(f"{path}: packed in a way that this reader cannot undo without loss; save it unpacked")
-        return _plain(path, ImageOps.exif_transpose(picture) or picture)
+def _tiff_by_pillow(path: Path, depths: set[int], photometric: int) -> np.ndarray:
+    deep, packed = max(depths) > 8, "packed in a way that this reader cannot undo without loss; save it unpacked"
+    try:
+        picture = Image.open(path, formats=("TIFF",))
+    except UnidentifiedImageError:  # tifffile knows what it is: of a kind that Pillow does not have
+        if not deep:
+            raise
+        raise StudyError(f"{path}: {packed}") from None
+    with picture:
+        if deep and not (picture.mode.startswith("I") or picture.mode == "F"):
+            raise StudyError(f"{path}: {packed}")
+        values = _plain(path, ImageOps.exif_transpose(picture) or picture)
+        # Of 8 bits and fewer Pillow has done it.
+        return _black_is_0(values) if deep and photometric == WHITE_IS_0 else values
 
 
-def _pages(path: Path) -> tuple[np.ndarray, str | None]:
-    """All pages of a TIFF (n, H, W), and the penalty that its description names."""
+def _black_is_0(values: np.ndarray) -> np.ndarray:
+    return np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
+
+
+def _pages(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """All pages of a TIFF (n, H, W), and the options that its description names."""
     import tifffile
 
-    penalty, n = None, _n_pages(path, MOST_MAPS)
+    n = _n_pages(path, MOST_MAPS)
     if n > MOST_MAPS:
         raise StudyError(f"{path}: has more than {MOST_MAPS} pages; a page is a map, two for each colour are the most")
     with tifffile.TiffFile(path) as file:
         first = file.pages.first
         shape = n, first.imagelength, first.imagewidth
         maps = _space_for_maps(path, shape, _dtype(path, first.aspage()))
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            penalty = json.loads(first.description)["tvmap"]["penalty"]
-        if penalty not in (None, "tv", "tgv"):
-            raise StudyError(f"{path}: says that it is for the penalty {penalty!r}; tv and tgv are known")
+        options = _options(path, first.description)
         for number in range(n):
             page = file.pages[number].aspage()
             if (page.imagelength, page.imagewidth, page.samplesperpixel) != (*maps.shape[1:], 1):
@@ -459,7 +497,30 @@ def _pages(path: Path) -> tuple[np.ndarray, str | None]:
                 raise StudyError(f"{path}: its pages differ in depth, or are packed; save them unpacked")
             _check_chunks(path, file, page)
             maps[number] = page.asarray(maxworkers=1)
-    return maps, penalty
+    return maps, options
+
+
+def _options(path: Path, description: str) -> dict[str, Any]:
+    """Those of the solver that the description of a file of maps names, each with a value that there is."""
+    from .network import LARGEST_RATIO
+    from .operators import BOUNDARIES, NORMS
+    from .pdhg import DUAL_STARTS, LIPSCHITZ
+    from .solver import PENALTIES
+
+    known: dict[str, Sequence] = {"penalty": PENALTIES, "boundary": BOUNDARIES, "norm": NORMS}
+    known |= {"dual_start": DUAL_STARTS, "lipschitz": [*LIPSCHITZ]}
+    said: dict[str, Any] = {}
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        said = dict(json.loads(description)["tvmap"])
+    options = {name: said[name] for name in [*known, "log_ratio"] if said.get(name) is not None}
+    for name, value in options.items():
+        if name in known and value not in known[name]:
+            values = " and ".join(map(str, known[name]))
+            raise StudyError(f"{path}: says that it is for the {name} {value!r}; {values} are known")
+    ratio = options.get("log_ratio", 0)
+    if not (isinstance(ratio, (int, float)) and abs(ratio) <= LARGEST_RATIO):
+        raise StudyError(f"{path}: says that it is for the log_ratio {ratio!r}; at most ±{LARGEST_RATIO} is known")
+    return options
 
 
 def _space_for_maps(path: Path, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
@@ -500,7 +561,7 @@ def _read_numpy(path: Path) -> np.ndarray:
 def _read_dicom(path: Path, limits: Limits | None) -> tuple[np.ndarray, Limits | None]:
     """(values, limits) as a viewer shows them, nothing clipped; the limits are the window's if none are given."""
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels import apply_modality_lut, apply_voi
 
     _check_deflated(path)
     data = pydicom.dcmread(path)
@@ -516,22 +577,31 @@ def _read_dicom(path: Path, limits: Limits | None) -> tuple[np.ndarray, Limits |
         if kind == "PALETTE COLOR":
             raise StudyError(f"{path}: colours by a palette; save it as PNG")
         return values, limits  # pydicom has made YBR to RGB
-    stored = None
-    if not int(data.get("PixelRepresentation") or 0) and not {"RescaleSlope", "ModalityLUTSequence"} & {*data.dir()}:
+    stored = None  # of integers without a sign
+    other_values = {"RescaleSlope", "ModalityLUTSequence"} & {*data.dir()} or "PixelData" not in data
+    if not int(data.get("PixelRepresentation") or 0) and not other_values:
         stored = 0.0, 2.0 ** int(data.BitsStored) - 1
     values = np.asarray(apply_modality_lut(values, data), np.float64)
     function = data.get("VOILUTFunction") or "LINEAR"
     window, ends = True, lambda: (float(values.min()), float(values.max()))
-    if data.get("VOILUTSequence") or function not in ("LINEAR", "LINEAR_EXACT"):
-        values = np.asarray(apply_voi_lut(values, data), np.float64)
-        low, high = ends()
+    if limits:
+        low, high = limits
+    elif data.get("VOILUTSequence"):
+        entries, first, depth = data.VOILUTSequence[0].LUTDescriptor
+        # With 8 bits pydicom would look values up modulo 256; the depth changes nothing else.
+        data.VOILUTSequence[0].LUTDescriptor = [entries, first, 16 if depth == 8 else depth]
+        values = np.asarray(apply_voi(values, data), np.float64)
+        low, high = 0.0, 2.0 ** int(depth) - 1
     elif data.get("WindowWidth") is not None and data.get("WindowCenter") is not None:
         centre, width = (float(np.atleast_1d(data[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
-        inset = 0 if function == "LINEAR_EXACT" else 0.5  # DICOM PS3.3, C.11.2.1.2
+        if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+            raise StudyError(f"{path}: a window of the unknown kind {function!r}; give {LIMITS}")
+        inset = 0.5 if function == "LINEAR" else 0  # DICOM PS3.3, C.11.2.1.2
         low, high = centre - width / 2, centre + width / 2 - 2 * inset
+        if function == "SIGMOID" and low < high:  # C.11.2.1.3.1, from 0 to 1
+            values, low, high = 1 / (1 + np.exp((values - centre) * (-4 / width))), 0.0, 1.0
     else:
         window, (low, high) = stored is not None, stored or ends()
-    low, high = limits or (low, high)
     if kind == "MONOCHROME1":  # low values are bright
         values = low + high - values
     return values, limits or ((low, high) if window and low < high else None)
