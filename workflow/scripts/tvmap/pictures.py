@@ -599,7 +599,7 @@ def _read_dicom(path: Path, limits: Limits | None) -> tuple[np.ndarray, Limits |
         inset = 0.5 if function == "LINEAR" else 0  # DICOM PS3.3, C.11.2.1.2
         low, high = centre - width / 2, centre + width / 2 - 2 * inset
         if function == "SIGMOID" and low < high:  # C.11.2.1.3.1, from 0 to 1
-            values, low, high = 1 / (1 + np.exp((values - centre) * (-4 / width))), 0.0, 1.0
+            values, low, high = 0.5 + 0.5 * np.tanh((values - centre) * (2 / width)), 0.0, 1.0
     else:
         window, (low, high) = stored is not None, stored or ends()
     if kind == "MONOCHROME1":  # low values are bright
