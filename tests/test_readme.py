@@ -175,8 +175,13 @@ def test_what_is_said_of_bm3d_at_low_noise():
 
 
 def test_what_is_said_of_non_local_means():
-    now, before = (gain(study, "fixed0.5", "nlm", signed=True).split()[0] for study in ("levels", "evidence"))
-    assert says(f"the map leads it by {now} dB in place of {before} at level 0.5, with three noise draws")
+    psnr = pd.read_csv(REFERENCE / "evidence/tables/summary.csv").set_index(["method", "protocol"])["psnr_mean"]
+    tuning = pd.read_csv(REFERENCE / "evidence/tables/tuning.csv").query("chosen and method == 'nlm'")
+    half, varied = (tuning.set_index("protocol").loc[protocol] for protocol in ("fixed0.5", "uniform"))
+    lead = " and ".join(map(number, psnr["nlm"] - psnr["tgv"]))
+    assert says(f"Non-local means is {lead} dB ahead of TGV with two numbers")
+    assert says(f"the best are {half.patch:.0f} pixels wide and {half.distance:.0f} pixels away at most")
+    assert says(f"at U[0.1, 0.5] {varied.patch:.0f} wide and {varied.distance:.0f} away")
 
 
 def test_what_is_said_of_noise_draws():
