@@ -30,10 +30,10 @@ PARAMETERS: dict[str, dict[str, tuple[float, ...]]] = {
     },
     "nlm": {
         "strength": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.3, 1.6),
-        "patch": (3, 5, 7, 9, 11),  # pixels along a side
+        "patch": (3, 5, 7, 9, 11, 13, 17, 21, 25),  # pixels along a side
         "distance": (1, 2, 3, 5, 11),  # from the pixel, so 11 seeks in 23 × 23
     },
-    "wavelet": {"strength": (0.7, 0.8, 0.9, 0.95, 0.975, 1.0, 1.025, 1.05, 1.1, 1.2)},
+    "wavelet": {"strength": (0.7, 0.8, 0.9, 0.95, 0.975, 1.0, 1.025, 1.05, 1.1, 1.2, 1.3)},
     "bm3d": {"strength": (0.9, 0.95, 1.0, 1.025, 1.05, 1.075, 1.1, 1.2)},
 }
 
