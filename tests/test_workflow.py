@@ -528,6 +528,24 @@ def test_an_archive_that_is_copied_or_touched_is_the_same_and_one_with_another_i
     assert again["select_images"] == 1 and again["prepare_images"] == 3
 
 
+@pytest.mark.parametrize("fact", ["bytes", "sha256", "record"])
+def test_another_archive_where_the_download_lies_is_said(tmp_path, fact):
+    folder, original = fresh(tmp_path), crash.archive()
+    path = folder / "resources/images.zip"
+    path.parent.mkdir()
+    path.write_bytes(original)
+    facts = {"bytes": None, "sha256": None, "url": "http://127.0.0.1:9/images.zip", "filename": path.name}
+    of_another = {"bytes": len(original) + 1, "sha256": 64 * "0", "record": None}[fact]
+    if fact == "record":
+        path.with_name("images.zip.sha256").write_text(64 * "0")
+    else:
+        facts[fact] = of_another
+    change = {"data": {"source": "mendeley", "mendeley": facts, "val_ids": ["IM-0006-0001"]}}
+    run = snakemake(folder, f"{RESULTS}/manifest.csv", change=change)
+    said = {"record": "resources/images.zip.sha256"}.get(fact, f"config data.mendeley.{fact}")
+    the_one_line(run, f"resources/images.zip: is another file than {said} says; delete it to download it anew")
+
+
 # --- the training is never lost
 
 
