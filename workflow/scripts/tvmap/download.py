@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
-from . import files
+from . import files, manifest
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
@@ -38,8 +38,8 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
         StudyError: server not reached, file not there, wrong size or checksum, disk not writable.
     """
     path = Path(path)
-    part, record = Path(f"{path}.part"), _record(path)
-    known, key = _known(path, sha256)
+    part, record = Path(f"{path}.part"), Path(f"{path}.sha256")
+    known, key = manifest.known_checksum(path, sha256)
     with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -70,39 +70,6 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
             files.write_atomically(record, found + "\n")
         os.replace(part, path)
     log.info("%s: %d bytes, sha256 %s", path.name, path.stat().st_size, found)
-
-
-def check(path: files.PathLike, n_bytes: int | None, sha256: str | None) -> None:
-    """Refuse a file at `path`, which a hand may have put there, that `fetch` would not have left.
-
-    Raises:
-        StudyError: it has another size, or another checksum than the one given or recorded.
-    """
-    path = Path(path)
-    known, key = _known(path, sha256)
-    if n_bytes is not None and path.stat().st_size != n_bytes:
-        key = "config data.mendeley.bytes"
-    elif known is None or files.sha256(path) == known.lower():
-        return
-    raise StudyError(
-        f"{path}: is another file than {key} says; delete it to download it anew, or set data.source: archive and "
-        "data.archive"
-    )
-
-
-def _record(path: Path) -> Path:
-    return Path(f"{path}.sha256")
-
-
-def _known(path: Path, sha256: str | None) -> tuple[str | None, str]:
-    """The checksum given or else recorded, and where it stands."""
-    record = _record(path)
-    if sha256 is not None or not record.exists():
-        return sha256, "config data.mendeley.sha256"
-    known = record.read_text(encoding="ascii", errors="replace").strip()
-    if not re.fullmatch("[0-9a-fA-F]{64}", known):
-        raise StudyError(f"{record}: is no sha256; delete it, then the next download is recorded anew")
-    return known, str(record)
 
 
 def _transfer(url: str, part: Path, n_bytes: int | None, pause: float) -> None:

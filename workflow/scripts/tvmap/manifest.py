@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from .errors import StudyError
 from .files import PathLike, write_atomically
+from .files import sha256 as file_sha256
 from .logs import log
 
 SPLITS = ("train", "val", "test")
@@ -82,6 +83,34 @@ def archive_digest(path: PathLike) -> str | None:
             return hashlib.sha256(f"{n_bytes} ".encode() + file.read()).hexdigest()
     except OSError:
         return None
+
+
+def known_checksum(path: PathLike, sha256: str | None) -> tuple[str | None, str]:
+    """The checksum of the downloaded archive, given or else recorded beside it, and where it stands."""
+    record = Path(f"{path}.sha256")
+    if sha256 is not None or not record.exists():
+        return sha256, "config data.mendeley.sha256"
+    known = record.read_text(encoding="ascii", errors="replace").strip()
+    if not re.fullmatch("[0-9a-fA-F]{64}", known):
+        raise StudyError(f"{record}: is no sha256; delete it, then the next download is recorded anew")
+    return known, str(record)
+
+
+def check_download(path: PathLike, n_bytes: int | None, sha256: str | None) -> None:
+    """Refuse a file at `path`, which a hand may have put there, that `download.fetch` would not have left.
+
+    Raises:
+        StudyError: it has another size, or another checksum than the one given or recorded.
+    """
+    known, key = known_checksum(path, sha256)
+    if n_bytes is not None and os.stat(path).st_size != n_bytes:
+        key = "config data.mendeley.bytes"
+    elif known is None or file_sha256(path) == known.lower():
+        return
+    raise StudyError(
+        f"{path}: is another file than {key} says; delete it to download it anew, or set data.source: archive and "
+        "data.archive"
+    )
 
 
 def folder_digest(paths: Iterable[PathLike]) -> str:
