@@ -322,8 +322,9 @@ def test_files_without_a_suffix_are_said_and_others_that_are_no_images_are_not(f
     for name in ("IM0001", "deeper/IM0002"):
         hostile.dicom(folder / name, np.uint8(255 * GREY))
     assert commands.destinations([folder], folder / "out") == expected
-    (said,) = caplog.messages
-    assert said == (f"{folder}: files without a suffix are left out, 2 of them; rename images, such as DICOM to .dcm")
+    assert [image for image, _ in commands.destinations([folder], folder.parent)] == [image for image, _ in expected]
+    said = f"{folder}: files without a suffix are left out, {{}} of them; rename images, such as DICOM to .dcm"
+    assert caplog.messages == [said.format(2), said.format(3)]  # one lies in out/, which is no output the second time
 
 
 @pytest.mark.parametrize("limits", [["-1e3", "1e3"], ["-1E+3", "1000"], ["-.1e4", "1000"], ["-1000", "1e3"]])

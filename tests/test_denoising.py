@@ -239,8 +239,10 @@ def test_a_flat_margin_does_not_pull_down_the_noise_of_sure(part):
     assert of_content[0] > 26.5 and of_content[1] > of_content[0] - 0.1
     clean = np.std(np.pad(PHOTO, ((0, 0), (width, 0))))
     assert found.noise_level == pytest.approx(0.1 / clean, rel=0.1)
-    assert "% of it is flat" in denoising.flat_in_part(margin, False)
-    assert "the noise is underestimated; cut a margin off, or give λ" in denoising.flat_in_part(margin, True)
+    assert "% of it is flat" in found.flat and "the noise is estimated from the rest" in found.flat
+    for estimate, said in (("none", None), ("unit", "the noise is underestimated; cut a margin off, or give λ")):
+        flat = denoising.by_network(margin, network.MapNetwork(noise_estimate=estimate), iterations=1).flat
+        assert flat is None if said is None else said in flat
 
 
 def test_without_flat_regions_the_noise_is_estimated_as_ever():

@@ -537,12 +537,13 @@ def test_another_archive_where_the_download_lies_is_said(tmp_path, fact):
     facts = {"bytes": None, "sha256": None, "url": "http://127.0.0.1:9/images.zip", "filename": path.name}
     of_another = {"bytes": len(original) + 1, "sha256": 64 * "0", "record": None}[fact]
     if fact == "record":
-        path.with_name("images.zip.sha256").write_text(64 * "0")
+        (path.parent / "downloads").mkdir()
+        (path.parent / "downloads/images.zip.sha256").write_text(64 * "0")  # where retrieve_archive leaves it
     else:
         facts[fact] = of_another
     change = {"data": {"source": "mendeley", "mendeley": facts, "val_ids": ["IM-0006-0001"]}}
     run = snakemake(folder, f"{RESULTS}/manifest.csv", change=change)
-    said = {"record": "resources/images.zip.sha256"}.get(fact, f"config data.mendeley.{fact}")
+    said = {"record": "resources/downloads/images.zip.sha256"}.get(fact, f"config data.mendeley.{fact}")
     the_one_line(run, f"resources/images.zip: is another file than {said} says; delete it to download it anew")
 
 

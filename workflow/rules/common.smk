@@ -227,7 +227,8 @@ def _pixels(splits):
 def archive_of_images(wildcards):
     """The archive that the images come from, or the files of the folder; nothing for the photographs of `sample`.
 
-    Where a digest tells whether they are others, their age does not: an archive may be copied or touched at any time.
+    Where a digest tells whether they are others, Snakemake does not go by their age: an archive may be copied or
+    touched at any time; of a folder the digest is of names, sizes and times.
     """
     sources = {"mendeley": ARCHIVE, "archive": config["data"]["archive"], "folder": IMAGE_FILES}
     files = sources.get(config["data"]["source"], [])
@@ -235,7 +236,7 @@ def archive_of_images(wildcards):
 
 
 def archive_digest(wildcards):
-    """What tells these from others, whatever their age; no job reads it but those of the two rules that ask."""
+    """What tells these from others; no job reads it but those of the two rules that ask."""
     if config["data"]["source"] == "folder":
         return _folder_digest()
     if config["data"]["source"] == "archive":

@@ -45,7 +45,7 @@ rule select_images:
         runtime=30,
     params:
         archive=archive_digest,
-        facts={"n_bytes": config["data"]["mendeley"]["bytes"], "sha256": config["data"]["mendeley"]["sha256"]},
+        n_bytes=config["data"]["mendeley"]["bytes"] if config["data"]["source"] == "mendeley" else None,
         source=config["data"]["source"],
         category=config["data"]["category"],
         folder=config["data"]["folder"],

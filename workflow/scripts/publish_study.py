@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tvmap import figures, model_card, origins, provenance
 from tvmap.errors import StudyError
-from tvmap.files import writing
+from tvmap.files import copy_atomically, write_atomically, writing
 from tvmap.looks import log_looks
 
 ALLOWED = (
@@ -60,13 +60,14 @@ def main(folder, target):
         raise StudyError(f"{folder}: {', '.join(missing)} is missing; run the study again")
     new, old = target.with_name(f"{target.name}.new"), target.with_name(f"{target.name}.old")
     shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
-    with writing(target):
-        for name in chosen:
+    for name in chosen:
+        with writing(target):
             (new / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / name, new / name)
-        if any(name.startswith("model/") and name.endswith(".safetensors") for name in chosen):
-            (new / model_card.CARD).write_text(model_card.render(folder), encoding="utf-8")
-        log_looks(folder, target.name, origin)  # first: a look is one even if what follows fails
+        copy_atomically(folder / name, new / name)
+    if any(name.startswith("model/") and name.endswith(".safetensors") for name in chosen):
+        write_atomically(new / model_card.CARD, model_card.render(folder))
+    log_looks(folder, target.name, origin)  # first: a look is one even if what follows fails
+    with writing(target):
         shutil.rmtree(old, ignore_errors=True)  # of a run that was killed
         if target.exists():
             target.rename(old)

@@ -24,7 +24,7 @@ def main(
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         if snakemake.params.source == "mendeley":
-            manifest.check_download(snakemake.input.archive, **snakemake.params.facts)
+            manifest.check_download(snakemake.input.archive, snakemake.params.n_bytes, snakemake.params.archive)
         main(
             snakemake.params.source,
             snakemake.params.category,

@@ -164,13 +164,13 @@ def destinations(
     found, results = [], _real(output)
     for path in inputs:
         if path.is_dir():
-            images = manifest.images_below(path, pictures.SUFFIXES)
+            files = manifest.images_below(path, {*pictures.SUFFIXES, ""})
             if _real(path) in results.parents:  # those of an earlier run, in a folder of their own
-                images = [p for p in images if not _real(p).is_relative_to(results)]
-            n_bare = sum(results not in _real(p).parents for p in manifest.images_below(path, {""}))
-            if n_bare:
+                files = [p for p in files if not _real(p).is_relative_to(results)]
+            images = [p for p in files if p.suffix]
+            if len(images) < len(files):
                 left = "%s: files without a suffix are left out, %d of them; rename images, such as DICOM to .dcm"
-                log.warning(left, path, n_bare)
+                log.warning(left, path, len(files) - len(images))
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
             found += [(image, image.relative_to(path)) for image in images]
@@ -322,10 +322,7 @@ def denoise_one(
             raise
         where = "memory" if options.device == "cpu" else "memory here (--device cpu: that of the computer)"
         raise StudyError(f"{source}: not enough {where}; cut the image into pieces") from None
-    warnings = [levels and denoising.outside_training(found.noise_level, levels)]
-    if options.weight in ("map", "sure"):
-        warnings.append(denoising.flat_in_part(picture.channels, options.weight == "map"))
-    for warning in filter(None, warnings):
+    for warning in filter(None, (levels and denoising.outside_training(found.noise_level, levels), found.flat)):
         log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)
     pictures.write(destination, picture, found.x)

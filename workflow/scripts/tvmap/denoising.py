@@ -99,7 +99,8 @@ class Denoised(NamedTuple):
     """What became of an image, channel by channel: x (C, H, W), its weight (C,) or (C, maps, H, W), the certificate.
 
     `gap`: relative primal-dual gap of each channel; `noise_level`: estimated, standard deviation of the noise
-    over that of the image without it; `options`: of the solver, and its device.
+    over that of the image without it; `options`: of the solver, and its device; `flat`: what `flat_in_part` says, if
+    the weight came from an estimate of the noise.
     """
 
     x: np.ndarray
@@ -109,6 +110,7 @@ class Denoised(NamedTuple):
     iterations: int
     noise_level: float
     options: dict
+    flat: str | None = None
 
 
 def by_weight(
@@ -169,7 +171,8 @@ def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Dev
     z = _batch(channels, device)
     maps = network.predict(trained.to(z.device), z).cpu().numpy()
     own: dict[str, Any] = {"log_ratio": float(trained.weights().get("log_ratio", 0))} if trained.penalty == "tv" else {}
-    return _solved(channels, maps, device=device, penalty=trained.penalty, **own, **options)
+    found = _solved(channels, maps, device=device, penalty=trained.penalty, **own, **options)
+    return found if trained.noise_estimate == "none" else found._replace(flat=flat_in_part(channels, True))
 
 
 def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any) -> Denoised:
@@ -188,7 +191,8 @@ def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any)
             raise StudyError(f"{NO_NOISE}; give λ as a number")
         low, high = (share * std for share in SURE_RANGE)
         weights.append(choose_by_sure(z, std, low, high, boundary).weight)
-    return _solved(channels, np.array(weights), boundary=boundary, **options)
+    found = _solved(channels, np.array(weights), boundary=boundary, **options)
+    return found._replace(flat=flat_in_part(channels, False))
 
 
 def convergence(channels: np.ndarray, weight: Weight | np.ndarray, found: Denoised) -> tuple[list[int], list[float]]:

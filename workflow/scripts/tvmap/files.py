@@ -86,12 +86,13 @@ def locked(path: PathLike, waiting: Callable[[], object]) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # a file on another machine may be lost while it is waited for
+                fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
             break
         try:
             held = os.path.samestat(os.fstat(file.fileno()), path.stat())
-        except FileNotFoundError:
+        except OSError:
             held = False
         if not held:  # who held it before has removed it, and another may hold a new one
             file.close()

@@ -18,7 +18,7 @@ log = logging.getLogger("tvmap")
 atexit.register(gc.freeze)  # a search of all that was imported for garbage, as Python ends, takes a second with torch
 
 END = "from %s to %s on %s; peak memory: %d MiB"  # of every log
-WAITING = "%s: the same step of a run that was killed is still at work; waiting for it to end, then doing it again"
+WAITING = "%s: the same step of a run that was killed still works; waiting for it to end (stop it to go on at once)"
 OUT_OF_MEMORY = (
     "the GPU is out of memory (%s): free it, lower training.batch_size or training.crop, or set device: cpu; "
     "nothing finished is lost, a training resumes from its checkpoint"
@@ -49,7 +49,6 @@ def logged_to(path: PathLike) -> Iterator[logging.Logger]:
     A `StudyError`, and a GPU out of memory, end the process with one line and exit status 1, Ctrl-C with one line and
     130; any other exception leaves its traceback in the file.
     """
-    start = now()
     logging.raiseExceptions = False  # a full disk takes no log either: what it says must still reach the terminal
     handlers: list[logging.Handler] = []
 
@@ -59,10 +58,12 @@ def logged_to(path: PathLike) -> Iterator[logging.Logger]:
         handlers.append(handler)
 
     log.setLevel(logging.INFO)
+    start = now()
     lock = contextlib.ExitStack()
     try:
         add(logging.StreamHandler(sys.stderr))
         lock.enter_context(locked(f"{path}.lock", lambda: log.warning(WAITING, path)))
+        start = now()
         with writing(path):
             add(logging.FileHandler(path, mode="w", encoding="utf-8"))
         yield log

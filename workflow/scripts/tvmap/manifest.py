@@ -96,13 +96,18 @@ def known_checksum(path: PathLike, sha256: str | None) -> tuple[str | None, str]
     return known, str(record)
 
 
+def kept_download(path: PathLike) -> Path:
+    """Where the download of the archive at `path` lies, unknown to Snakemake, which deletes an output at a rerun."""
+    return Path(path).parent / "downloads" / Path(path).name
+
+
 def check_download(path: PathLike, n_bytes: int | None, sha256: str | None) -> None:
-    """Refuse a file at `path`, which a hand may have put there, that `download.fetch` would not have left.
+    """Refuse a file at `path`, which a hand may have put there, that the download would not have left.
 
     Raises:
         StudyError: it has another size, or another checksum than the one given or recorded.
     """
-    known, key = known_checksum(path, sha256)
+    known, key = known_checksum(kept_download(path), sha256)
     if n_bytes is not None and os.stat(path).st_size != n_bytes:
         key = "config data.mendeley.bytes"
     elif known is None or file_sha256(path) == known.lower():
