@@ -328,8 +328,8 @@ def denoise_one(
     pictures.write(destination, picture, found.x)
     if options.save_map:
         maps = found.weight.reshape(-1, *(found.weight.shape[-2:] if found.weight.ndim == 4 else (1, 1)))
-        solver = {name: value for name, value in found.options.items() if name not in ("penalty", "device")}
-        pictures.write_maps(beside(destination, "map"), maps, found.penalty, **solver)
+        solver = {name: value for name, value in found.options.items() if name != "device"}
+        pictures.write_maps(beside(destination, "map"), maps, **solver)
     if options.sheet:
         from . import sheet
 

@@ -16,7 +16,7 @@ from . import machine, network, provenance
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
-from .noise import MAD_TO_STD, estimate_noise_std
+from .noise import estimate_noise_std
 from .operators import Weight
 from .pdhg import as_weight
 from .provenance import REFERENCE
@@ -227,8 +227,7 @@ def estimated_noise(z: np.ndarray) -> tuple[float, float]:
     part = float(flat.mean())
     if part <= MOST_FLAT:
         return std, 0.0
-    differences = np.abs(np.diff(np.diff(z.astype(np.float64), axis=0), axis=1)) / 2  # as `estimate_noise_std`
-    return float(MAD_TO_STD * np.median(differences[~flat])), part
+    return estimate_noise_std(z, ~flat), part
 
 
 def flat_in_part(channels: np.ndarray, by_network: bool) -> str | None:

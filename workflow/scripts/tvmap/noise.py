@@ -47,17 +47,18 @@ def keyed_noise(
     return (image + noise_std(image, noise_level, kind) * n).astype(np.float32)
 
 
-def estimate_noise_std(z: np.ndarray) -> float:
+def estimate_noise_std(z: np.ndarray, where: np.ndarray | None = None) -> float:
     """Standard deviation of white noise in z (H, W), image units: median |d| / 0.6745.
 
     d = (z[i, j] − z[i + 1, j] − z[i, j + 1] + z[i + 1, j + 1]) / 2, the finest diagonal Haar differences of all pixels
     (Donoho, Johnstone 1994), in which an image without noise is small nearly everywhere. Fine texture counts as noise.
-    One row or one column has no such difference: 0.
+    One row or one column has no such difference: 0. `where` (H − 1, W − 1), boolean: the d that count (default: all).
     """
     z = np.asarray(z, np.float64)
     if min(z.shape) < 2:
         return 0.0
-    return float(MAD_TO_STD * np.median(np.abs(np.diff(np.diff(z, axis=0), axis=1) / 2)))
+    size = np.abs(np.diff(np.diff(z, axis=0), axis=1) / 2)
+    return float(MAD_TO_STD * np.median(size if where is None else size[where]))
 
 
 def noise_stds(noisy: Mapping[str, np.ndarray], estimated: bool) -> np.ndarray:
