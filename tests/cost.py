@@ -181,7 +181,9 @@ def measured_once(images, archive, path):
 
 def on_this_machine(path):
     """Write to `path` where the times are from; times of another machine are not gone on with."""
-    about = json.dumps({**machine.description(), "versions": machine.versions()}, indent=2) + "\n"
+    about = (
+        json.dumps({**machine.description(), "versions": machine.versions(machine.PACKAGES.values())}, indent=2) + "\n"
+    )
     if path.exists() and path.read_text() != about:
         raise SystemExit(f"{path}: this folder has times of another machine; delete it, or give another --output")
     path.parent.mkdir(parents=True, exist_ok=True)

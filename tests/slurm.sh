@@ -2,7 +2,7 @@
 # A real Slurm cluster of two nodes, both this machine: `plain` in the partition main, `fitted` in the partition gpu, with
 # a GPU that Slurm schedules although there is none. Debian, as root:
 #     tests/slurm.sh start FOLDER     install what is missing, configure and start
-#     tests/slurm.sh stop FOLDER      end its daemons
+#     tests/slurm.sh stop FOLDER      end its daemons and jobs
 # Everything it writes is in FOLDER, but for links to its configuration in /etc/slurm: SLURM_CONF does not reach the jobs.
 set -euo pipefail
 [[ $EUID -eq 0 ]] || { echo "slurm.sh: only root can start a Slurm cluster here" >&2; exit 1; }
@@ -16,6 +16,13 @@ stop() {
             pid=$(cat "$folder/$daemon.pid")
             kill "$pid" 2> /dev/null || true
             timeout 20 tail --pid="$pid" -f /dev/null || true # until it has written its last file
+        fi
+    done
+    # Jobs outlive their Slurm, and it loses a process whose parent ended first.
+    for process in /proc/[0-9]*; do
+        if grep --quiet --null-data --line-regexp SLURM_CLUSTER_NAME=tvmap "$process/environ" 2> /dev/null; then
+            kill -KILL "${process#/proc/}" 2> /dev/null || true
+            timeout 20 tail --pid="${process#/proc/}" -f /dev/null || true
         fi
     done
     for name in slurm gres cgroup; do

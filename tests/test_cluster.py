@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -24,15 +25,19 @@ LONG = {**ON_GPU, "training": {"epochs": 40, "threads": 2}}  # still running whe
 LONG |= {"noise": {"protocols": {"uniform": None}}}
 
 
+def stop(folder):
+    subprocess.run([ROOT / "tests/slurm.sh", "stop", folder], check=True)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     folder = tempfile.mkdtemp(prefix="slurm-")  # pytest's own folders are closed to the user munge
     try:
         # nproc obeys OMP_NUM_THREADS
         subprocess.run([ROOT / "tests/slurm.sh", "start", folder], env=ENVIRONMENT, check=True)
-        yield
+        yield folder
     finally:
-        subprocess.run([ROOT / "tests/slurm.sh", "stop", folder], check=True)
+        stop(folder)
         shutil.rmtree(folder, ignore_errors=True)  # a step of a job may still be writing there
 
 
@@ -196,3 +201,17 @@ def test_the_device_says_where_trainings_go_those_of_variants_too(cluster, tmp_p
     assert set(wanted) == {"shorter_train", "time_steps"}
     check_asked(ran, wanted)
     assert {job["Partition"] for job in ran} == {{"auto": "gpu", "cpu": "main"}[device]}
+
+
+def test_no_job_outlives_the_cluster_not_even_one_that_slurm_lost(cluster, tmp_path):
+    written = tmp_path / "pid"
+    lost = f"setsid --fork sh -c 'echo $$ > {written}; exec sleep 3000'"
+    subprocess.run(["sbatch", "--wrap", lost, "--output", tmp_path / "out"], env=ENVIRONMENT, cwd=tmp_path, check=True)
+    end = time.monotonic() + 60
+    while not (written.exists() and written.read_text().strip()) and time.monotonic() < end:
+        time.sleep(0.1)
+    process = Path(f"/proc/{int(written.read_text())}")
+    time.sleep(2)  # Slurm has ended the job
+    assert process.exists() and not running("wrap")
+    stop(cluster)
+    assert not process.exists()

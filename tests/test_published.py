@@ -20,6 +20,11 @@ EARLIER = {  # keys that were others when a study was published, and changed no 
 }
 
 
+EARLY = {  # published before commit, machines and times were recorded: their training alone names code and machine
+    *("cross-validation", "dissertation-120-epochs", "seeds", "xray-fast", "xray-tgv"),
+}
+
+
 def read(path):
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
@@ -63,6 +68,23 @@ def test_a_published_study_has_the_settings_of_its_overlays(folder):
     for key, of in (("weights", "training"), ("weights_direct", "training_direct")):
         if path := config["network"][key]:
             assert sha256(ROOT / path) == provenance[of]["weights_sha256"], path
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_a_published_study_says_where_it_comes_from(folder):
+    found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    assert found["versions"]["torch"] and found["data"]["manifest_sha256"] and found["training"]["fingerprint"]
+    if folder.name in EARLY:
+        assert found["code_version"] and found["machine"]["cpu"] and "code" not in found
+        return
+    assert re.fullmatch("[0-9a-f]{40}", found["code"]["commit"]) and found["code"]["changed"] is False
+    assert found["times"]["start"] < found["times"]["end"] and found["machines"]
+
+
+def test_readme_names_the_studies_whose_provenance_says_less():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    named = re.search(r"those of (.*?) were published before commit, machines and times were recorded", text)[1]
+    assert set(re.findall(r"`(\S+)`", named)) == EARLY
 
 
 MEASURED = [folder for folder in PUBLISHED if (folder / "tables/per_image.csv").is_file()]

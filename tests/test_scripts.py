@@ -371,13 +371,18 @@ def test_examples_are_picked_by_gain_alone(tmp_path, results):
 
 
 def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path):
-    """A benchmark's last line counts; memory, machine and time of day are what the log of the same name says."""
+    """A benchmark's last line counts; the log of the same name says memory, machine, versions and time of day."""
     for name, seconds, memory, where in (
-        ("train", 1.5, 90, "T00:00:30Z to T00:00:31Z on a node, 2 cores, Linux"),
-        ("train_direct", 2.5, 80, "T00:00:32Z to T00:00:34Z on a node, 2 cores, Linux"),
+        ("train", 1.5, 90, "T00:00:30Z to T00:00:31Z on a node, 2 cores, Linux; with python 3.11"),
+        ("train_direct", 2.5, 80, "T00:00:32Z to T00:00:34Z on a node, 2 cores, Linux; with python 3.11"),
         ("select", 1, None, None),
-        ("denoise/a", 100, 500, "T00:00:50Z to T00:02:30Z on that node, 1 cores, Linux"),
-        ("denoise/b", 200, 300, "T00:00:40Z to T00:04:00Z on the node on top, 1 cores, Linux"),
+        ("denoise/a", 100, 500, "T00:00:50Z to T00:02:30Z on that node, 1 cores, Linux; with numpy 2.4, python 3.11"),
+        (
+            "denoise/b",
+            200,
+            300,
+            "T00:00:40Z to T00:04:00Z on the node on top, 1 cores, Linux; with numpy 2.5",
+        ),
     ):
         benchmark, log = tmp_path / f"benchmarks/{name}.tsv", tmp_path / f"logs/{name}.log"
         for path in (benchmark, log):
@@ -385,6 +390,7 @@ def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path
         benchmark.write_text(f"s\th:m:s\n9\t0:00:09\n{seconds}\t0:00:01\n")
         log.write_text(f"12:00:00 INFO from {where}; peak memory: {memory} MiB\n" if memory else "killed\n")
     training = {"seconds": 4000.0, "max_rss_mib": 900, "machine": {"cpu": "another", "cores": 4, "platform": "Linux"}}
+    training["versions"] = {"python": "3.10", "torch": "2.12"}
     (tmp_path / "training.json").write_text(json.dumps(training))
     (tmp_path / "direct.json").write_text(json.dumps(training | {"seconds": 5000.0}))
     trainings = {"train": tmp_path / "training.json", "train_direct": tmp_path / "direct.json"}
@@ -399,6 +405,9 @@ def test_times_are_added_up_by_step_and_a_resumed_training_counts_whole(tmp_path
     both = "that node, 1 cores, Linux; the node on top, 1 cores, Linux"
     another = dict.fromkeys(trainings, "another, 4 cores, Linux")
     assert times["machine"].fillna("").to_dict() == another | {"select": "", "denoise": both}
+    numpy = "numpy 2.4, python 3.11; numpy 2.5"
+    expected = dict.fromkeys(trainings, "python 3.10, torch 2.12") | {"select": "", "denoise": numpy}
+    assert times["versions"].fillna("").to_dict() == expected
     assert times.loc["denoise", ["start", "end"]].tolist() == ["T00:00:40Z", "T00:04:00Z"]
 
 
@@ -409,6 +418,8 @@ def test_the_end_of_a_log_says_when_and_where_the_job_ran(tmp_path):
     found = logs.logged_end((tmp_path / "log").read_text())
     assert before <= found["start"] <= found["end"] <= logs.now()
     assert found["machine"] == machine.in_words(machine.description()) and int(found["max_rss_mib"]) > 10
+    used = dict(version.split() for version in found["versions"].split(", "))
+    assert used["numpy"] == np.__version__ and "snakemake" not in used  # which nothing here has imported
     assert logs.logged_end("12:00:00 INFO from here to there\n") == {}
 
 
@@ -447,7 +458,8 @@ def check(results, folder, output, iterations=16, x_rays=False):
     clean = {split: results / f"clean/{split}.npz" for split in ("train", "val", "test")}
     numbers = {"n_values": 5, "n_protocols": 2, "n_draws": 1, "n_methods": 5, "iterations": iterations, "size": 32}
     paths |= {f"{split}_grids": sorted((folder / "grid").glob(f"{split}_*.csv")) for split in ("val", "train")}
-    paths["tuning"] = []
+    paths |= {"maps": sorted((folder / "metrics").glob("map_*.csv")), "tuning": []}
+    numbers["n_methods"] += len(paths["maps"]) // 2  # of the two protocols
     check_study.main(paths, clean, output, **numbers, x_rays=x_rays)
 
 
@@ -474,6 +486,29 @@ def test_every_check_can_fail(results, tmp_path, name, file, damage):
 def test_every_check_of_the_study_has_a_fault_above(results):
     names = list(pd.read_csv(results / "checks/checks.csv")["check"])
     assert {name for name in names if "edge" not in name} - {GAP} == {name for name, *_ in FAULTS if "≤" not in name}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("every method on every test image", lambda t: t.iloc[1:]),
+        ("all numbers are finite", lambda t: t.assign(psnr=np.inf)),
+        ("all numbers are finite", lambda t: t.assign(relative_gap=np.nan)),
+        ("no negative gap beyond rounding", lambda t: t.assign(relative_gap=-1e-3)),
+    ],
+)
+def test_maps_of_variants_without_a_study_of_their_own_are_checked_too(results, tmp_path, name, damage):
+    copied(results, tmp_path)
+    (tmp_path / "metrics").mkdir()
+    maps = pd.read_csv(results / "tables/per_image.csv", dtype={"id": str}).query("method == 'map'")
+    for protocol in ("fixed0.5", "uniform"):
+        maps[maps["protocol"] == protocol].to_csv(tmp_path / f"metrics/map_{protocol}_0.csv", index=False)
+    check(results, tmp_path, tmp_path / "checks.csv")
+    rows = pd.read_csv(tmp_path / "checks.csv").set_index("check")
+    assert rows.loc["every method on every test image", "number"] == 4 * 2 * (5 + 1)
+    damage(pd.read_csv(tmp_path / "metrics/map_uniform_0.csv")).to_csv(tmp_path / "metrics/map_uniform_0.csv")
+    with pytest.raises(StudyError, match=f"does not hold that .*{name}"):
+        check(results, tmp_path, tmp_path / "checks.csv")
 
 
 def test_a_large_gap_is_said_and_stops_only_a_study_of_x_rays(results, tmp_path):
@@ -525,11 +560,15 @@ def test_the_grid_of_the_training_images_is_checked_where_rivals_learn_from_it(r
         check(results, tmp_path, tmp_path / "checks.csv")
 
 
-def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
+def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path, caplog):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["data"] |= {"source": "archive", "archive": "/home/somebody/images.zip", "folder": "/home/somebody/folder"}
     config["variants"] = {"given": {"network": {"weights": "/home/somebody/best.safetensors"}}}
-    rows = [("train", "fast; slow", "T1", "T3"), ("select", None, None, None), ("measure", "slow", "T2", "T4")]
+    rows = [
+        ("train", "fast; slow", "python 3.11, torch 2.12.0", "T1", "T3"),
+        ("select", *[None] * 4),
+        ("measure", "slow", "python 3.11, torch 2.12.0; python 3.11, torch 2.13.0", "T2", "T4"),
+    ]
     pd.DataFrame(rows, columns=["step", *tabular.WHERE]).to_csv(tmp_path / "times.csv", index=False)
     config["network"]["weights_direct"] = "/home/somebody/direct.safetensors"
     (tmp_path / "direct").write_bytes(b"weights")
@@ -542,8 +581,8 @@ def test_provenance_says_everything_but_where_the_images_lie(results, tmp_path):
     assert "somebody" not in text
     assert found["config"]["data"]["archive"] == "images.zip" and config["data"]["archive"].startswith("/home")
     assert found["data"]["n"] == {"train": 6, "val": 2, "test": 4} and found["data"]["source"] == "archive"
-    of_numbers = {"torch", "numba", "numpy", "pillow", "scikit-image", "scipy", "pandas", "scikit-learn", "pywavelets"}
-    assert set(found["versions"]) - {"bm3d"} == {"python", "snakemake", *of_numbers}  # BM3D need not be there
+    assert found["versions"] == {"python": "3.11", "torch": "2.12.0 and 2.13.0"}
+    assert "steps ran with several versions of torch (2.12.0, 2.13.0)" in caplog.text
     assert set(found["training"]) >= {"epochs", "reported", "best_epoch", "seconds", "fingerprint", "code_version"}
     direct, digest = found["training_direct"], hashlib.sha256(b"weights").hexdigest()
     assert direct.pop("weights_sha256") == digest and direct | {"reported": "last"} == found["training"]

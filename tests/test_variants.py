@@ -199,6 +199,17 @@ def test_variants_are_run_and_compared(results):
     assert short["minutes"].iloc[-1] == pytest.approx(minutes, rel=1e-12)
 
 
+def test_the_checks_count_the_maps_of_variants_that_have_no_others(results):
+    """These are seed-2 and short; given, with another solver, is a study of its own with its own checks."""
+    counted = pd.read_csv(results / "checks/checks.csv").set_index("check")["number"]
+    own, part = (len(pd.read_csv(results / name)) for name in ("tables/per_image.csv", "metrics/test_fixed0.5_0.csv"))
+    assert (
+        own == part
+        and counted["every method on every test image"] == own + 2 * counted["the grid covers every test image"]
+    )
+    assert (results.with_name("smoke.given") / "checks/checks.csv").is_file()
+
+
 def test_provenance_has_the_training_of_every_variant_that_has_one(results):
     found = json.loads((results / "provenance.json").read_text())["variants"]
     folders = {name: results.with_name(f"smoke.{name}") for name in ("seed-2", "short")}

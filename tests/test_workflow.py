@@ -42,7 +42,7 @@ COLUMNS = {
     "gaps": "protocol,method,n,relative_gap_median,relative_gap_max,rms_bound,bound_to_error_median,bound_to_error_max",
     "by_level": "protocol,group,baseline,level_low,level_high,n,mean,low,high,win_rate",
     "training_history": "epoch,learning_rate,train_loss,val_loss,val_psnr,val_ssim",
-    "times": "step,jobs,seconds,max_rss_mib,machine,start,end",
+    "times": "step,jobs,seconds,max_rss_mib,machine,versions,start,end",
     "convergence": "protocol,method,dual_start,iterations,psnr,relative_gap",
     "learned": "protocol,map,noise_std,detail,weight_low,weight,weight_high,n",
     "failures": "protocol,method,bin,detail,mse,n",
@@ -297,7 +297,12 @@ def test_provenance_says_by_which_code_from_which_seed_when_and_where(results):
     assert training["code_version"] == fingerprint.code_version(SCRIPTS / "train.py")
     assert training["machine"] == machine.description()
     assert found["seed"] == 42
-    assert found["machines"] == {machine.in_words(machine.description()): table(results, "times")["step"].tolist()}
+    times = table(results, "times")
+    assert found["machines"] == {machine.in_words(machine.description()): times["step"].tolist()}
+    of_rivals = {"bm3d", "pywt", "sklearn"}  # of which there is none
+    assert found["versions"] == machine.versions({*machine.PACKAGES.values()} - of_rivals)
+    torch = times.set_index("step")["versions"].str.contains("torch")
+    assert torch["train"] and torch["search_grid"] and not torch["collect_tables"]  # as their environments
     chosen, collected = (os.stat(results / name).st_mtime for name in ("manifest.csv", "tables/times.csv"))
     first, ended, last = (
         datetime.fromisoformat(time).timestamp()

@@ -360,6 +360,7 @@ rule check_study:
         clean=expand(f"{RESULTS}/clean/{{split}}.npz", split=SPLITS),
         val_grids=expand(f"{RESULTS}/grid/val_{{protocol}}_{{draw}}.csv", protocol=PROTOCOLS, draw=DRAWS),
         train_grids=expand(f"{RESULTS}/grid/{{stem}}.csv", stem=_OF_TRAIN),
+        maps=[path for name in MAPS_ONLY if MAPS_ONLY[name] for path in measurements(name, VARIANTS[name])],
         tuning=rules.collect_tuning.output if TUNED else [],
     output:
         f"{RESULTS}/checks/checks.csv",
@@ -379,7 +380,7 @@ rule check_study:
             "n_values": config["grid"]["values"],
             "n_protocols": len(PROTOCOLS),
             "n_draws": len(DRAWS),
-            "n_methods": len(METHODS),
+            "n_methods": len(METHODS) + sum(MAPS_ONLY.values()),
             "iterations": config["solver"]["iterations"],
             "size": config["data"]["size"],
             "x_rays": tvmap.origins.origin(config["data"]["source"]).x_rays,

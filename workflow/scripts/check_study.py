@@ -26,11 +26,13 @@ def main(paths, clean_paths, output_path, n_values, n_protocols, n_draws, n_meth
     """Write one row a check: its name, whether it holds, and the number behind it.
 
     paths: of the tables of COLUMNS and of the grid; `val_grids` of the validation images, of which the fixed λ come,
-    `train_grids` of the training images, of which rivals learn; `tuning`, the table of how the rivals were tuned, in a
-    list. These two lists are empty if there are none.
+    `train_grids` of the training images, of which rivals learn; `maps`, the measurements of variants that have the
+    study's scalars, so their map alone; `tuning`, the table of how the rivals were tuned, in a list. These three may
+    be empty. n_methods: of the study, and one for each of these variants.
     clean_paths: {split: stack of the clean images}.
     """
     manifest, per_image, choice = (tabular.read_table(paths[k], v, tabular.NO_WEIGHT) for k, v in COLUMNS.items())
+    maps = [tabular.read_table(path, COLUMNS["per_image"], tabular.NO_WEIGHT) for path in paths["maps"]]
     tests = tabular.read_table(paths["grid"], tabular.GRID)
     tests["round"] = tests.groupby(tabular.ROUND).ngroup()
     grids, rounds = {"test": tests}, n_protocols * n_draws
@@ -44,7 +46,7 @@ def main(paths, clean_paths, output_path, n_values, n_protocols, n_draws, n_meth
     found = [
         *checks.of_images(manifest, clean_paths),
         *checks.of_grids(grids, n_values, n_images),
-        *checks.of_results(per_image, choice, n_images["test"] * n_methods),
+        *checks.of_results(pd.concat([per_image, *maps]), choice, n_images["test"] * n_methods),
         *(check for table in tunings for check in checks.of_tuning(table)),
         *checks.of_gaps(per_image, iterations, size, x_rays),
     ]

@@ -1,4 +1,4 @@
-"""Collect time, memory and machine of each step from Snakemake's benchmark files and the logs."""
+"""Collect time, memory, machine and versions of each step from Snakemake's benchmark files and the logs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(benchmark_paths, trainings, output_path):
-    """One row a step: its jobs, their seconds summed, the largest resident set of one (MiB), where and when (UTC).
+    """One row a step: its jobs, their seconds summed, the largest resident set of one (MiB), on and with what, when.
 
     `trainings`: {step, train or train_direct: its training.json}.
     All but the seconds is what each job wrote into its log (Snakemake samples the memory too rarely for short jobs). A
@@ -27,12 +27,14 @@ def main(benchmark_paths, trainings, output_path):
         logged = logged_end(log.read_text(encoding="utf-8")) if log.is_file() else {}
         rows.append({"step": step, "jobs": 1, "seconds": seconds} | logged)
     times = pd.DataFrame(rows, columns=[*tabular.TIMES, *tabular.WHERE]).astype({"max_rss_mib": float})
-    how = {"jobs": "sum", "seconds": "sum", "max_rss_mib": "max", "machine": together, "start": "min", "end": "max"}
-    times = times.groupby("step", sort=False).agg(how)
+    how = {"jobs": "sum", "seconds": "sum", "max_rss_mib": "max", "start": "min", "end": "max"}
+    how |= dict.fromkeys(("machine", "versions"), together)
+    times = times.groupby("step", sort=False).agg(how)[[*tabular.TIMES[1:], *tabular.WHERE]]
     for step in times.index.intersection(list(trainings)):  # not of a network that was trained before
         training = provenance.read_training(trainings[step])
         times.loc[step, ["seconds", "max_rss_mib"]] = training["seconds"], training["max_rss_mib"]
         times.loc[step, "machine"] = machine.in_words(training["machine"])
+        times.loc[step, "versions"] = machine.in_list(training["versions"])
     tabular.write_table(output_path, times, index=True)
     tables.write_markdown(output_path, "Time and memory of the steps", tables.times_table(times.reset_index()))
 

@@ -17,7 +17,7 @@ from .files import PathLike, locked, writing
 log = logging.getLogger("tvmap")
 atexit.register(gc.freeze)  # a search of all that was imported for garbage, as Python ends, takes a second with torch
 
-END = "from %s to %s on %s; peak memory: %d MiB"  # of every log
+END = "from %s to %s on %s; with %s; peak memory: %d MiB"  # of every log
 WAITING = "%s: the same step of a run that was killed still works; waiting for it to end (stop it to go on at once)"
 OUT_OF_MEMORY = (
     "the GPU is out of memory (%s): free it, lower training.batch_size or training.crop, or set device: cpu; "
@@ -80,7 +80,8 @@ def logged_to(path: PathLike) -> Iterator[logging.Logger]:
         log.exception("unexpected error")
         raise
     finally:
-        log.info(END, start, now(), machine.in_words(machine.description()), peak_memory())
+        where, used = machine.in_words(machine.description()), machine.in_list(machine.versions())
+        log.info(END, start, now(), where, used, peak_memory())
         for handler in handlers:
             log.removeHandler(handler)
             with contextlib.suppress(OSError):
@@ -100,6 +101,6 @@ def now() -> str:
 
 
 def logged_end(text: str) -> dict[str, str]:
-    """{start, end (UTC), machine, max_rss_mib} by the end of the text of a log; {} if the job was killed before."""
-    found = re.findall(r"from (\S+) to (\S+) on (.+); peak memory: (\d+) MiB", text)
-    return dict(zip(("start", "end", "machine", "max_rss_mib"), found[-1], strict=True)) if found else {}
+    """{start, end (UTC), machine, versions, max_rss_mib} by the end of a log's text; {} of a job that was killed."""
+    found = re.findall(r"from (\S+) to (\S+) on (.+); with (.+); peak memory: (\d+) MiB", text)
+    return dict(zip(("start", "end", "machine", "versions", "max_rss_mib"), found[-1], strict=True)) if found else {}

@@ -1,42 +1,37 @@
 """What the numbers were computed on and with."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+import sys
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import PathLike
-
-PACKAGES = (
-    "torch",
-    "numba",
-    "numpy",
-    "pillow",
-    "scikit-image",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "pywavelets",
-    "bm3d",
-    "snakemake",
-)
+PACKAGES = {  # that the numbers depend on, and what each is imported as
+    "torch": "torch",
+    "numba": "numba",
+    "numpy": "numpy",
+    "pillow": "PIL",
+    "scikit-image": "skimage",
+    "scipy": "scipy",
+    "pandas": "pandas",
+    "scikit-learn": "sklearn",
+    "pywavelets": "pywt",
+    "bm3d": "bm3d",
+    "snakemake": "snakemake",
+}
 
 
-def versions(lock: PathLike | None = None) -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on, as far as this environment has them.
-
-    lock: path of a list of name==version, for those that it has not: with conda each rule has the packages it needs
-    alone, and all have the versions of one lock.
-    """
-    installed: dict[str, str] = {}
-    lines = Path(lock).read_text(encoding="utf-8").splitlines() if lock else []
-    pinned = dict(line.split(";")[0].strip().lower().split("==") for line in lines if "==" in line and line[0] != "#")
-    for distribution in importlib.metadata.distributions():  # of two of one name the first on the path is imported
-        installed.setdefault(distribution.name.lower(), distribution.version)
-    found = {name: installed.get(name, pinned.get(name)) for name in PACKAGES}
-    return {"python": platform.python_version(), **{name: version for name, version in found.items() if version}}
+def versions(modules: Container[str] = sys.modules) -> dict[str, str]:
+    """Versions of Python and of those `PACKAGES` that are imported as one of `modules`; by default, those in use."""
+    found = {"python": platform.python_version()}
+    for package, module in PACKAGES.items():
+        if module in modules:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[package] = importlib.metadata.version(package)
+    return found
 
 
 def description() -> dict[str, Any]:
@@ -47,6 +42,11 @@ def description() -> dict[str, Any]:
 def in_words(described: Mapping[str, Any]) -> str:
     """The content of `description` as one line."""
     return f"{described['cpu']}, {described['cores']} cores, {described['platform']}"
+
+
+def in_list(versions: Mapping[str, str]) -> str:
+    """The content of `versions` as one line: name version, name version."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def free_memory() -> int | None:

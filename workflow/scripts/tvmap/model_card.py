@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from . import figures, origins, provenance, tables, tabular
+from . import figures, machine, origins, provenance, tables, tabular
 from .files import PathLike
 from .methods import protocol_label
 from .noise import Level
@@ -26,7 +26,7 @@ def render(folder: PathLike) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     # An early provenance says where and by which code the training ran beside what it says of the training.
-    machine, versions, code = (training.get(k, origin.get(k)) for k in ("machine", "versions", "code_version"))
+    where, versions, code = (training.get(k, origin.get(k)) for k in ("machine", "versions", "code_version"))
     threads = training.get("threads", config["training"]["threads"])
     network = {"penalty": "tv", "maps": 1} | config["network"]  # an early provenance says nothing of these
     settings = {**network, "precision": config["training"]["precision"]}
@@ -50,10 +50,10 @@ def render(folder: PathLike) -> str:
         epochs=training["epochs"],
         steps=f"{training['steps']:,}",
         duration=tables.duration(training["seconds"]),
-        machine=f"{threads} threads of {machine['cpu']}" if training["device"] == "cpu" else training["device"],
+        machine=f"{threads} threads of {where['cpu']}" if training["device"] == "cpu" else training["device"],
         iterations=config["training"]["iterations"],
         options=", ".join(f"{name} {settings[name]}" for name in names if name in settings),
-        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
+        versions=machine.in_list(versions),
         code=code,
         percent=f"{100 * config['report']['confidence']:g}",
         n_weights=config["grid"]["values"],

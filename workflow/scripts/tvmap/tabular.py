@@ -40,7 +40,7 @@ BY_LEVEL = (
 )  # the map's gain over each other method at low and at high noise
 VARIANTS = ("variant", "protocol", "metric", "gain", "gain_low", "gain_high")
 TIMES = ("step", "jobs", "seconds", "max_rss_mib")
-WHERE = ("machine", "start", "end")  # of a step, in the table of times: its machines, and when (UTC)
+WHERE = ("machine", "versions", "start", "end")  # of a step, in the table of times: on and with what, and when (UTC)
 NO_INTERVAL = ("gain_low", "gain_high")  # where one patient alone was tested
 NO_WEIGHT = ("weight_mean", "gap", "relative_gap")  # empty for methods that solve no problem with a weight
 STEPS = (
