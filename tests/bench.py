@@ -66,18 +66,18 @@ class Problem(NamedTuple):
 
 def eager_in_place(z, weight, iterations):
     """`pdhg` with its default options as eager PyTorch does it best: in place, no autograd; `weight`: a number or Λ."""
-    (tau, sigma), low = step_sizes(), -weight
+    (primal_step, dual_step), low = step_sizes(), -weight
     x, x_bar, p, work = z.clone(), z.clone(), torch.zeros_like(z), torch.empty_like(z)
     q, difference = (torch.zeros_like(z).repeat(1, 2, 1, 1) for _ in range(2))
     (q_v, q_h), (d_v, d_h) = q.split(1, dim=1), difference.split(1, dim=1)
     for _ in range(iterations):
         torch.sub(x_bar, z, out=work)
-        p.lerp_(work, sigma / (1 + sigma))  # (p + σ(x̄ − z)) / (1 + σ)
+        p.lerp_(work, dual_step / (1 + dual_step))  # (p + σ(x̄ − z)) / (1 + σ)
         torch.sub(x_bar[..., 1:, :], x_bar[..., :-1, :], out=d_v[..., :-1, :])
         torch.sub(x_bar[..., :1, :], x_bar[..., -1:, :], out=d_v[..., -1:, :])
         torch.sub(x_bar[..., 1:], x_bar[..., :-1], out=d_h[..., :-1])
         torch.sub(x_bar[..., :1], x_bar[..., -1:], out=d_h[..., -1:])
-        q.add_(difference, alpha=sigma)
+        q.add_(difference, alpha=dual_step)
         torch.clamp(q, low, weight, out=q)
         torch.sub(p, q_v, out=work)  # work = p + ∇ᵀq
         work[..., 1:, :].add_(q_v[..., :-1, :])
@@ -85,17 +85,17 @@ def eager_in_place(z, weight, iterations):
         work.sub_(q_h)
         work[..., 1:].add_(q_h[..., :-1])
         work[..., :1].add_(q_h[..., -1:])
-        torch.sub(x, work, alpha=2 * tau, out=x_bar)  # 2x − x_old with x = x_old − τ·work
-        x.sub_(work, alpha=tau)
+        torch.sub(x, work, alpha=2 * primal_step, out=x_bar)  # 2x − x_old with x = x_old − τ·work
+        x.sub_(work, alpha=primal_step)
     return x, q
 
 
 def _iteration(x, x_bar, p, q, z, weight):
     """The loop body of `pdhg` with its default options."""
-    tau, sigma = step_sizes()
-    p = (p + sigma * (x_bar - z)) / (1 + sigma)
-    q = operators.project_dual(q + sigma * operators.gradient(x_bar), weight)
-    x_old, x = x, x - tau * (p + operators.gradient_adjoint(q))
+    primal_step, dual_step = step_sizes()
+    p = (p + dual_step * (x_bar - z)) / (1 + dual_step)
+    q = operators.project_dual(q + dual_step * operators.gradient(x_bar), weight)
+    x_old, x = x, x - primal_step * (p + operators.gradient_adjoint(q))
     return x, 2 * x - x_old, p, q
 
 
@@ -145,11 +145,11 @@ def rows_in_l1(problem):
     from tvmap.pdhg_numba import W, _row, step_numbers
 
     @numba.njit
-    def passes(s, times, tau, sigma, shrink, two):
-        steps = fill(tau), fill(sigma), fill(shrink), fill(sigma * shrink), fill(two)
+    def passes(s, times, primal_step, dual_step, shrink, two):
+        steps = fill(primal_step), fill(dual_step), fill(shrink), fill(dual_step * shrink), fill(two)
         for row in range(times):
             i = row % 4
-            _row(s, None, 0, i, (row + 3) % 4, (row + 1) % 4, fill(tau - tau), W, *steps, True)
+            _row(s, None, 0, i, (row + 3) % 4, (row + 1) % 4, fill(primal_step - primal_step), W, *steps, True)
 
     state, steps = zeros((4, problem.size), 7, np.float32), step_numbers(3, 0.0, np.dtype(np.float32))
     return functools.partial(passes, state, problem.size * problem.iterations, *steps)
@@ -288,7 +288,7 @@ def similarity(problem):
     from skimage.metrics import structural_similarity
 
     x, y = problem.data(torch.float64)
-    options = {"data_range": 1, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    options = {"data_range": 1, "gaussian_weights": True, "dual_step": 1.5, "use_sample_covariance": False}
     theirs = functools.partial(structural_similarity, x[0, 0].numpy(), y[0, 0].numpy(), **options)
     ours = functools.partial(metrics.ssim, metrics.local_statistics(x), y, data_range=1)
     return {"scikit-image": (theirs,), "tvmap": (ours,)}
@@ -451,7 +451,7 @@ def main(device, quick, folder):
         names.remove("cpu")
     folder.mkdir(parents=True, exist_ok=True)
     about, load = machine.description(), round(os.getloadavg()[0], 2)
-    content = {**about, "load_before": load, "versions": machine.versions()}
+    content = {**about, "load_before": load, "versions": machine.versions(machine.PACKAGES.values())}
     if "cuda" in names:
         gpu = torch.cuda.get_device_properties(0)
         content["gpu"] = {

@@ -143,7 +143,7 @@ def test_results_are_those_of_the_study_without_conda(study, tmp_path_factory):
     assert {"tables/per_image.csv", "model/last.safetensors", "weights/test_uniform_0_map.npz"} <= set(names)
     assert all((folder / name).stat().st_size for name in names)
     written, installed = (json.loads((path / "provenance.json").read_text())["versions"] for path in (folder, alone))
-    installed.pop("bm3d", None)  # no environment of conda has it
+    installed.pop("scipy")  # numba imports it where it is, and the environment of the solvers has none
     assert set(written) == set(installed)
     if KIND == "stand-in":
         assert written == installed

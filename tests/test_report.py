@@ -16,7 +16,7 @@ from PIL import Image
 from smoke import ROOT
 
 import build_report
-from tvmap import comparison, findings, looks, page
+from tvmap import comparison, explain, findings, looks, page
 from tvmap import tables as page_tables
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
@@ -298,6 +298,14 @@ def test_scalars_gaps_training_and_times_are_printed_as_in_the_tables(small):
     assert [row[1] for row in reader.tables["table-8"][1:]] == ["1", "2", "3"]
     assert reader.tables["table-9"][1] == ["train", "2", "4000.5", "1 h 06 min", "900"]
     assert reader.tables["table-9"][2][-1] == "–"
+
+
+def test_what_the_page_says_of_its_figures_is_what_was_computed():
+    text = TEMPLATE.read_text(encoding="utf-8")
+    traced = re.search(r"^TRACED = (\d+)", (ROOT / "workflow/rules/common.smk").read_text(), re.MULTILINE)[1]
+    assert f"n.test > {traced} %}} of the first {traced} test images" in text
+    assert text.count(f"blocks of {explain.BLOCK} × {explain.BLOCK} pixels") == text.count("over blocks of") == 2
+    assert explain.NOISE_GROUPS == 3 and "one curve for each third of the images" in text
 
 
 def test_provenance_names_code_machines_and_times(small, tmp_path):

@@ -36,6 +36,7 @@ from tvmap.methods import METHODS
 SCRIPTS = ROOT / "workflow/scripts"
 ONE_MAP = {"maps": 1, "penalty": "tv"}
 SOLVER = {"iterations": 16, "boundary": "periodic", "norm": "anisotropic", "dual_start": "zero", "lipschitz": 3}
+MEASURE = {"clamp": False, "window": "gaussian"}
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_shards_together_are_the_whole_in_any_number(results, tmp_path):
     for n_shards in (1, 3, 7):  # seven: more than images
         paths = [tmp_path / f"{k}-of-{n_shards}.csv" for k in range(1, n_shards + 1)]
         for k, path in enumerate(paths, 1):
-            search_grid.main(clean, noisy, path, [0.0, 0.05], SOLVER, k, n_shards, "cpu", threads=1)
+            search_grid.main(clean, noisy, path, [0.0, 0.05], SOLVER, k, n_shards, "cpu", 1, MEASURE)
         gather_grid.main(paths, noisy, tmp_path / "grid.csv", n_values=2)
         whole[n_shards] = (tmp_path / "grid.csv").read_bytes()
     assert whole[1] == whole[3] == whole[7]
@@ -162,7 +163,7 @@ def test_scalars_are_chosen_as_the_text_says(tmp_path):
 
 def test_finer_grid_lies_between_the_neighbours_and_is_never_worse(results, tmp_path):
     arguments = [results / "clean/test.npz", results / "noisy/test_uniform_0.npz", results / "grid/test_uniform_0.csv"]
-    refine_grid.main(*arguments, tmp_path / "fine.csv", 4, SOLVER, "cpu", threads=1)
+    refine_grid.main(*arguments, tmp_path / "fine.csv", 4, SOLVER, "cpu", 1, MEASURE)
     assert (tmp_path / "fine.csv").read_bytes() == (results / "grid/fine_uniform_0.csv").read_bytes()
     grid = pd.read_csv(arguments[2], dtype={"id": str})
     for row in pd.read_csv(tmp_path / "fine.csv", dtype={"id": str}).itertuples():
@@ -225,7 +226,7 @@ def test_a_map_file_says_its_penalty_and_all_that_read_it_follow(tmp_path):
         assert np.array_equal(found["images"], expected.x[:, 0]) and np.array_equal(found["gap"], expected.gap)
     pd.DataFrame({"id": ids, "patient": ids}).to_csv(tmp_path / "manifest.csv", index=False)
     arguments = paths["clean"], paths["noisy"], tmp_path / "manifest.csv", {"map": paths["map"]}, {"map": paths["x"]}
-    measure_images.main(*arguments, tmp_path / "x.csv", "p", 0)
+    measure_images.main(*arguments, tmp_path / "x.csv", "p", 0, MEASURE)
     of_slope = maps["weight"][:, 0].mean(axis=(1, 2), dtype=np.float64)
     np.testing.assert_allclose(pd.read_csv(tmp_path / "x.csv")["weight_mean"], of_slope, rtol=1e-6)
     explained(tmp_path, paths, paths["x"])
@@ -279,14 +280,14 @@ def test_images_in_another_order_are_not_measured(results, tmp_path, which):
     weights = {"map": results / "weights/test_uniform_0_map.npz"}
     arguments = [results / "clean/test.npz", paths["noisy"], results / "manifest.csv", weights]
     with pytest.raises(StudyError, match="its images are not those of .*delete it"):
-        measure_images.main(*arguments, {"map": paths["denoised"]}, tmp_path / "x.csv", "uniform", 0)
+        measure_images.main(*arguments, {"map": paths["denoised"]}, tmp_path / "x.csv", "uniform", 0, MEASURE)
 
 
 def test_images_are_clamped_before_they_are_measured_if_asked(results, tmp_path):
     paths = {"noisy": results / "noisy/test_uniform_0.npz", "clean": results / "clean/test.npz"}
     arguments = [paths["clean"], paths["noisy"], results / "manifest.csv", {}, {"nlm": paths["noisy"]}]
     measure = {"clamp": True, "window": "uniform"}
-    for name, how in (("as-is", None), ("clamped", measure)):
+    for name, how in (("as-is", MEASURE), ("clamped", measure)):
         measure_images.main(*arguments, tmp_path / f"{name}.csv", "uniform", 0, how)
     found = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("as-is", "clamped")}
     clean, noisy = (stacks.load(paths[name])["images"].astype(np.float64) for name in ("clean", "noisy"))

@@ -68,14 +68,16 @@ CHECKLISTS = "workflow/report/checklists.html.j2"
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES_OF_STUDY, format=["png", "pdf"])
 
 
-HOW = ("seed", "report", "validation_protocol", "threads", "checkpoint_seconds", "wandb")
+# Keys of `training` that ask for no other one: the seed, an argument of its own; which weights are reported and which
+# noise they are validated on, a choice of files; and how it is computed, which changes the last bits.
+NO_ARGUMENTS = ("seed", "report", "validation_protocol", "threads", "checkpoint_seconds", "wandb")
 
 
-def of_network(settings):
-    """What asks for another training: its arguments. Where and how it is computed changes no more than the last bits."""
+def training_arguments(settings):
+    """The arguments of a study's training, another of which asks for another training."""
     training, seed = settings["training"], settings["seed"]
     return {
-        "settings": {key: value for key, value in training.items() if key not in HOW},
+        "settings": {key: value for key, value in training.items() if key not in NO_ARGUMENTS},
         "network": {key: value for key, value in settings["network"].items() if not key.startswith("weights")},
         "solver": settings["solver"],
         "noise_kind": settings["noise"]["kind"],
@@ -84,7 +86,7 @@ def of_network(settings):
     }
 
 
-TRAINING = of_network(config)
+TRAINING = training_arguments(config)
 # {key of network: the weights in use, given or trained here}: of NET_Θ and of the rival without TV.
 WEIGHTS = {
     key: config["network"][key] or f"{RESULTS}/{folder}/{config['training']['report']}.safetensors"
@@ -137,9 +139,9 @@ def methods_of(names, methods=METHODS):
 
 # The steps whose cost the report shows; a figure or a table is not among them, nor what is temporary and made again with
 # the explorer, whatever that is made anew for.
-_ROUNDS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
+_STEMS = expand("{protocol}_{draw}", protocol=PROTOCOLS, draw=DRAWS)
 _OF_TRAIN = expand("train_{protocol}_0", protocol=PROTOCOLS) if methods_of(tvmap.methods.LEARNED) else []
-_NOISY = [*expand("{split}_{round}", split=["val", "test"], round=_ROUNDS), *_OF_TRAIN]
+_NOISY = [*expand("{split}_{round}", split=["val", "test"], round=_STEMS), *_OF_TRAIN]
 BENCHMARKED = [
     f"{BENCHMARKS}/select_images.tsv",
     *expand(f"{BENCHMARKS}/prepare_images/{{split}}.tsv", split=SPLITS),
@@ -147,24 +149,24 @@ BENCHMARKED = [
     *([] if config["network"]["weights"] else [f"{BENCHMARKS}/train.tsv"]),
     *([f"{BENCHMARKS}/train_direct.tsv"] if TRAINS_DIRECT else []),
     *(f"{BENCHMARKS}/search_grid/{stack}_{shard}.tsv" for stack in _NOISY for shard in shards(stack.partition("_")[0])),
-    *expand(f"{BENCHMARKS}/refine_grid/{{round}}.tsv", round=_ROUNDS),
-    *expand(f"{BENCHMARKS}/predict_maps/{{round}}.tsv", round=_ROUNDS),
+    *expand(f"{BENCHMARKS}/refine_grid/{{round}}.tsv", round=_STEMS),
+    *expand(f"{BENCHMARKS}/predict_maps/{{round}}.tsv", round=_STEMS),
     *expand(
         f"{BENCHMARKS}/tune_classical/{{protocol}}_{{method}}.tsv",
         protocol=PROTOCOLS,
         method=methods_of(tvmap.methods.CLASSICAL),
     ),
-    *expand(f"{BENCHMARKS}/denoise_images/{{round}}_{{method}}.tsv", round=_ROUNDS, method=SOLVED),
+    *expand(f"{BENCHMARKS}/denoise_images/{{round}}_{{method}}.tsv", round=_STEMS, method=SOLVED),
     *(
         path
         for rule, methods in tvmap.methods.BASELINE_RULES.items()
         for path in expand(
             f"{BENCHMARKS}/{rule}/{{round}}_{{method}}.tsv",
-            round=_ROUNDS,
+            round=_STEMS,
             method=methods_of(methods),
         )
     ),
-    *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_ROUNDS),
+    *expand(f"{BENCHMARKS}/measure_images/{{round}}.tsv", round=_STEMS),
     f"{BENCHMARKS}/explain_study.tsv",
     *([f"{BENCHMARKS}/time_steps.tsv"] if TRAINED else []),
 ]
@@ -208,12 +210,13 @@ def is_short(seconds, *splits):
     return seconds * _pixels(splits) / 256**2 < START
 
 
+LOW = 1e-3  # where the grid begins at 0, the smallest λ that SURE and the discrepancy principle try
 START = 4  # seconds that a job takes to start on a cluster; what takes less is done where Snakemake runs
 # Seconds of the solver for one λ and an image of 256², a slow CPU's; TGV takes three times as long.
 SOLVE = 0.02 * config["solver"]["iterations"] / 256
 SOLVE_MAP = SOLVE * (3 if NETWORK["penalty"] == "tgv" else 1)
 TRACED = 100  # test images at most, of each noise protocol, whose convergence is measured
-# For each test image: 1, 2, 4, … 4T steps under all protocols, λ and a map of TV from two starts, TGV from one.
+# Seconds for each test image: 1, 2, 4, … 4T steps under all protocols, λ and a map of TV from two starts, TGV from one.
 TRACE = 8 * len(PROTOCOLS) * (2 * SOLVE + (1 if NETWORK["penalty"] == "tgv" else 2) * SOLVE_MAP)
 TRACE *= min(1, TRACED / max(1, _images("test")))
 # MiB of the three example images of a protocol, denoised with every λ; each takes about 0.05 s on a CPU.

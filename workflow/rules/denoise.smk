@@ -43,7 +43,7 @@ rule gather_grid:
         f"{BENCHMARKS}/gather_grid/{{split}}_{{protocol}}_{{draw}}.tsv"
     localrule: True
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -103,7 +103,7 @@ rule choose_scalars:
         f"{BENCHMARKS}/choose_scalars/{{protocol}}_{{draw}}.tsv"
     localrule: True
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000, 2, "test"),
@@ -194,7 +194,7 @@ rule choose_by_noise:
         mem_mb=memory(2000, 4, "test"),
         runtime=minutes(60, 15, "test"),
     params:
-        low=config["grid"]["minimum"] or 1e-3,
+        low=config["grid"]["minimum"] or LOW,
         high=config["grid"]["maximum"],
         boundary=config["solver"]["boundary"],
         code=code_version("choose_by_noise"),

@@ -243,7 +243,7 @@ rule write_provenance:
         f"{BENCHMARKS}/write_provenance.tsv"
     localrule: True
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=1000,

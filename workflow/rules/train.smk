@@ -70,7 +70,7 @@ rule time_steps:
         gpu=GPUS,
     params:
         clean={name: f"results/{study}/clean/train.npz" for name, study in TRAINED.items()},
-        trainings={name: of_network(STUDIES[name]) for name in TRAINED},
+        trainings={name: training_arguments(STUDIES[name]) for name in TRAINED},
         device=config["device"],
         code=code_version("time_steps"),
     message:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tvmap import tabular
-from tvmap.curve import CURVE, best_on_average
+from tvmap.curve import CURVE, best_on_average, mean_psnr
 from tvmap.logs import log, logged_to
 from tvmap.methods import CLASSICAL, base
 from tvmap.rivals import FACTORS
@@ -28,7 +28,7 @@ def main(paths, output_path):
         for protocol, tables in by_protocol.items():
             if method == "scalar-fixed":
                 curves = pd.concat([tabular.read_table(path, CURVE) for path in tables])
-                table = curves.groupby("weight")["psnr"].mean().rename_axis("candidate").reset_index()
+                table = mean_psnr(curves).rename_axis("candidate").reset_index()
                 table["chosen"] = table["candidate"] == best_on_average(curves)[0]
             else:
                 (path,) = tables

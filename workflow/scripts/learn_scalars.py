@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tvmap import features, stacks, tabular
-from tvmap.curve import CURVE, best_on_average
+from tvmap.curve import CURVE, best_on_average, mean_psnr
 from tvmap.logs import log, logged_to
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, ca
     if method == "scalar-train":
         fixed, mean, on_edge = best_on_average(curves)
         weights = np.full(len(noisy["ids"]), fixed)
-        candidates, chosen = curves.groupby("weight")["psnr"].mean(), fixed
+        candidates, chosen = mean_psnr(curves), fixed
         log.info("λ fixed on %d training images: %g (%.3f dB)", len(train["ids"]), fixed, mean)
         if on_edge:
             log.warning("grid: it lies on the edge; widen grid.minimum or grid.maximum")

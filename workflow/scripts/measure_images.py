@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(
-    clean_path, noisy_path, manifest_path, weight_paths, denoised_paths, output_path, protocol, draw, measure=None
-):
+def main(clean_path, noisy_path, manifest_path, weight_paths, denoised_paths, output_path, protocol, draw, measure):
     """`weight_paths` (of methods that have one), `denoised_paths`: {method: file}.
 
     Data range 1. measure: {"clamp": whether images are clamped to [0, 1] first, "window": of the SSIM}.
@@ -24,7 +22,7 @@ def main(
     stacks.check_images(noisy_path, noisy, clean_path, clean)
     patients = tabular.read_table(manifest_path, ("id", "patient")).set_index("id")["patient"]
     x = torch.from_numpy(clean["images"])[:, None]
-    tables, measure = [], {"clamp": False, "window": "gaussian"} | (measure or {})
+    tables = []
     for method, path in denoised_paths.items():
         denoised, weighted = stacks.load(path), method in weight_paths
         stacks.check_images(path, denoised, clean_path, clean)

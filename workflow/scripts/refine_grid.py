@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device, threads, measure=None):
+def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device, threads, measure):
     """One row an image: best λ and score by PSNR and by SSIM among the λ between the neighbours of the grid's best."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
@@ -26,7 +26,7 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device,
         for position, metric in enumerate(("psnr", "ssim")):
             best, _ = best_index(curve[metric].to_numpy())
             values = grid.finer_values(curve["weight"].to_numpy(), best, factor)
-            scores = grid.score(x[None], z[None], values, solver, device, **(measure or {}))[position, 0]
+            scores = grid.score(x[None], z[None], values, solver, device, **measure)[position, 0]
             finest, _ = best_index(scores)
             row |= {f"weight_{metric}": values[finest], metric: scores[finest]}
         rows.append(row)

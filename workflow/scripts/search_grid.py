@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 
-def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, device, threads, measure=None):
+def main(clean_path, noisy_path, output_path, values, solver, shard, n_shards, device, threads, measure):
     """Shard `shard` of 1 … `n_shards` takes every n_shards-th image; `values`: the λ; measure: of `grid.score`."""
     torch.set_num_threads(threads)
     clean, noisy = stacks.load(clean_path), stacks.load(noisy_path)
     stacks.check_images(noisy_path, noisy, clean_path, clean)
     shard_of = slice(shard - 1, None, n_shards)
     ids, images = clean["ids"][shard_of], (clean["images"][shard_of], noisy["images"][shard_of])
-    scores = grid.score(*images, values, solver, devices.pick(device), **(measure or {}))
+    scores = grid.score(*images, values, solver, devices.pick(device), **measure)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CURVE)

@@ -10,9 +10,14 @@ if TYPE_CHECKING:
 CURVE = ("id", "weight", "psnr", "ssim")
 
 
+def mean_psnr(curves: "pd.DataFrame") -> "pd.Series":
+    """Mean PSNR over the images of a table of grids, by λ."""
+    return curves.groupby("weight")["psnr"].mean()
+
+
 def best_on_average(curves: "pd.DataFrame") -> tuple[float, float, bool]:
     """λ of the highest mean PSNR over the images of a table of grids, that mean, and whether λ lies on the edge."""
-    means = curves.groupby("weight")["psnr"].mean()
+    means = mean_psnr(curves)
     best, on_edge = best_index(means.to_numpy())
     return means.index[best], means.iloc[best], on_edge
 

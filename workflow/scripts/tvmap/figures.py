@@ -13,7 +13,7 @@ from .methods import BY_NOISE, CLASSICAL, LEARNED, base
 
 
 def shape(config: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
-    """Channels of a study's network, input to output, and number of its parameters; noise is a second input."""
+    """Channels of a study's network, input to output, and number of its U-Net's parameters; noise is a second input."""
     if config["network"].get("noise_estimate") == "input":
         return (2, *CHANNELS[1:]), N_PARAMETERS + 9 * CHANNELS[1]
     return CHANNELS, N_PARAMETERS

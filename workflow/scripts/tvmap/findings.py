@@ -9,7 +9,7 @@ from .noise import Level
 from .significance import difference_by_chance, rank_correlation
 from .tables import duration, interval, number
 from .tabular import IMAGE
-from .variants import REPEATS, repeats
+from .variants import REPEATS, from_other_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,7 +183,7 @@ def chance(
 
     overlays: {variant: what it changes}.
     """
-    seeds = [name for name, overlay in overlays.items() if repeats(overlay) and "data" not in overlay]
+    seeds = from_other_seeds(overlays)
     table = variants[(variants["metric"] == "psnr") & variants["variant"].isin(["", *seeds])]
     sentences = []
     for protocol, level in protocols.items() if seeds else ():

@@ -54,12 +54,12 @@ def _square_root(typing, a):
 
 
 @compiled
-def _dual(s, u, k, i, below, sigma, one):
+def _dual(s, u, k, i, below, dual_step, one):
     """q ← Π_Λ(q + σ∇x̄)  in row i; the pairs before the projection go to u[k], if it is not None."""
     for j in range(0, s.shape[2] - PAD, LANES):
         x_bar = load(s, i, XBAR, j)
-        u_v = load(s, i, QV, j) + sigma * (load(s, below, XBAR, j) - x_bar)
-        u_h = load(s, i, QH, j) + sigma * (load(s, i, XBAR, j + 1) - x_bar)
+        u_v = load(s, i, QV, j) + dual_step * (load(s, below, XBAR, j) - x_bar)
+        u_h = load(s, i, QH, j) + dual_step * (load(s, i, XBAR, j + 1) - x_bar)
         if u is not None:
             store(u, k, 0, j, u_v)
             store(u, k, 1, j, u_h)
@@ -70,13 +70,13 @@ def _dual(s, u, k, i, below, sigma, one):
 
 
 @compiled
-def _primal(s, i, above, left, tau, shrink, gain, two):
+def _primal(s, i, above, left, primal_step, shrink, gain, two):
     """p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + ∇ᵀq);  x̄ ← 2x − x_old  in row i; `left` as in `pdhg_numba._row`."""
     for j in range(0, s.shape[2] - PAD, LANES):
         q_h = load(s, i, QH, j)
         p = shrink * load(s, i, P, j) + (gain * load(s, i, XBAR, j) - load(s, i, Z, j))
         x_old = load(s, i, X, j)
-        x = x_old - tau * (p + ((load(s, above, QV, j) - load(s, i, QV, j)) + (shifted(left, q_h) - q_h)))
+        x = x_old - primal_step * (p + ((load(s, above, QV, j) - load(s, i, QV, j)) + (shifted(left, q_h) - q_h)))
         store(s, i, P, j, p)
         store(s, i, X, j, x)
         store(s, i, XBAR, j, two * x - x_old)
@@ -84,10 +84,11 @@ def _primal(s, i, above, left, tau, shrink, gain, two):
 
 
 @compiled
-def _forward(s, u, iterations, last, tau, sigma, shrink, two, periodic):
+def _forward(s, u, iterations, last, primal_step, dual_step, shrink, two, periodic):
     """All iterations of Algorithm 1 on the state s; u[k·rows + i]: the pairs of iteration k and row i, or None."""
     rows = s.shape[0]
-    taus, sigmas, shrinks, gains, twos = fill(tau), fill(sigma), fill(shrink), fill(sigma * shrink), fill(two)
+    primal_steps, dual_steps, shrinks = fill(primal_step), fill(dual_step), fill(shrink)
+    gains, twos = fill(dual_step * shrink), fill(two)
     ones = fill(two / two)
     for k in range(iterations):
         for i in range(-1, rows):
@@ -96,18 +97,18 @@ def _forward(s, u, iterations, last, tau, sigma, shrink, two, periodic):
             if i < rows - 1:
                 below = row + 1 if row < rows - 1 else (0 if periodic else row)
                 s[row, XBAR, last + 1] = s[row, XBAR, 0 if periodic else last]
-                _dual(s, u, k * rows + row, row, below, sigmas, ones)
+                _dual(s, u, k * rows + row, row, below, dual_steps, ones)
             if i >= 0:
-                _primal(s, i, above, fill(s[i, QH, last]), taus, shrinks, gains, twos)
+                _primal(s, i, above, fill(s[i, QH, last]), primal_steps, shrinks, gains, twos)
 
 
 @compiled
-def _transposed_dual(s, u, k, i, below, tau, zero, one):
+def _transposed_dual(s, u, k, i, below, primal_step, zero, one):
     """Transpose of x ← x − τ∇ᵀq, then of the projection, in row i: g ← r (g − n nᵀg), g_Λ ← g_Λ + nᵀg."""
     for j in range(0, s.shape[2] - PAD, LANES):
         a, w, u_v, u_h = load(s, i, ABAR, j), load(s, i, RADIUS, j), load(u, k, 0, j), load(u, k, 1, j)
-        g_v = load(s, i, GQV, j) - tau * (load(s, below, ABAR, j) - a)
-        g_h = load(s, i, GQH, j) - tau * (load(s, i, ABAR, j + 1) - a)
+        g_v = load(s, i, GQV, j) - primal_step * (load(s, below, ABAR, j) - a)
+        g_h = load(s, i, GQH, j) - primal_step * (load(s, i, ABAR, j + 1) - a)
         length = _square_root(u_v * u_v + u_h * u_h)
         inverse = choose(exceeds(length, zero), _divide(one, length), zero)
         inside = exceeds(w, length)
@@ -120,27 +121,27 @@ def _transposed_dual(s, u, k, i, below, tau, zero, one):
 
 
 @compiled
-def _transposed_primal(s, i, above, left, tau, sigma, shrink, two_sigma, with_z):
+def _transposed_primal(s, i, above, left, primal_step, dual_step, shrink, twice, with_z):
     """Transpose of the steps of x, p and x̄ in row i; a = g_x + 2 g_x̄ is all that flows into the new x."""
     for j in range(0, s.shape[2] - PAD, LANES):
         a, g_h = load(s, i, ABAR, j), load(s, i, GQH, j)
-        g_p = (load(s, i, GP, j) - tau * a) * shrink
-        g_x = a - sigma * load(s, i, SLOPE, j)  # g_x + g_x̄
+        g_p = (load(s, i, GP, j) - primal_step * a) * shrink
+        g_x = a - dual_step * load(s, i, SLOPE, j)  # g_x + g_x̄
         slope = g_p + ((load(s, above, GQV, j) - load(s, i, GQV, j)) + (shifted(left, g_h) - g_h))
         store(s, i, GP, j, g_p)
         store(s, i, SLOPE, j, slope)
-        store(s, i, ABAR, j, g_x + two_sigma * slope)
+        store(s, i, ABAR, j, g_x + twice * slope)
         if with_z:
-            store(s, i, GZ, j, load(s, i, GZ, j) - sigma * g_p)
+            store(s, i, GZ, j, load(s, i, GZ, j) - dual_step * g_p)
         left = g_h
 
 
 @compiled
-def _backward(s, u, iterations, last, tau, sigma, shrink, two, periodic, with_z):
+def _backward(s, u, iterations, last, primal_step, dual_step, shrink, two, periodic, with_z):
     """All iterations of the transposed recurrence on s, in which ABAR = ∂loss/∂x_T, RADIUS = Λ and all else is 0."""
     rows = s.shape[0]
-    zeros, ones, taus, sigmas = fill(tau - tau), fill(two / two), fill(tau), fill(sigma)
-    shrinks, twos = fill(shrink), fill(two * sigma)
+    zeros, ones, primal_steps, dual_steps = fill(two - two), fill(two / two), fill(primal_step), fill(dual_step)
+    shrinks, twice = fill(shrink), fill(two * dual_step)
     for k in range(iterations - 1, -1, -1):
         for i in range(-1, rows):
             above = i - 1 if i > 0 else rows - 1
@@ -148,9 +149,9 @@ def _backward(s, u, iterations, last, tau, sigma, shrink, two, periodic, with_z)
             if i < rows - 1:
                 below = row + 1 if row < rows - 1 else (0 if periodic else row)
                 s[row, ABAR, last + 1] = s[row, ABAR, 0 if periodic else last]
-                _transposed_dual(s, u, k * rows + row, row, below, taus, zeros, ones)
+                _transposed_dual(s, u, k * rows + row, row, below, primal_steps, zeros, ones)
             if i >= 0:
-                _transposed_primal(s, i, above, fill(s[i, GQH, last]), taus, sigmas, shrinks, twos, with_z)
+                _transposed_primal(s, i, above, fill(s[i, GQH, last]), primal_steps, dual_steps, shrinks, twice, with_z)
 
 
 def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=False, log_ratio=0.0):
@@ -161,12 +162,12 @@ def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_states=
     if len(weight) != 1:
         raise ValueError("the isotropic norm takes one map, not one for each direction")
     steps = step_numbers(lipschitz, log_ratio, z.dtype)
-    _, sigma, shrink, _ = steps
+    _, dual_step, shrink, _ = steps
     s, last = zeros(z.shape, W + 1, z.dtype), z.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, [XBAR, X]] = z[:, None]
     inner[:, P] = z if dual_start == "image" else 0
-    inner[:, Z] = sigma * shrink * z
+    inner[:, Z] = dual_step * shrink * z
     inner[:, W] = weight[0]
     states = []
     for first in range(0, iterations, CHUNK):

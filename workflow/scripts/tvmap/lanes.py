@@ -78,7 +78,7 @@ def fill(typing, number):
 
 
 def arithmetic(instruction):
-    """An operation on two groups of numbers: LLVM's fadd, fsub or fmul, which may be fused (a · b + c) as in C."""
+    """LLVM's fadd, fsub, fmul or fdiv on two groups of numbers, which may be fused (a · b + c) as in C."""
 
     @intrinsic
     def compute(typing, a, b):

@@ -122,7 +122,10 @@ def _interpolate_part(y: torch.Tensor, skip: torch.Tensor, axis: int, begin: int
 
 
 def estimate_noise_std(z: torch.Tensor) -> torch.Tensor:
-    """`noise.estimate_noise_std` of each image of a batch, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1)."""
+    """`noise.estimate_noise_std` of each image of a batch, in PyTorch: z (B, 1, H, W) → (B, 1, 1, 1).
+
+    The median of an even number of differences is the lower of the two in the middle, not their mean.
+    """
     if min(z.shape[-2:]) < 2:
         return z.new_zeros(len(z), 1, 1, 1)
     details = z.diff(dim=-2).diff(dim=-1) / 2

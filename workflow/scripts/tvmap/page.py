@@ -401,7 +401,7 @@ def render(
         repeated=bool(config["variants"]) and only_repeats,
         **told_by_variants(tables.get("variants"), config, nearest=x_rays and not only_repeats),
         published_gain=dissertation.GAIN,
-        seeds=sum("seed" in overlay.get("training", {}) for overlay in config["variants"].values()),
+        seeds=len(variants.from_other_seeds(config["variants"])),
         picture=lambda name: picture(Path(figures_folder) / f"{name}.png"),
     )
     return numbered(html)

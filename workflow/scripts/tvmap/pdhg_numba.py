@@ -59,23 +59,23 @@ STOPPED_V, _, STOPPED_H, _ = range(4)  # masks of a group, each followed by that
 
 
 @compiled
-def _vertical(s, codes, k, i, below, sigma):
+def _vertical(s, codes, k, i, below, dual_step):
     """q_v ← clip_Λ(q_v + σ∇_v x̄)  in row i."""
     for group in range(s.shape[2] // LANES - 1):
         j = group * LANES
-        u = load(s, i, QV, j) + sigma * (load(s, below, XBAR, j) - load(s, i, XBAR, j))
+        u = load(s, i, QV, j) + dual_step * (load(s, below, XBAR, j) - load(s, i, XBAR, j))
         store(s, i, QV, j, project(u, load(s, i, W, j), codes, k, i, group, STOPPED_V))
 
 
 @compiled
-def _first_left(s, i, last, wh, sigma):
+def _first_left(s, i, last, wh, dual_step):
     """q_h of the last column after its update, the left neighbour of the first one."""
-    u = s[i, QH, last] + sigma * (s[i, XBAR, 0] - s[i, XBAR, last])
+    u = s[i, QH, last] + dual_step * (s[i, XBAR, 0] - s[i, XBAR, last])
     return max(-s[i, wh, last], min(u, s[i, wh, last]))
 
 
 @compiled
-def _row(s, codes, k, i, above, below, left, wh, tau, sigma, shrink, gain, two, vertical):
+def _row(s, codes, k, i, above, below, left, wh, primal_step, dual_step, shrink, gain, two, vertical):
     """q ← clip_Λ(q + σ∇x̄);  p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + ∇ᵀq);  x̄ ← 2x − x_old  in row i.
 
     shrink = 1/(1 + σ), gain = σ·shrink; q_v only if `vertical`; `left`: q_h left of the first column in the last lane.
@@ -84,16 +84,16 @@ def _row(s, codes, k, i, above, below, left, wh, tau, sigma, shrink, gain, two, 
         j = group * LANES
         x_bar, q_v, w = load(s, i, XBAR, j), load(s, i, QV, j), load(s, i, W, j)
         if vertical:
-            u = q_v + sigma * (load(s, below, XBAR, j) - x_bar)
+            u = q_v + dual_step * (load(s, below, XBAR, j) - x_bar)
             q_v = project(u, w, codes, k, i, group, STOPPED_V)
             store(s, i, QV, j, q_v)
         if wh != W:
             w = load(s, i, wh, j)
-        u = load(s, i, QH, j) + sigma * (load(s, i, XBAR, j + 1) - x_bar)
+        u = load(s, i, QH, j) + dual_step * (load(s, i, XBAR, j + 1) - x_bar)
         q_h = project(u, w, codes, k, i, group, STOPPED_H)
         p = shrink * load(s, i, P, j) + (gain * x_bar - load(s, i, Z, j))
         x_old = load(s, i, X, j)
-        x = x_old - tau * (p + ((load(s, above, QV, j) - q_v) + (shifted(left, q_h) - q_h)))
+        x = x_old - primal_step * (p + ((load(s, above, QV, j) - q_v) + (shifted(left, q_h) - q_h)))
         store(s, i, QH, j, q_h)
         store(s, i, P, j, p)
         store(s, i, X, j, x)
@@ -102,10 +102,10 @@ def _row(s, codes, k, i, above, below, left, wh, tau, sigma, shrink, gain, two, 
 
 
 @compiled
-def _forward(s, codes, iterations, last, tau, sigma, shrink, two, periodic):
+def _forward(s, codes, iterations, last, primal_step, dual_step, shrink, two, periodic):
     """All iterations of Algorithm 1 on the state s; `codes`: the masks, or None for none; `last`: the last column."""
     rows, wh = s.shape[0], s.shape[1] - 1
-    taus, sigmas, shrinks, gains, twos = fill(tau), fill(sigma), fill(shrink), fill(sigma * shrink), fill(two)
+    zero, steps = two - two, (fill(primal_step), fill(dual_step), fill(shrink), fill(dual_step * shrink), fill(two))
     for first in range(0, iterations, IN_FLIGHT):
         end = min(first + IN_FLIGHT, iterations)
         for block in range(0, rows + LAG * (end - first - 1), BLOCK):
@@ -119,64 +119,66 @@ def _forward(s, codes, iterations, last, tau, sigma, shrink, two, periodic):
                         above = i - 1 if i > 0 else rows - 1
                         below = i + 1 if i < rows - 1 else (0 if periodic else i)
                         if t == 0:
-                            _vertical(s, codes, k, above, i if periodic or i > 0 else above, sigmas)
+                            _vertical(s, codes, k, above, i if periodic or i > 0 else above, steps[1])
                         s[i, XBAR, last + 1] = s[i, XBAR, 0 if periodic else last]
-                        left = fill(_first_left(s, i, last, wh, sigma) if periodic else tau - tau)
-                        vertical = t < rows - 1
-                        _row(s, codes, k, i, above, below, left, wh, taus, sigmas, shrinks, gains, twos, vertical)
+                        left = fill(_first_left(s, i, last, wh, dual_step) if periodic else zero)
+                        _row(s, codes, k, i, above, below, left, wh, *steps, t < rows - 1)
 
 
 @compiled
-def _transposed_vertical(s, codes, k, i, below, tau, zero):
+def _transposed_vertical(s, codes, k, i, below, primal_step, zero):
     """Transpose of x ← x − τ∇_vᵀq, then of the projection, in row i."""
     for group in range(s.shape[2] // LANES - 1):
         j = group * LANES
-        g = load(s, i, GQV, j) - tau * (load(s, below, ABAR, j) - load(s, i, ABAR, j))
+        g = load(s, i, GQV, j) - primal_step * (load(s, below, ABAR, j) - load(s, i, ABAR, j))
         g_v, g_w = transposed_project(g, load(s, i, GW, j), zero, codes, k, i, group, STOPPED_V)
         store(s, i, GQV, j, g_v)
         store(s, i, GW, j, g_w)
 
 
 @compiled
-def _transposed_first_left(s, codes, k, i, last, tau):
+def _transposed_first_left(s, codes, k, i, last, primal_step):
     """g_q_h of the last column after its update, the left neighbour of the first one."""
-    g = s[i, GQH, last] - tau * (s[i, ABAR, 0] - s[i, ABAR, last])
+    g = s[i, GQH, last] - primal_step * (s[i, ABAR, 0] - s[i, ABAR, last])
     return g - g if codes[k, i, last // LANES, STOPPED_H] >> (last % LANES) & 1 else g
 
 
 @compiled
-def _transposed_row(s, codes, k, i, above, below, left, gwh, tau, sigma, shrink, two_sigma, zero, vertical, with_z):
-    """Transpose of the steps of x, q, p and x̄ in row i; a = g_x + 2 g_x̄ is all that flows into the new x."""
+def _transposed_row(
+    s, codes, k, i, above, below, left, gwh, primal_step, dual_step, shrink, twice, zero, vertical, with_z
+):
+    """Transpose of the steps of x, q, p and x̄ in row i; a = g_x + 2 g_x̄ is all that flows into the new x; twice: 2σ."""
     for group in range(s.shape[2] // LANES - 1):
         j = group * LANES
         a, g_v, g_w = load(s, i, ABAR, j), load(s, i, GQV, j), load(s, i, GW, j)
         if vertical:
-            g = g_v - tau * (load(s, below, ABAR, j) - a)
+            g = g_v - primal_step * (load(s, below, ABAR, j) - a)
             g_v, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_V)
             store(s, i, GQV, j, g_v)
         if gwh != GW:
             store(s, i, GW, j, g_w)
             g_w = load(s, i, gwh, j)
-        g = load(s, i, GQH, j) - tau * (load(s, i, ABAR, j + 1) - a)
+        g = load(s, i, GQH, j) - primal_step * (load(s, i, ABAR, j + 1) - a)
         g_h, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_H)
         store(s, i, gwh, j, g_w)
-        g_p = (load(s, i, GP, j) - tau * a) * shrink
-        g_x = a - sigma * load(s, i, SLOPE, j)  # g_x + g_x̄
+        g_p = (load(s, i, GP, j) - primal_step * a) * shrink
+        g_x = a - dual_step * load(s, i, SLOPE, j)  # g_x + g_x̄
         slope = g_p + ((load(s, above, GQV, j) - g_v) + (shifted(left, g_h) - g_h))
         store(s, i, GQH, j, g_h)
         store(s, i, GP, j, g_p)
         store(s, i, SLOPE, j, slope)
-        store(s, i, ABAR, j, g_x + two_sigma * slope)
+        store(s, i, ABAR, j, g_x + twice * slope)
         if with_z:
-            store(s, i, gwh + 1, j, load(s, i, gwh + 1, j) - sigma * g_p)
+            store(s, i, gwh + 1, j, load(s, i, gwh + 1, j) - dual_step * g_p)
         left = g_h
 
 
 @compiled
-def _backward(s, codes, last, gwh, tau, sigma, shrink, two, periodic, with_z):
+def _backward(s, codes, last, gwh, primal_step, dual_step, shrink, two, periodic, with_z):
     """All iterations of the transposed recurrence on the state s, in which ABAR = ∂loss/∂x_T and all else is 0."""
     rows, iterations = s.shape[0], codes.shape[0]
-    zeros, taus, sigmas, shrinks, twos = fill(tau - tau), fill(tau), fill(sigma), fill(shrink), fill(two * sigma)
+    zero, twice = two - two, fill(two * dual_step)
+    steps = fill(primal_step), fill(dual_step), fill(shrink), twice, fill(zero)
     for first in range(0, iterations, IN_FLIGHT):
         end = min(first + IN_FLIGHT, iterations)
         for block in range(0, rows + LAG * (end - first - 1), BLOCK):
@@ -192,28 +194,27 @@ def _backward(s, codes, last, gwh, tau, sigma, shrink, two, periodic, with_z):
                         below = i + 1 if i < rows - 1 else (0 if periodic else i)
                         if t == 0:
                             next_row = i if periodic or i > 0 else above
-                            _transposed_vertical(s, codes, k, above, next_row, taus, zeros)
+                            _transposed_vertical(s, codes, k, above, next_row, steps[0], steps[-1])
                         s[i, ABAR, last + 1] = s[i, ABAR, 0 if periodic else last]
-                        left = fill(_transposed_first_left(s, codes, k, i, last, tau) if periodic else tau - tau)
-                        steps = taus, sigmas, shrinks, twos, zeros
+                        left = fill(_transposed_first_left(s, codes, k, i, last, primal_step) if periodic else zero)
                         _transposed_row(s, codes, k, i, above, below, left, gwh, *steps, t < rows - 1, with_z)
 
 
 def step_numbers(lipschitz, log_ratio, dtype):
     """τ, σ, shrink and 2, which a compiler that knew it would add instead of fusing multiplication and subtraction."""
-    tau, sigma = step_sizes(lipschitz, log_ratio)
-    return tuple(map(dtype.type, (tau, sigma, 1 / (1 + sigma), 2)))
+    primal_step, dual_step = step_sizes(lipschitz, log_ratio)
+    return tuple(map(dtype.type, (primal_step, dual_step, 1 / (1 + dual_step), 2)))
 
 
 def forward(z, weight, iterations, boundary, dual_start, lipschitz, keep_codes=False, log_ratio=0.0):
     """One image: z (rows, columns), weight (1 or 2, rows, columns), same dtype. Returns x_T, q_T (2, …) and codes."""
     steps = step_numbers(lipschitz, log_ratio, z.dtype)
-    _, sigma, shrink, _ = steps
+    _, dual_step, shrink, _ = steps
     s, last = zeros(z.shape, W + len(weight), z.dtype), z.shape[1] - 1
     inner = s[:, :, : last + 1]
     inner[:, [XBAR, X]] = z[:, None]
     inner[:, P] = z if dual_start == "image" else 0
-    inner[:, Z] = sigma * shrink * z
+    inner[:, Z] = dual_step * shrink * z
     inner[:, W:] = weight.transpose(1, 0, 2)
     codes = np.empty((iterations, len(z), n_groups(z.shape[1]), 4), np.uint16) if keep_codes else None
     _forward(s, codes, iterations, last, *steps, boundary == "periodic")
@@ -240,25 +241,25 @@ def backward(grad_x, codes, boundary, dual_start, lipschitz, maps=1, with_z=True
 
 
 @compiled
-def _dual_row(q, d_q, x_bar, next_x_bar, d_x_bar, d_next_x_bar, w, sigma):
+def _dual_row(q, d_q, x_bar, next_x_bar, d_x_bar, d_next_x_bar, w, dual_step):
     """q ← clip_Λ(q + σ(next x̄ − x̄)) in a row of one direction; dσ = −σ."""
     for j in range(len(q)):
         difference = next_x_bar[j] - x_bar[j]
-        u = q[j] + sigma * difference
-        d_u = d_q[j] + sigma * (d_next_x_bar[j] - d_x_bar[j] - difference)
+        u = q[j] + dual_step * difference
+        d_u = d_q[j] + dual_step * (d_next_x_bar[j] - d_x_bar[j] - difference)
         q[j] = max(-w[j], min(u, w[j]))
         d_q[j] = d_u if abs(u) <= w[j] else d_u - d_u
 
 
 @compiled
-def _primal_row(s, p, x, x_bar, z, i, tau, sigma, shrink):
+def _primal_row(s, p, x, x_bar, z, i, primal_step, dual_step, shrink):
     """p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + s);  x̄ ← 2x − x_old  in row i; s: ∇ᵀq in it; dσ = −σ, dτ = τ."""
     for j in range(len(z)):
         residual = x_bar[0, i, j] - z[j]
-        p[0, i, j] = (p[0, i, j] + sigma * residual) * shrink
-        p[1, i, j] = (p[1, i, j] + sigma * (x_bar[1, i, j] - residual + p[0, i, j])) * shrink
-        step = tau * (p[0, i, j] + s[0, j])
-        d_step = tau * (p[1, i, j] + s[1, j]) + step
+        p[0, i, j] = (p[0, i, j] + dual_step * residual) * shrink
+        p[1, i, j] = (p[1, i, j] + dual_step * (x_bar[1, i, j] - residual + p[0, i, j])) * shrink
+        step = primal_step * (p[0, i, j] + s[0, j])
+        d_step = primal_step * (p[1, i, j] + s[1, j]) + step
         x[0, i, j] -= step
         x[1, i, j] -= d_step
         x_bar[0, i, j] = x[0, i, j] - step
@@ -266,7 +267,7 @@ def _primal_row(s, p, x, x_bar, z, i, tau, sigma, shrink):
 
 
 @compiled
-def _iterate(x, x_bar, p, q_v, q_h, s, z, weight, iterations, tau, sigma, shrink, periodic):
+def _iterate(x, x_bar, p, q_v, q_h, s, z, weight, iterations, primal_step, dual_step, shrink, periodic):
     """All iterations; x̄ has a ghost row and column at its ends, q_v a ghost row and q_h a ghost column before them."""
     rows, columns = z.shape
     for _ in range(iterations):
@@ -275,16 +276,17 @@ def _iterate(x, x_bar, p, q_v, q_h, s, z, weight, iterations, tau, sigma, shrink
             x_bar[a, rows, :columns] = x_bar[a, 0 if periodic else rows - 1, :columns]
         v, d_v = x_bar[0, :, :columns], x_bar[1, :, :columns]
         for i in range(rows):
-            _dual_row(q_v[0, i + 1], q_v[1, i + 1], v[i], v[i + 1], d_v[i], d_v[i + 1], weight[0, i], sigma)
+            _dual_row(q_v[0, i + 1], q_v[1, i + 1], v[i], v[i + 1], d_v[i], d_v[i + 1], weight[0, i], dual_step)
             h, d_h = x_bar[0, i], x_bar[1, i]
-            _dual_row(q_h[0, i, 1:], q_h[1, i, 1:], h[:columns], h[1:], d_h[:columns], d_h[1:], weight[-1, i], sigma)
+            pairs = h[:columns], h[1:], d_h[:columns], d_h[1:]
+            _dual_row(q_h[0, i, 1:], q_h[1, i, 1:], *pairs, weight[-1, i], dual_step)
         if periodic:
             q_v[:, 0], q_h[:, :, 0] = q_v[:, rows], q_h[:, :, columns]
         for i in range(rows):
             for a in range(2):
                 for j in range(columns):
                     s[a, j] = q_v[a, i, j] - q_v[a, i + 1, j] + (q_h[a, i, j] - q_h[a, i, j + 1])
-            _primal_row(s, p, x, x_bar, z[i], i, tau, sigma, shrink)
+            _primal_row(s, p, x, x_bar, z[i], i, primal_step, dual_step, shrink)
 
 
 def ratio_derivative(z, weight, iterations, boundary, dual_start, lipschitz, log_ratio):

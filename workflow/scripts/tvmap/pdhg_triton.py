@@ -88,7 +88,7 @@ def _forward(
 ):
     """Iteration k of Algorithm 1: q ← clip_Λ(q + σ∇x̄);  p ← (p + σ(x̄ − z))·shrink;  x ← x − τ(p + ∇ᵀq);  x̄."""
     image, i, j, below, above, right, left, inside = _pixels(H, W, PERIODIC, BLOCK)
-    tau, sigma, shrink = tl.load(steps), tl.load(steps + 1), tl.load(steps + 2)
+    primal_step, dual_step, shrink = tl.load(steps), tl.load(steps + 1), tl.load(steps + 2)
     here, start = i * W + j, image * H * W
     x_bar += start
     q_v, q_h = q + 2 * start, q + 2 * start + H * W
@@ -97,22 +97,22 @@ def _forward(
 
     centre = tl.load(x_bar + here, inside)
     wv, wh = tl.load(w_v + i * w_row + j * w_column, inside), tl.load(w_h + i * w_row + j * w_column, inside)
-    uv = tl.load(q_v + here, inside) + sigma * (tl.load(x_bar + below * W + j, inside) - centre)
-    uh = tl.load(q_h + here, inside) + sigma * (tl.load(x_bar + i * W + right, inside) - centre)
+    uv = tl.load(q_v + here, inside) + dual_step * (tl.load(x_bar + below * W + j, inside) - centre)
+    uh = tl.load(q_h + here, inside) + dual_step * (tl.load(x_bar + i * W + right, inside) - centre)
     qv, qh = _clip(uv, wv), _clip(uh, wh)
 
     up, back = above * W + j, i * W + left
-    qv_above = tl.load(q_v + up, inside) + sigma * (centre - tl.load(x_bar + up, inside))
+    qv_above = tl.load(q_v + up, inside) + dual_step * (centre - tl.load(x_bar + up, inside))
     qv_above = _clip(qv_above, tl.load(w_v + above * w_row + j * w_column, inside))
-    qh_left = tl.load(q_h + back, inside) + sigma * (centre - tl.load(x_bar + back, inside))
+    qh_left = tl.load(q_h + back, inside) + dual_step * (centre - tl.load(x_bar + back, inside))
     qh_left = _clip(qh_left, tl.load(w_h + i * w_row + left * w_column, inside))
     if not PERIODIC:
         qv_above, qh_left = tl.where(i > 0, qv_above, 0.0), tl.where(j > 0, qh_left, 0.0)
 
     noisy = tl.load(z + image * z_image + i * z_row + j * z_column, inside)
     x_old = tl.load(x + start + here, inside)
-    p_new = (tl.load(p + start + here, inside) + sigma * (centre - noisy)) * shrink
-    x_new = x_old - tau * (p_new + (qv_above - qv) + (qh_left - qh))
+    p_new = (tl.load(p + start + here, inside) + dual_step * (centre - noisy)) * shrink
+    x_new = x_old - primal_step * (p_new + (qv_above - qv) + (qh_left - qh))
     tl.store(p + start + here, p_new, inside)
     tl.store(x + start + here, x_new, inside)
     tl.store(x_bar_new + start + here, x_new + (x_new - x_old), inside)
@@ -148,7 +148,7 @@ def _backward(
 ):
     """Transpose of iteration k. a = g_x + 2 g_x̄ is all that flows into the new x, so g_x̄ need not be stored."""
     image, i, j, below, above, right, left, inside = _pixels(H, W, PERIODIC, BLOCK)
-    tau, sigma, shrink = tl.load(steps), tl.load(steps + 1), tl.load(steps + 2)
+    primal_step, dual_step, shrink = tl.load(steps), tl.load(steps + 1), tl.load(steps + 2)
     here, start = i * W + j, image * H * W
     a += start
     gq_v, gq_h = g_q + 2 * start, g_q + 2 * start + H * W
@@ -159,8 +159,8 @@ def _backward(
     # Transpose of x ← x − τ∇ᵀq, then of the projection of q: where that stopped q, the slope goes to ±Λ.
     centre = tl.load(a + here, inside)
     code = tl.load(codes + here, inside).to(tl.int32) >> shift
-    gv = tl.load(gq_v + here, inside) - tau * (tl.load(a + below * W + j, inside) - centre)
-    gh = tl.load(gq_h + here, inside) - tau * (tl.load(a + i * W + right, inside) - centre)
+    gv = tl.load(gq_v + here, inside) - primal_step * (tl.load(a + below * W + j, inside) - centre)
+    gh = tl.load(gq_h + here, inside) - primal_step * (tl.load(a + i * W + right, inside) - centre)
     to_v = tl.where(code & 1 != 0, gv, tl.where(code & 2 != 0, -gv, 0.0))
     to_h = tl.where(code & 4 != 0, gh, tl.where(code & 8 != 0, -gh, 0.0))
     tl.store(gw_v, tl.load(gw_v, inside) + to_v, inside)
@@ -168,20 +168,20 @@ def _backward(
     gv, gh = tl.where(code & 3 == 0, gv, 0.0), tl.where(code & 12 == 0, gh, 0.0)
 
     up, back = above * W + j, i * W + left
-    gv_above = tl.load(gq_v + up, inside) - tau * (centre - tl.load(a + up, inside))
+    gv_above = tl.load(gq_v + up, inside) - primal_step * (centre - tl.load(a + up, inside))
     gv_above = tl.where((tl.load(codes + up, inside).to(tl.int32) >> shift) & 3 == 0, gv_above, 0.0)
-    gh_left = tl.load(gq_h + back, inside) - tau * (centre - tl.load(a + back, inside))
+    gh_left = tl.load(gq_h + back, inside) - primal_step * (centre - tl.load(a + back, inside))
     gh_left = tl.where((tl.load(codes + back, inside).to(tl.int32) >> shift) & 12 == 0, gh_left, 0.0)
     if not PERIODIC:
         gv_above, gh_left = tl.where(i > 0, gv_above, 0.0), tl.where(j > 0, gh_left, 0.0)
 
     # Transpose of the steps of p and x̄.
-    gp = (tl.load(g_p + start + here, inside) - tau * centre) * shrink
+    gp = (tl.load(g_p + start + here, inside) - primal_step * centre) * shrink
     gx = 0.5 * (tl.load(g_x + start + here, inside) + centre)
-    gx_bar = sigma * (gp + (gv_above - gv) + (gh_left - gh))
+    gx_bar = dual_step * (gp + (gv_above - gv) + (gh_left - gh))
     tl.store(g_p + start + here, gp, inside)
     if g_z is not None:
-        tl.store(g_z + start + here, tl.load(g_z + start + here, inside) - sigma * gp, inside)
+        tl.store(g_z + start + here, tl.load(g_z + start + here, inside) - dual_step * gp, inside)
     tl.store(g_x + start + here, gx, inside)
     tl.store(a_new + start + here, gx + (gx_bar + gx_bar), inside)
     tl.store(g_q_new + 2 * start + here, gv, inside)
@@ -192,8 +192,8 @@ def _steps(images, lipschitz, log_ratio):
     """τ, σ and shrink = 1/(1 + σ), of the type of `images`; nothing is copied from the host."""
     if not isinstance(log_ratio, torch.Tensor):
         log_ratio = images.new_full((), log_ratio, dtype=torch.float64)
-    tau, sigma = step_sizes(lipschitz, log_ratio.double())
-    return torch.stack([tau, sigma, 1 / (1 + sigma)]).to(images.dtype)
+    primal_step, dual_step = step_sizes(lipschitz, log_ratio.double())
+    return torch.stack([primal_step, dual_step, 1 / (1 + dual_step)]).to(images.dtype)
 
 
 def _launch_options(shape, boundary):

@@ -20,7 +20,7 @@ FREQUENCIES = 24  # rings of the spectrum
 def save(path: PathLike, name: str, picture: "Picture", found: denoising.Denoised) -> None:
     """Draw the sheet of a `pictures.Picture` and its `denoising.Denoised` as a PNG at `path`.
 
-    The course is that of the channel whose gap is the largest.
+    The convergence is that of the channel whose gap is the largest.
     """
     content = io.BytesIO()
     draw(name, picture.channels, found).savefig(content, dpi=150, metadata={"Software": None})

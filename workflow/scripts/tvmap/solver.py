@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from .errors import StudyError
-from .files import PathLike
 from .logs import log
 from .operators import BOUNDARIES, NORMS, Weight
 from .pdhg import DUAL_STARTS, as_weight, objective, pdhg, primal_dual_gap, ratio_derivative
@@ -377,7 +376,7 @@ def check_problem(z: torch.Tensor, weight: torch.Tensor) -> None:
         raise StudyError("regularisation weight: negative values; λ and Λ must be ≥ 0")
 
 
-def check_finite(tensor: torch.Tensor, name: PathLike) -> None:
+def check_finite(tensor: torch.Tensor, name: str) -> None:
     """A `StudyError` that says how many values of `tensor` are NaN or infinite, if any."""
     bad = (~torch.isfinite(tensor)).sum().item()
     if bad:

@@ -56,43 +56,43 @@ def _set_dual_ghosts(s, i, last, periodic):
 
 
 @compiled
-def _duals(s, codes, k, i, above, below, sigma, sigma_vv, sigma_d, sigma_vh):
+def _duals(s, codes, k, i, above, below, dual_step, dual_step_vv, dual_step_d, dual_step_vh):
     """q ← clip(q + σ(∇x̄ − w̄));  r ← clip(r + σ_r E w̄)  in row i."""
     for group in range(s.shape[2] // LANES - 2):
         j = PAD + group * LANES
         x, v, h, w = load(s, i, X_BAR, j), load(s, i, V_BAR, j), load(s, i, H_BAR, j), load(s, i, W1, j)
-        u = load(s, i, QV, j) + sigma * (load(s, below, X_BAR, j) - x - v)
+        u = load(s, i, QV, j) + dual_step * (load(s, below, X_BAR, j) - x - v)
         store(s, i, QV, j, project(u, w, codes, k, i, group, STOPPED_QV))
-        u = load(s, i, QH, j) + sigma * (load(s, i, X_BAR, j + 1) - x - h)
+        u = load(s, i, QH, j) + dual_step * (load(s, i, X_BAR, j + 1) - x - h)
         store(s, i, QH, j, project(u, w, codes, k, i, group, STOPPED_QH))
         w = load(s, i, W0, j)
-        u = load(s, i, VV, j) + sigma_vv * (v - load(s, above, V_BAR, j))
+        u = load(s, i, VV, j) + dual_step_vv * (v - load(s, above, V_BAR, j))
         store(s, i, VV, j, project(u, w, codes, k, i, group, STOPPED_VV))
-        u = load(s, i, HH, j) + sigma_d * (h - load(s, i, H_BAR, j - 1))
+        u = load(s, i, HH, j) + dual_step_d * (h - load(s, i, H_BAR, j - 1))
         store(s, i, HH, j, project(u, w, codes, k, i, group, STOPPED_HH))
-        u = load(s, i, VH, j) + sigma_vh * (load(s, i, V_BAR, j + 1) - v + (load(s, below, H_BAR, j) - h))
+        u = load(s, i, VH, j) + dual_step_vh * (load(s, i, V_BAR, j + 1) - v + (load(s, below, H_BAR, j) - h))
         store(s, i, VH, j, project(u, w, codes, k, i, group, STOPPED_VH))
 
 
 @compiled
-def _primals(s, i, tau, tau_w, shrink, two):
+def _primals(s, i, primal_step, primal_step_w, shrink, two):
     """x ← (x + τ(z − ∇ᵀq))·shrink;  w ← w − τ_w(Eᵀr − q);  x̄ ← 2x − x_old, w̄ likewise  in row i."""
     above, below = i - 1 if i > 0 else s.shape[0] - 1, i + 1 if i < s.shape[0] - 1 else 0
     for j in range(PAD, s.shape[2] - PAD, LANES):
         q_v, q_h, vh = load(s, i, QV, j), load(s, i, QH, j), load(s, i, VH, j)
         old = load(s, i, X, j)
         adjoint = load(s, above, QV, j) - q_v + (load(s, i, QH, j - 1) - q_h)
-        new = shrink * (old + load(s, i, Z, j) - tau * adjoint)
+        new = shrink * (old + load(s, i, Z, j) - primal_step * adjoint)
         store(s, i, X, j, new)
         store(s, i, X_BAR, j, two * new - old)
         old = load(s, i, WV, j)
         adjoint = load(s, i, VV, j) - load(s, below, VV, j) + (load(s, i, VH, j - 1) - vh)
-        new = old - tau_w * (adjoint - q_v)
+        new = old - primal_step_w * (adjoint - q_v)
         store(s, i, WV, j, new)
         store(s, i, V_BAR, j, two * new - old)
         old = load(s, i, WH, j)
         adjoint = load(s, i, HH, j) - load(s, i, HH, j + 1) + (load(s, above, VH, j) - vh)
-        new = old - tau_w * (adjoint - q_h)
+        new = old - primal_step_w * (adjoint - q_h)
         store(s, i, WH, j, new)
         store(s, i, H_BAR, j, two * new - old)
 
@@ -100,70 +100,70 @@ def _primals(s, i, tau, tau_w, shrink, two):
 @compiled
 def _forward(s, codes, iterations, last, steps, periodic):
     """All iterations on the state s; `codes`: the masks, or None for none; `last`: the last column."""
-    rows, tau, tau_w, shrink = s.shape[0], fill(steps[0]), fill(steps[1]), fill(steps[5])
-    sigma, sigma_d, sigma_vh = fill(steps[2]), fill(steps[3]), fill(steps[4])
+    rows, primal_step, primal_step_w, shrink = s.shape[0], fill(steps[0]), fill(steps[1]), fill(steps[5])
+    dual_step, dual_step_d, dual_step_vh = fill(steps[2]), fill(steps[3]), fill(steps[4])
     two, zero = fill(steps[6]), fill(steps[0] - steps[0])
     for k in range(iterations):
         for i in range(rows):
             above = i - 1 if i > 0 else (rows - 1 if periodic else i)
             below = i + 1 if i < rows - 1 else (0 if periodic else i)
             _set_ghosts(s, i, last, periodic)
-            sigma_vv = sigma_d if periodic or i < rows - 1 else zero
-            _duals(s, codes, k, i, above, below, sigma, sigma_vv, sigma_d, sigma_vh)
+            dual_step_vv = dual_step_d if periodic or i < rows - 1 else zero
+            _duals(s, codes, k, i, above, below, dual_step, dual_step_vv, dual_step_d, dual_step_vh)
             if codes is not None and not periodic:
                 group, lane = (last - PAD) // LANES, (last - PAD) % LANES
                 codes[k, i, group, STOPPED_HH] &= ~(1 << lane)  # it is 0, not stopped there
             _set_dual_ghosts(s, i, last, periodic)
             if i > 1:
-                _primals(s, i - 1, tau, tau_w, shrink, two)
-        _primals(s, 0, tau, tau_w, shrink, two)
+                _primals(s, i - 1, primal_step, primal_step_w, shrink, two)
+        _primals(s, 0, primal_step, primal_step_w, shrink, two)
         if rows > 1:
-            _primals(s, rows - 1, tau, tau_w, shrink, two)
+            _primals(s, rows - 1, primal_step, primal_step_w, shrink, two)
 
 
 @compiled
-def _transposed_primals(s, codes, k, i, above, below, tau, tau_w, tau_vv, zero):
-    """Transpose of the steps of x and w, then of the projections, in row i; tau: τ·shrink."""
+def _transposed_primals(s, codes, k, i, above, below, primal_step, primal_step_w, primal_step_vv, zero):
+    """Transpose of the steps of x and w, then of the projections, in row i; primal_step: τ·shrink."""
     for group in range(s.shape[2] // LANES - 2):
         j = PAD + group * LANES
         a, v, h, g_w = load(s, i, A, j), load(s, i, BV, j), load(s, i, BH, j), load(s, i, G1, j)
-        g = load(s, i, QV, j) + (tau_w * v - tau * (load(s, below, A, j) - a))
+        g = load(s, i, QV, j) + (primal_step_w * v - primal_step * (load(s, below, A, j) - a))
         g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_QV)
         store(s, i, QV, j, g)
-        g = load(s, i, QH, j) + (tau_w * h - tau * (load(s, i, A, j + 1) - a))
+        g = load(s, i, QH, j) + (primal_step_w * h - primal_step * (load(s, i, A, j + 1) - a))
         g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_QH)
         store(s, i, QH, j, g)
         store(s, i, G1, j, g_w)
         g_w = load(s, i, G0, j)
-        g = load(s, i, VV, j) - tau_vv * (v - load(s, above, BV, j))
+        g = load(s, i, VV, j) - primal_step_vv * (v - load(s, above, BV, j))
         g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_VV)
         store(s, i, VV, j, g)
-        g = load(s, i, HH, j) - tau_w * (h - load(s, i, BH, j - 1))
+        g = load(s, i, HH, j) - primal_step_w * (h - load(s, i, BH, j - 1))
         g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_HH)
         store(s, i, HH, j, g)
-        g = load(s, i, VH, j) - tau_w * (load(s, i, BV, j + 1) - v + (load(s, below, BH, j) - h))
+        g = load(s, i, VH, j) - primal_step_w * (load(s, i, BV, j + 1) - v + (load(s, below, BH, j) - h))
         g, g_w = transposed_project(g, g_w, zero, codes, k, i, group, STOPPED_VH)
         store(s, i, VH, j, g)
         store(s, i, G0, j, g_w)
 
 
 @compiled
-def _transposed_duals(s, i, sigma, sigma_d, sigma_vh, shrink, two):
+def _transposed_duals(s, i, dual_step, dual_step_d, dual_step_vh, shrink, two):
     """Transpose of the rest: SLOPE ← σ∇ᵀg_q, a ← shrink·a − SLOPE_old + 2 SLOPE; b likewise  in row i."""
     above, below = i - 1 if i > 0 else s.shape[0] - 1, i + 1 if i < s.shape[0] - 1 else 0
     for j in range(PAD, s.shape[2] - PAD, LANES):
         q_v, q_h, vh = load(s, i, QV, j), load(s, i, QH, j), load(s, i, VH, j)
         a = load(s, i, A, j)
         store(s, i, SUM, j, load(s, i, SUM, j) + a)
-        slope = sigma * (load(s, above, QV, j) - q_v + (load(s, i, QH, j - 1) - q_h))
+        slope = dual_step * (load(s, above, QV, j) - q_v + (load(s, i, QH, j - 1) - q_h))
         store(s, i, A, j, shrink * a - load(s, i, SLOPE_X, j) + two * slope)
         store(s, i, SLOPE_X, j, slope)
-        slope = sigma_d * (load(s, i, VV, j) - load(s, below, VV, j)) + sigma_vh * (load(s, i, VH, j - 1) - vh)
-        slope = slope - sigma * q_v
+        slope = dual_step_d * (load(s, i, VV, j) - load(s, below, VV, j)) + dual_step_vh * (load(s, i, VH, j - 1) - vh)
+        slope = slope - dual_step * q_v
         store(s, i, BV, j, load(s, i, BV, j) - load(s, i, SLOPE_V, j) + two * slope)
         store(s, i, SLOPE_V, j, slope)
-        slope = sigma_d * (load(s, i, HH, j) - load(s, i, HH, j + 1)) + sigma_vh * (load(s, above, VH, j) - vh)
-        slope = slope - sigma * q_h
+        slope = dual_step_d * (load(s, i, HH, j) - load(s, i, HH, j + 1)) + dual_step_vh * (load(s, above, VH, j) - vh)
+        slope = slope - dual_step * q_h
         store(s, i, BH, j, load(s, i, BH, j) - load(s, i, SLOPE_H, j) + two * slope)
         store(s, i, SLOPE_H, j, slope)
 
@@ -171,22 +171,22 @@ def _transposed_duals(s, i, sigma, sigma_d, sigma_vh, shrink, two):
 @compiled
 def _backward(s, codes, last, steps, periodic):
     """All iterations of the transposed recurrence on the state s, in which A = ∂loss/∂x_T and all else is 0."""
-    rows, tau, tau_w, shrink = s.shape[0], fill(steps[0] * steps[5]), fill(steps[1]), fill(steps[5])
-    sigma, sigma_d, sigma_vh = fill(steps[2]), fill(steps[3]), fill(steps[4])
+    rows, primal_step, primal_step_w, shrink = s.shape[0], fill(steps[0] * steps[5]), fill(steps[1]), fill(steps[5])
+    dual_step, dual_step_d, dual_step_vh = fill(steps[2]), fill(steps[3]), fill(steps[4])
     two, zero = fill(steps[6]), fill(steps[0] - steps[0])
     for k in range(len(codes) - 1, -1, -1):
         for i in range(rows):
             above = i - 1 if i > 0 else (rows - 1 if periodic else i)
             below = i + 1 if i < rows - 1 else (0 if periodic else i)
             _set_ghosts(s, i, last, periodic)
-            tau_vv = tau_w if periodic or i < rows - 1 else zero
-            _transposed_primals(s, codes, k, i, above, below, tau, tau_w, tau_vv, zero)
+            primal_step_vv = primal_step_w if periodic or i < rows - 1 else zero
+            _transposed_primals(s, codes, k, i, above, below, primal_step, primal_step_w, primal_step_vv, zero)
             _set_dual_ghosts(s, i, last, periodic)
             if i > 1:
-                _transposed_duals(s, i - 1, sigma, sigma_d, sigma_vh, shrink, two)
-        _transposed_duals(s, 0, sigma, sigma_d, sigma_vh, shrink, two)
+                _transposed_duals(s, i - 1, dual_step, dual_step_d, dual_step_vh, shrink, two)
+        _transposed_duals(s, 0, dual_step, dual_step_d, dual_step_vh, shrink, two)
         if rows > 1:
-            _transposed_duals(s, rows - 1, sigma, sigma_d, sigma_vh, shrink, two)
+            _transposed_duals(s, rows - 1, dual_step, dual_step_d, dual_step_vh, shrink, two)
 
 
 def _state(shape, dtype):

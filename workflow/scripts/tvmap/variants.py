@@ -33,6 +33,11 @@ def repeats(overlay: Mapping[str, Any]) -> bool:
     return set(changed) <= {("data", "fold"), ("training", "seed")} | anew
 
 
+def from_other_seeds(overlays: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the variants that train the study's own recipe on its own images from another seed."""
+    return [name for name, overlay in overlays.items() if repeats(overlay) and "data" not in overlay]
+
+
 def with_gains(table: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
     """The rows of the map with the same image's oracle λ, of this table or, where it has none, of the `study`."""
     by_method = {method: part.set_index(IMAGE) for method, part in table.groupby("method")}
