@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import manifest, pictures
+from . import archives, pictures
 from .errors import StudyError
 from .logs import OneLine, log
 
@@ -164,7 +164,7 @@ def destinations(
     found, results = [], _real(output)
     for path in inputs:
         if path.is_dir():
-            files = manifest.images_below(path, {*pictures.SUFFIXES, ""})
+            files = archives.images_below(path, {*pictures.SUFFIXES, ""})
             if _real(path) in results.parents:  # those of an earlier run, in a folder of their own
                 files = [p for p in files if not _real(p).is_relative_to(results)]
             images = [p for p in files if p.suffix]
