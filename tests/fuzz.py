@@ -71,18 +71,18 @@ def read_maps(data, folder):
     """Read a file of maps as `tvmap tv --weight` does; its first byte says whether it is .tif or .npy."""
     import numpy as np
 
-    from tvmap import pictures
+    from tvmap import map_files
     from tvmap.errors import StudyError
 
     path = folder / ("x.npy" if data[:1] == b"\1" else "x.tif")
     path.write_bytes(data[1:])
     try:
-        maps, options = pictures.read_weight(path)
+        maps, options = map_files.read_weight(path)
     except StudyError as error:
         assert str(path) in str(error) and "\n" not in str(error), error
     else:
         assert options.get("penalty") in (None, "tv", "tgv")
-        assert maps.ndim == 3 and 1 <= len(maps) <= pictures.MOST_MAPS
+        assert maps.ndim == 3 and 1 <= len(maps) <= map_files.MOST_MAPS
         assert maps.dtype == np.float32 and np.isfinite(maps).all() and maps.min() >= 0
     finally:
         path.unlink()
@@ -154,6 +154,7 @@ def fuzz(target, arguments):
 
         import tvmap.images  # noqa: F401
         import tvmap.manifest  # noqa: F401
+        import tvmap.map_files  # noqa: F401
         import tvmap.pictures
         import tvmap.sources  # noqa: F401
 

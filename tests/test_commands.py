@@ -17,7 +17,7 @@ from PIL import Image
 from skimage import data
 from smoke import ENVIRONMENT, ROOT, fresh
 
-from tvmap import commands, denoising, devices, parameter_choice, pdhg, pictures, solver, tgv
+from tvmap import commands, denoising, devices, map_files, parameter_choice, pdhg, pictures, solver, tgv
 from tvmap.errors import StudyError
 from tvmap.operators import BOUNDARIES, NORMS
 from tvmap.provenance import REFERENCE
@@ -111,7 +111,7 @@ def test_a_saved_map_brings_the_steps_of_its_network(folder, tmp_path, monkeypat
     first, again = tmp_path / "first.tif", tmp_path / "again.tif"
     arguments = [folder / "grey.png", "--float", "--iterations", "9"]
     assert tvmap("denoise", *arguments, "-o", first, "--save-map") == 0
-    assert pictures.read_weight(tmp_path / "first_map.tif")[1] == {"penalty": "tv", "log_ratio": 0.5, **solver}
+    assert map_files.read_weight(tmp_path / "first_map.tif")[1] == {"penalty": "tv", "log_ratio": 0.5, **solver}
     assert tvmap("tv", *arguments, "-o", again, "--weight", tmp_path / "first_map.tif") == 0
     np.testing.assert_array_equal(tifffile.imread(first), tifffile.imread(again))
 
@@ -484,7 +484,7 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path, capsys, arguments, 
     np.save(tmp_path / "even.npy", np.full((4, 4), 9.0))
     np.save(tmp_path / "flat.npy", np.linspace(0, 1, 9)[None])
     np.save(tmp_path / "complex.npy", np.full(GREY.shape, 0.1 + 1j))
-    pictures.write_maps(tmp_path / "tgv.tif", np.full((2, *GREY.shape), 0.1, np.float32), "tgv")
+    map_files.write_maps(tmp_path / "tgv.tif", np.full((2, *GREY.shape), 0.1, np.float32), "tgv")
     files = ("small.npy", "even.npy", "flat.npy", "complex.npy", "tgv.tif")
     places |= {Path(name).stem: tmp_path / name for name in files} | {"long": tmp_path / ("n" * 300 + ".png")}
     (tmp_path / "loop.png").symlink_to("loop.png")

@@ -503,15 +503,15 @@ def written_maps(path):
 @pytest.mark.parametrize(
     ("name", "write", "read", "shape"),
     [
-        ("a.npy", written_array, "read({!r}).channels", "(3, 8840, 8840)"),
-        ("a.dcm", written_scan, "read({!r}).channels", "(1, 7220, 7220)"),
-        ("a.tif", written_maps, "read_weight({!r})[0]", "(6, 6250, 6250)"),
+        ("a.npy", written_array, "pictures.read({!r}).channels", "(3, 8840, 8840)"),
+        ("a.dcm", written_scan, "pictures.read({!r}).channels", "(1, 7220, 7220)"),
+        ("a.tif", written_maps, "map_files.read_weight({!r})[0]", "(6, 6250, 6250)"),
     ],
 )
 def test_the_largest_array_scan_and_maps_that_are_read_stay_below_the_bound(tmp_path, name, write, read, shape):
     path = tmp_path / name
     write(path)
-    output, peak = measured(f"from tvmap import pictures\nprint(pictures.{read.format(str(path))}.shape)")
+    output, peak = measured(f"from tvmap import map_files, pictures\nprint({read.format(str(path))}.shape)")
     assert output == [shape] and peak < OF_COMMAND
 
 
@@ -570,7 +570,7 @@ def test_all_hostile_images_and_archives_and_larger_bombs_stay_below_the_bound(t
 OF_PICTURES = """
 import io, os, struct, zlib
 import hostile, numpy
-from tvmap import pictures
+from tvmap import map_files, pictures
 from tvmap.errors import StudyError
 
 def refused(name, content, read=pictures.read):
@@ -603,23 +603,23 @@ first = chain.index(bytes(4) + b"x")  # the end of its tags
 pages = numpy.zeros(n, [("tags", "<u2"), ("next", "<u4")])
 pages["next"][:-1] = len(chain) + 6 * numpy.arange(1, n)
 chain = hostile.patched(chain, first, struct.pack("<I", len(chain))) + pages.tobytes()
-for read in (pictures.read, pictures.read_weight):
+for read in (pictures.read, map_files.read_weight):
     refused("strips.tif", hostile.tiff({{278: (3, 1, 1)}}, width=1, height=2**24, pixels=b"x"), read)
     refused("tile.tif", hostile.tiff(tile | {{325: (4, 1, len(small))}}, pixels=small), read)
     refused("numbers.tif", numbers, read)
     refused("chain.tif", chain, read)
     refused("text.tif", hostile.tiff({{256: (2, 4, 0x41414141), 257: (4, 1, 10**9)}}), read)
     refused("byte.tif", hostile.tiff({{256: (1, 1, 0x41), 257: (4, 1, 2**32 - 1)}}), read)
-refused("bomb.tif", hostile.tiff({{259: (3, 1, 8), 279: (4, 1, len(bomb))}}, pixels=bomb), pictures.read_weight)
-refused("deep.tif", hostile.tiff(deep, width=9000, height=9000, pixels=b"x"), pictures.read_weight)
+refused("bomb.tif", hostile.tiff({{259: (3, 1, 8), 279: (4, 1, len(bomb))}}, pixels=bomb), map_files.read_weight)
+refused("deep.tif", hostile.tiff(deep, width=9000, height=9000, pixels=b"x"), map_files.read_weight)
 bomb = zlib.compress(bytes(2**24), 9)  # small enough for a piece
-refused("piece.tif", hostile.tiff({{259: (3, 1, 8), 279: (4, 1, len(bomb))}}, pixels=bomb), pictures.read_weight)
+refused("piece.tif", hostile.tiff({{259: (3, 1, 8), 279: (4, 1, len(bomb))}}, pixels=bomb), map_files.read_weight)
 header = numpy.lib.format.header_data_from_array_1_0(numpy.zeros(1, numpy.uint8)) | {{"shape": (7, 9000, 9000)}}
 with open("maps.npy", "wb") as file:
     numpy.lib.format.write_array_header_1_0(file, header)
     file.truncate(file.tell() + 7 * 9000 * 9000)
 try:
-    pictures.read_weight("maps.npy")
+    map_files.read_weight("maps.npy")
 except StudyError as error:
     print(error)
 """

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from tvmap import pictures
+from tvmap import map_files, pictures
 from tvmap.errors import StudyError
 
 RANDOM = np.random.default_rng(3)
@@ -131,7 +131,7 @@ def test_what_is_read_is_written_again(tmp_path, suffix, values, options):
         np.testing.assert_allclose(again, values, atol=1e-6)
 
 
-@pytest.mark.parametrize("read", [pictures.read, pictures.read_weight])
+@pytest.mark.parametrize("read", [pictures.read, map_files.read_weight])
 def test_a_tiff_of_numbers_of_no_known_kind_is_refused_in_words(tmp_path, read):
     """8 bits, declared as floating point."""
     path = tmp_path / "a.tif"
@@ -481,7 +481,7 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, make, message):
     assert "; " in str(caught.value) or message == "no such file", "it says what to do"
 
 
-@pytest.mark.parametrize("read", [pictures.read, pictures.read_weight])
+@pytest.mark.parametrize("read", [pictures.read, map_files.read_weight])
 @pytest.mark.parametrize(
     ("error", "message"), [(PermissionError(13, "Permission denied"), "may not be read"), (MemoryError(), "free some")]
 )
@@ -539,66 +539,3 @@ def test_no_damaged_image_ends_in_a_traceback(tmp_path, monkeypatch, suffix):
                 assert str(path) in str(error)
             else:
                 assert np.isfinite(picture.channels).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 7, 9), (2, 7, 9), (6, 7, 9), (2, 1, 5), (2, 5, 1), (3, 1, 1)])
-def test_maps_come_back_as_they_were(tmp_path, shape):
-    maps = RANDOM.uniform(0, 1, shape).astype(np.float32)
-    options = {"boundary": "neumann", "norm": "isotropic", "dual_start": "image", "lipschitz": "sqrt13"}
-    options |= {"penalty": "tv", "log_ratio": -0.25}
-    pictures.write_maps(tmp_path / "a.tif", maps, "tgv")
-    pictures.write_maps(tmp_path / "b.tif", maps, **options)
-    np.save(tmp_path / "a.npy", maps)
-    for name, expected in (("a.tif", {"penalty": "tgv"}), ("a.npy", {}), ("b.tif", options)):
-        found, said = pictures.read_weight(tmp_path / name)
-        np.testing.assert_array_equal(found, maps)
-        assert said == expected
-
-
-@pytest.mark.parametrize(
-    ("option", "known"),
-    [
-        ({"boundary": "mirror"}, "periodic and neumann"),
-        ({"norm": [1]}, "anisotropic and isotropic"),
-        ({"dual_start": {}}, "zero and image"),
-        ({"lipschitz": 0}, "3 and sqrt13"),
-        ({"log_ratio": "x"}, "±50 is"),
-        ({"log_ratio": float("nan")}, "±50 is"),
-    ],
-)
-def test_maps_for_unknown_options_are_refused(tmp_path, option, known):
-    pictures.write_maps(tmp_path / "m.tif", np.ones((1, 4, 4), np.float32), "tv", **option)
-    with pytest.raises(StudyError, match=f"says that it is for the {[*option][0]} .*{known}"):
-        pictures.read_weight(tmp_path / "m.tif")
-
-
-@pytest.mark.parametrize("penalty", ["foo", ["tv"], 3, {}])
-def test_maps_for_an_unknown_penalty_are_refused(tmp_path, penalty):
-    pictures.write_maps(tmp_path / "m.tif", np.ones((1, 4, 4), np.float32), penalty)
-    with pytest.raises(StudyError, match=r"m\.tif: says that it is for the penalty .*; tv and tgv are known"):
-        pictures.read_weight(tmp_path / "m.tif")
-
-
-def test_what_is_no_map_is_said(tmp_path):
-    for name, values, message in (
-        ("a.png", None, "from a .tif or .npy"),
-        ("none.tif", None, "no such file"),
-        ("a.npy", np.zeros((2, 2, 2, 2)), "shape"),
-        ("a.npy", -np.ones((2, 2)), "≥ 0"),
-        ("a.npy", np.array([["x"]]), "real numbers"),
-        ("a.npy", np.ones((2, 2)) + 1j, "real numbers"),
-        ("a.npy", np.zeros((0, 3)), "shape"),
-        ("a.npy", None, "not one array"),
-        ("a.npy", np.ones((7, 2, 2)), "at most 6"),
-        ("a.tif", np.ones((7, 2, 2)), "more than 6 pages"),
-        ("a.tif", np.ones((2, 2, 3)), "have colours"),
-    ):
-        if name.endswith("npy") and values is None:
-            (tmp_path / name).write_bytes(archive())
-        elif name.endswith("npy"):
-            np.save(tmp_path / name, values)
-        elif values is not None:
-            tifffile.imwrite(tmp_path / name, values, photometric="rgb" if values.shape[-1] == 3 else "minisblack")
-        with pytest.raises(StudyError, match=message) as caught:
-            pictures.read_weight(tmp_path / name)
-        assert "; " in str(caught.value) or message == "no such file", "it says what to do"

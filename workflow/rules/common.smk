@@ -14,6 +14,7 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 if str(SCRIPTS) not in sys.path:
     sys.path.append(str(SCRIPTS))
 
+import tvmap.archives
 import tvmap.config
 import tvmap.figures
 import tvmap.fingerprint
@@ -27,11 +28,11 @@ try:
     tvmap.config.check(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
     IMAGE_FILES, source = [], config["data"]["source"]
     if source == "folder":
-        IMAGE_FILES = list(map(str, tvmap.manifest.images_below(config["data"]["folder"])))
+        IMAGE_FILES = list(map(str, tvmap.archives.images_below(config["data"]["folder"])))
     given = [config["data"]["manifest"], config["network"]["weights"], config["network"]["weights_direct"]]
     given += [config["data"]["archive"]] if source == "archive" else []
     for path in IMAGE_FILES + list(filter(None, given)):
-        tvmap.manifest.check_name(path)
+        tvmap.archives.check_name(path)
         if "{" in path or "}" in path:
             raise StudyError(f"{path}: Snakemake takes braces in a name for a wildcard; rename it")
 except StudyError as error:
@@ -249,10 +250,10 @@ def archive_digest(wildcards):
 
 @functools.cache
 def _folder_digest():
-    return tvmap.manifest.folder_digest(IMAGE_FILES)
+    return tvmap.archives.folder_digest(IMAGE_FILES)
 
 
-_digest_once = functools.cache(tvmap.manifest.archive_digest)
+_digest_once = functools.cache(tvmap.archives.archive_digest)
 
 
 def views_of_split(wildcards):

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvmap import download
+from tvmap.archives import kept_download
 from tvmap.files import copy_atomically
 from tvmap.logs import logged_to
-from tvmap.manifest import kept_download
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def main(url, output_path, n_bytes, sha256):
     """Write the file at `url` to `output_path`; see `tvmap.download.fetch`.
 
-    The file itself lies in `manifest.kept_download`: a rerun checks it and downloads nothing.
+    The file itself lies in `archives.kept_download`: a rerun checks it and downloads nothing.
     """
     output_path, kept = Path(output_path), kept_download(output_path)
     download.fetch(url, kept, n_bytes, sha256)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tvmap import manifest, sources
+from tvmap import archives, manifest, sources
 from tvmap.logs import logged_to
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def main(
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         if snakemake.params.source == "mendeley":
-            manifest.check_download(snakemake.input.archive, snakemake.params.n_bytes, snakemake.params.archive)
+            archives.check_download(snakemake.input.archive, snakemake.params.n_bytes, snakemake.params.archive)
         main(
             snakemake.params.source,
             snakemake.params.category,

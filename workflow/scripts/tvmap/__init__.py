@@ -24,10 +24,11 @@ Where to find what (equation numbers are the dissertation's):
     pictures         files of images, in and out                commands    the command `tvmap`
     sheet            a page on one image                        explorer    the page on which λ is moved
 
-    images in        sources, download, images, manifest, origins: where they come from, which are used in which split
+    images in        sources, archives, download, images, manifest, origins: where from, which are used in which split
     scores           metrics, intervals, significance: PSNR and SSIM, a mean's uncertainty, tests; methods: their names
     results out      tables, checks, figures, plotting, page, rivals, model_card; dissertation: its published numbers
-    files            stacks of arrays, tabular, curve and history for CSV, provenance; files: whole or not at all
+    arrays and CSV   stacks, map_files; tabular, curve, history
+    JSON and files   provenance; files: whole or not at all
     underneath       config, fingerprint, architecture, devices, machine, logs, errors
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,

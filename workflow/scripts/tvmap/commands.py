@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import manifest, pictures
+from . import archives, map_files, pictures
 from .errors import StudyError
 from .logs import OneLine, log
 
@@ -164,7 +164,7 @@ def destinations(
     found, results = [], _real(output)
     for path in inputs:
         if path.is_dir():
-            files = manifest.images_below(path, {*pictures.SUFFIXES, ""})
+            files = archives.images_below(path, {*pictures.SUFFIXES, ""})
             if _real(path) in results.parents:  # those of an earlier run, in a folder of their own
                 files = [p for p in files if not _real(p).is_relative_to(results)]
             images = [p for p in files if p.suffix]
@@ -252,7 +252,7 @@ def chosen_method(
             raise StudyError(
                 f"--weight {options.weight}: is for tvmap denoise; tvmap tv takes a number or a file of maps"
             )
-        maps, said = (None, {}) if _numbers(options.weight) else pictures.read_weight(options.weight)
+        maps, said = (None, {}) if _numbers(options.weight) else map_files.read_weight(options.weight)
         penalty = options.penalty or said.get("penalty", "tv")
         norm = options.norm or said.get("norm", "anisotropic")
         if penalty != said.get("penalty", penalty):
@@ -329,7 +329,7 @@ def denoise_one(
     if options.save_map:
         maps = found.weight.reshape(-1, *(found.weight.shape[-2:] if found.weight.ndim == 4 else (1, 1)))
         solver = {name: value for name, value in found.options.items() if name != "device"}
-        pictures.write_maps(beside(destination, "map"), maps, **solver)
+        map_files.write_maps(beside(destination, "map"), maps, **solver)
     if options.sheet:
         from . import sheet
 

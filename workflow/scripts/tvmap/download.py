@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
-from . import files, manifest
+from . import archives, files
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
@@ -39,7 +39,7 @@ def fetch(url: str, path: PathLike, n_bytes: int | None, sha256: str | None, pau
     """
     path = Path(path)
     part, record = Path(f"{path}.part"), Path(f"{path}.sha256")
-    known, key = manifest.known_checksum(path, sha256)
+    known, key = archives.known_checksum(path, sha256)
     with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():

@@ -1,17 +1,16 @@
 """Images of any kind and their way back: PNG, JPEG, TIFF, DICOM, NumPy arrays; depth, colours, transparency kept.
 
 The study has its own reader, `images`, which makes everything alike; here nothing is cropped, resized or made grey.
+The guards against files that are damaged, lie or are too large also serve `map_files`.
 """
 
-import contextlib
 import io
-import json
 import math
 import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 89_478_485  # as Pillow's own bound against files that declare absurd sizes
 MOST_BYTES = 7 * 2**27  # of a file, and of the values in it: with the float32 made of them less than 2 GiB
-MOST_MAPS = 6  # two for each colour
 MOST_TAGS = 2**27  # bytes that the tags of a TIFF may take in memory
 MOST_RLE = 2**24  # bytes of a packed DICOM image, which pydicom makes up to 64 times as many
 LARGEST = 1e18  # times the range: float32 ends at 3e38, and squares are taken
@@ -137,7 +135,7 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
                 values = (_read_tiff if suffix in TIFF else _read_numpy if suffix in NUMPY else _read_pillow)(path)
             profile = None if suffix in DICOM | NUMPY else _profile(path)
     except Exception as error:
-        raise _refusal(path, error, "an image, it is damaged or of another kind", REPLACE) from None
+        raise refusal(path, error, "an image, it is damaged or of another kind", REPLACE) from None
     return replace(_picture(path, values, limits, WRITTEN[suffix]), profile=profile)
 
 
@@ -147,21 +145,6 @@ def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
     `path` may end in .png (8, 16 bit), .tif or .npy.
     """
     write_values(path, picture.values(channels), picture.profile)
-
-
-def write_maps(path: PathLike, maps: np.ndarray, penalty: str, **options: Any) -> None:
-    """Write maps (n, H, W) to a TIFF, a page each, atomically; its description says what they are for.
-
-    That is the penalty, and the options of the solver, numbers and words.
-    """
-    import tifffile
-
-    content = io.BytesIO()
-    with tifffile.TiffWriter(content) as file:
-        for number, page in enumerate(maps):
-            description = json.dumps({"tvmap": {"penalty": penalty, **options}}) if number == 0 else None
-            file.write(np.ascontiguousarray(page), photometric="minisblack", description=description, metadata=None)
-    write_atomically(path, content.getvalue())
 
 
 def check_format(path: PathLike, dtype: np.dtype, colour: bool) -> None:
@@ -204,43 +187,78 @@ def write_values(path: PathLike, values: np.ndarray, profile: bytes | None = Non
     write_atomically(path, content.getvalue())
 
 
-def _write_png_16(file: io.BytesIO, values: np.ndarray, profile: bytes | None) -> None:
-    """A PNG of values (H, W, 2 … 4), uint16, which Pillow cannot write; the rows are not filtered."""
-    height, width, n = values.shape
-    rows = np.zeros((height, 1 + 2 * n * width), np.uint8)
-    rows[:, 1:] = np.ascontiguousarray(values, ">u2").view(np.uint8).reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[n], 0, 0, 0)
-    file.write(b"\x89PNG\r\n\x1a\n")
-    chunks = [(b"iCCP", b"ICC\0\0" + zlib.compress(profile))] if profile else []
-    for kind, content in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
-        file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
+def check_size(path: Path, height: int, width: int, bytes_a_pixel: int = 1, beside: int = 0) -> None:
+    """Refuse what is too large; `beside`: bytes a pixel that reading takes beside the values."""
+    if height * width > MOST_PIXELS:
+        raise StudyError(f"{path}: declares {height} × {width} pixels, more than {MOST_PIXELS:,}; cut it into pieces")
+    if height * width * (bytes_a_pixel + beside) > MOST_BYTES:
+        raise StudyError(f"{path}: declares {height} × {width} pixels of {bytes_a_pixel} bytes; cut it into pieces")
 
 
-def read_weight(path: PathLike) -> tuple[np.ndarray, dict[str, Any]]:
-    """Maps (n, H, W), as they are, in units of the image's range, and the solver's options that `write_maps` has noted.
-
-    From a .tif file, a page a map, or a .npy file, (H, W) or (n, H, W); n is at most MOST_MAPS.
+def n_pages(path: Path, most: int) -> int:
+    """The number of pages of a TIFF, at most `most` + 1, of which neither tifffile nor Pillow has read any.
 
     Raises:
-        StudyError: no such file, no maps in it, a weight that is no number ≥ 0, or more than is read.
+        StudyError: their tags, of which both make lists of numbers, would take more than MOST_TAGS, or a size is no
+            number: both multiply what they find, and a text times a number is a long text.
     """
-    path = Path(path)
-    if path.suffix.lower() not in TIFF | NUMPY:
-        raise StudyError(f"{path}: a map is read from a .tif or .npy file; give one of these, or a number λ")
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise StudyError(f"{path}: more than {MOST_BYTES >> 20} MiB; cut image and map into the same pieces")
-        values, options = (_array_of_maps(path), {}) if path.suffix.lower() in NUMPY else _pages(path)
-    except Exception as error:
-        raise _refusal(path, error, "a map", "replace it or give a number λ") from None
-    if values.ndim != 3 or not values.size:
-        raise StudyError(f"{path}: shape {values.shape}; give a map (H, W), or several (n, H, W)")
-    if not np.isfinite(values).all() or values.min() < 0:
-        raise StudyError(f"{path}: some of its weights are negative, NaN or infinite; give numbers ≥ 0 in every pixel")
-    return values, options
+    with open(path, "rb") as file:
+        head = file.read(16)
+        order = ">" if head[:2] == b"MM" else "<"
+        codes = ("Q", "HHQQ", "Q") if head[2:4] in (b"+\0", b"\0+") else ("H", "HHII", "I")
+        n_tags, tag, offset = (struct.Struct(order + code) for code in codes)
+        n, held, (at,) = 0, 0, offset.unpack_from(head, offset.size)
+        while at and n <= most:
+            file.seek(at)
+            packed = file.read(n_tags.size)
+            if len(packed) < n_tags.size:
+                break
+            n += 1
+            tags = file.read(min(*n_tags.unpack(packed), 4096) * tag.size)  # tifffile, too, takes no more
+            for name, kind, length, _ in tag.iter_unpack(tags[: len(tags) // tag.size * tag.size]):
+                if name in SIZES and (kind not in INTEGERS or length != 1):
+                    raise StudyError(f"{path}: tag {name}, a size, is not one number; it is damaged, {REPLACE}")
+                held += length * (2 if kind in (1, 2, 7) else 48)  # bytes, or numbers of Python
+            if held > MOST_TAGS:
+                raise StudyError(f"{path}: too much beside its pixels; save it without layers, or in fewer strips")
+            packed = file.read(offset.size)
+            at = offset.unpack(packed)[0] if len(packed) == offset.size else 0
+    return n
 
 
-def _refusal(path: Path, error: Exception, kind: str, instead: str) -> StudyError:
+def dtype_of(path: Path, page: "TiffPage") -> np.dtype:
+    """The type of the values of a page of a TIFF, which other numbers than are known do not have."""
+    if page.dtype is None:  # 8 bits that are declared as floating point, and the like
+        raise StudyError(f"{path}: numbers of an unknown kind; give 8 or 16 bits, or floating point")
+    return page.dtype
+
+
+def check_chunks(path: Path, file: "TiffFile", page: "TiffPage") -> None:
+    """Strips and tiles that are too large, or become more than they declare, are refused before tifffile unpacks."""
+    deflated = int(page.compression) in DEFLATE
+    most = math.prod(page.chunks) * dtype_of(path, page).itemsize
+    if most > (MOST_BYTES // 4 if deflated else MOST_BYTES):  # packed, unpacked and put together
+        raise StudyError(f"{path}: packed in pieces of {most >> 20} MiB; save it unpacked")
+    if len(page.dataoffsets) < math.prod(page.chunked):  # each that lacks would be filled, one by one
+        raise StudyError(f"{path}: some of its pieces are missing; it is damaged, {REPLACE}")
+    if deflated and max(page.databytecounts, default=0) > 2 * most + 2**16:
+        raise StudyError(f"{path}: holds more than it declares; it is damaged, {REPLACE}")
+    segments: Iterable[Any] = file.filehandle.read_segments(page.dataoffsets, page.databytecounts) if deflated else ()
+    for segment, _ in segments:
+        if segment is not None and len(zlib.decompressobj().decompress(segment, most + 1)) > most:
+            raise StudyError(f"{path}: holds more than it declares; it is damaged, {REPLACE}")
+
+
+def npy_array(path: Path) -> np.ndarray:
+    """The array of a file, which stays there until it is copied."""
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(values, np.ndarray):  # an archive of arrays
+        values.close()
+        raise StudyError(f"{path}: not one array; save the one that is meant")
+    return values
+
+
+def refusal(path: Path, error: Exception, kind: str, instead: str) -> StudyError:
     """The line on a file that could not be read; damaged ones raise OSError, ValueError, KeyError, struct.error, …."""
     if isinstance(error, StudyError):
         return error
@@ -252,6 +270,18 @@ def _refusal(path: Path, error: Exception, kind: str, instead: str) -> StudyErro
         return StudyError(f"{path}: not enough memory to read it; free some, or cut it into pieces")
     reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
     return StudyError(f"{path}: cannot be read as {kind}{reason}; {instead}")
+
+
+def _write_png_16(file: io.BytesIO, values: np.ndarray, profile: bytes | None) -> None:
+    """A PNG of values (H, W, 2 … 4), uint16, which Pillow cannot write; the rows are not filtered."""
+    height, width, n = values.shape
+    rows = np.zeros((height, 1 + 2 * n * width), np.uint8)
+    rows[:, 1:] = np.ascontiguousarray(values, ">u2").view(np.uint8).reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[n], 0, 0, 0)
+    file.write(b"\x89PNG\r\n\x1a\n")
+    chunks = [(b"iCCP", b"ICC\0\0" + zlib.compress(profile))] if profile else []
+    for kind, content in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
+        file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
 def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str) -> Picture:
@@ -294,17 +324,9 @@ def _split_alpha(path: Path, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return values, None
 
 
-def _within(path: Path, height: int, width: int, bytes_a_pixel: int = 1, beside: int = 0) -> None:
-    """Refuse what is too large; `beside`: bytes a pixel that reading takes beside the values."""
-    if height * width > MOST_PIXELS:
-        raise StudyError(f"{path}: declares {height} × {width} pixels, more than {MOST_PIXELS:,}; cut it into pieces")
-    if height * width * (bytes_a_pixel + beside) > MOST_BYTES:
-        raise StudyError(f"{path}: declares {height} × {width} pixels of {bytes_a_pixel} bytes; cut it into pieces")
-
-
 def _read_pillow(path: Path) -> np.ndarray:
     with Image.open(path, formats=FORMATS) as picture:
-        _within(path, picture.height, picture.width)
+        check_size(path, picture.height, picture.width)
         check_cost(picture, str(path))
         n_images = getattr(picture, "n_frames", 1)
         if n_images > 1:
@@ -378,21 +400,21 @@ def _read_tiff(path: Path) -> np.ndarray:
     """The one image of a TIFF: by tifffile, which keeps every depth, or by Pillow for what is packed otherwise."""
     import tifffile
 
-    if _n_pages(path, 1) > 1:
+    if n_pages(path, 1) > 1:
         raise StudyError(f"{path}: has more than one image; save the one that is meant")
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         if page.samplesperpixel > 4:
             raise StudyError(f"{path}: has {page.samplesperpixel} numbers a pixel; grey or colour is needed")
         depths = set(np.atleast_1d(page.bitspersample).tolist())
-        _within(path, page.imagelength, page.imagewidth, page.samplesperpixel * -(-max(depths) // 8))
+        check_size(path, page.imagelength, page.imagewidth, page.samplesperpixel * -(-max(depths) // 8))
         if PREMULTIPLIED in page.extrasamples:
             raise StudyError(f"{path}: its colours are multiplied by its transparency; save it without that")
         packing = int(page.compression)
         kept = depths != {1} and int(page.photometric) in (WHITE_IS_0, BLACK_IS_0, RGB)
         if not kept or (packing != PLAIN and packing not in DEFLATE):
             return _tiff_by_pillow(path, depths, int(page.photometric))
-        _check_chunks(path, file, page)
+        check_chunks(path, file, page)
         try:
             values = page.asarray(maxworkers=1)
         except (ValueError, ImportError):  # values packed in a way that tifffile has no decoder for
@@ -402,59 +424,6 @@ def _read_tiff(path: Path) -> np.ndarray:
         values = np.moveaxis(values, 0, -1) if int(page.planarconfig) == SEPARATE and values.ndim == 3 else values
         orientation = page.tags.get(274)
         return UPRIGHT.get(orientation.value if orientation else 1, lambda values: values)(values)
-
-
-def _n_pages(path: Path, most: int) -> int:
-    """The number of pages of a TIFF, at most `most` + 1, of which neither tifffile nor Pillow has read any.
-
-    Raises:
-        StudyError: their tags, of which both make lists of numbers, would take more than MOST_TAGS, or a size is no
-            number: both multiply what they find, and a text times a number is a long text.
-    """
-    with open(path, "rb") as file:
-        head = file.read(16)
-        order = ">" if head[:2] == b"MM" else "<"
-        codes = ("Q", "HHQQ", "Q") if head[2:4] in (b"+\0", b"\0+") else ("H", "HHII", "I")
-        n_tags, tag, offset = (struct.Struct(order + code) for code in codes)
-        n, held, (at,) = 0, 0, offset.unpack_from(head, offset.size)
-        while at and n <= most:
-            file.seek(at)
-            packed = file.read(n_tags.size)
-            if len(packed) < n_tags.size:
-                break
-            n += 1
-            tags = file.read(min(*n_tags.unpack(packed), 4096) * tag.size)  # tifffile, too, takes no more
-            for name, kind, length, _ in tag.iter_unpack(tags[: len(tags) // tag.size * tag.size]):
-                if name in SIZES and (kind not in INTEGERS or length != 1):
-                    raise StudyError(f"{path}: tag {name}, a size, is not one number; it is damaged, {REPLACE}")
-                held += length * (2 if kind in (1, 2, 7) else 48)  # bytes, or numbers of Python
-            if held > MOST_TAGS:
-                raise StudyError(f"{path}: too much beside its pixels; save it without layers, or in fewer strips")
-            packed = file.read(offset.size)
-            at = offset.unpack(packed)[0] if len(packed) == offset.size else 0
-    return n
-
-
-def _dtype(path: Path, page: "TiffPage") -> np.dtype:
-    if page.dtype is None:  # 8 bits that are declared as floating point, and the like
-        raise StudyError(f"{path}: numbers of an unknown kind; give 8 or 16 bits, or floating point")
-    return page.dtype
-
-
-def _check_chunks(path: Path, file: "TiffFile", page: "TiffPage") -> None:
-    """Strips and tiles that are too large, or become more than they declare, are refused before tifffile unpacks."""
-    deflated = int(page.compression) in DEFLATE
-    most = math.prod(page.chunks) * _dtype(path, page).itemsize
-    if most > (MOST_BYTES // 4 if deflated else MOST_BYTES):  # packed, unpacked and put together
-        raise StudyError(f"{path}: packed in pieces of {most >> 20} MiB; save it unpacked")
-    if len(page.dataoffsets) < math.prod(page.chunked):  # each that lacks would be filled, one by one
-        raise StudyError(f"{path}: some of its pieces are missing; it is damaged, {REPLACE}")
-    if deflated and max(page.databytecounts, default=0) > 2 * most + 2**16:
-        raise StudyError(f"{path}: holds more than it declares; it is damaged, {REPLACE}")
-    segments: Iterable[Any] = file.filehandle.read_segments(page.dataoffsets, page.databytecounts) if deflated else ()
-    for segment, _ in segments:
-        if segment is not None and len(zlib.decompressobj().decompress(segment, most + 1)) > most:
-            raise StudyError(f"{path}: holds more than it declares; it is damaged, {REPLACE}")
 
 
 def _tiff_by_pillow(path: Path, depths: set[int], photometric: int) -> np.ndarray:
@@ -477,84 +446,10 @@ def _black_is_0(values: np.ndarray) -> np.ndarray:
     return np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
 
 
-def _pages(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """All pages of a TIFF (n, H, W), and the options that its description names."""
-    import tifffile
-
-    n = _n_pages(path, MOST_MAPS)
-    if n > MOST_MAPS:
-        raise StudyError(f"{path}: has more than {MOST_MAPS} pages; a page is a map, two for each colour are the most")
-    with tifffile.TiffFile(path) as file:
-        first = file.pages.first
-        shape = n, first.imagelength, first.imagewidth
-        maps = _space_for_maps(path, shape, _dtype(path, first.aspage()))
-        options = _options(path, first.description)
-        for number in range(n):
-            page = file.pages[number].aspage()
-            if (page.imagelength, page.imagewidth, page.samplesperpixel) != (*maps.shape[1:], 1):
-                raise StudyError(f"{path}: its pages differ in shape, or have colours; a map is a page (H, W)")
-            if page.dtype != first.dtype or int(page.compression) not in (PLAIN, *DEFLATE):
-                raise StudyError(f"{path}: its pages differ in depth, or are packed; save them unpacked")
-            _check_chunks(path, file, page)
-            maps[number] = page.asarray(maxworkers=1)
-    return maps, options
-
-
-def _options(path: Path, description: str) -> dict[str, Any]:
-    """Those of the solver that the description of a file of maps names, each with a value that there is."""
-    from .network import LARGEST_RATIO
-    from .operators import BOUNDARIES, NORMS
-    from .pdhg import DUAL_STARTS, LIPSCHITZ
-    from .solver import PENALTIES
-
-    known: dict[str, Sequence] = {"penalty": PENALTIES, "boundary": BOUNDARIES, "norm": NORMS}
-    known |= {"dual_start": DUAL_STARTS, "lipschitz": [*LIPSCHITZ]}
-    said: dict[str, Any] = {}
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        said = dict(json.loads(description)["tvmap"])
-    options = {name: said[name] for name in [*known, "log_ratio"] if said.get(name) is not None}
-    for name, value in options.items():
-        if name in known and value not in known[name]:
-            values = " and ".join(map(str, known[name]))
-            raise StudyError(f"{path}: says that it is for the {name} {value!r}; {values} are known")
-    ratio = options.get("log_ratio", 0)
-    if not (isinstance(ratio, (int, float)) and abs(ratio) <= LARGEST_RATIO):
-        raise StudyError(f"{path}: says that it is for the log_ratio {ratio!r}; at most ±{LARGEST_RATIO} is known")
-    return options
-
-
-def _space_for_maps(path: Path, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """An empty array for maps (n, H, W), float32; more than one image can use, or memory hold, are refused."""
-    if len(shape) != 3 or shape[0] > MOST_MAPS:
-        raise StudyError(f"{path}: shape {shape}; a map is (H, W), several are (n, H, W), at most {MOST_MAPS}")
-    n, height, width = shape
-    _within(path, height, width, n * max(dtype.itemsize, 4))
-    return np.empty(shape, np.float32)
-
-
-def _npy(path: Path) -> np.ndarray:
-    """The array of a file, which stays there until it is copied."""
-    values = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(values, np.ndarray):  # an archive of arrays
-        values.close()
-        raise StudyError(f"{path}: not one array; save the one that is meant")
-    return values
-
-
-def _array_of_maps(path: Path) -> np.ndarray:
-    values = _npy(path)
-    values = values if values.ndim == 3 else values[None]
-    if values.dtype.kind not in "uifb":
-        raise StudyError(f"{path}: {values.dtype} values; a map holds real numbers")
-    maps = _space_for_maps(path, values.shape, values.dtype)
-    maps[:] = values
-    return maps
-
-
 def _read_numpy(path: Path) -> np.ndarray:
-    values = _npy(path)
+    values = npy_array(path)
     if values.ndim >= 2:
-        _within(path, *values.shape[:2])
+        check_size(path, *values.shape[:2])
     return np.array(values)
 
 
@@ -568,7 +463,8 @@ def _read_dicom(path: Path, limits: Limits | None) -> tuple[np.ndarray, Limits |
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
         raise StudyError(f"{path}: a DICOM file without pixels; {REPLACE}")
     rows, columns = int(data.Rows), int(data.Columns)
-    _within(path, rows, columns, int(data.SamplesPerPixel) * -(-int(data.BitsAllocated) // 8), beside=16)  # in float64
+    stored_bytes = int(data.SamplesPerPixel) * -(-int(data.BitsAllocated) // 8)
+    check_size(path, rows, columns, stored_bytes, beside=16)  # in float64
     if int(data.get("NumberOfFrames") or 1) > 1:
         raise StudyError(f"{path}: has {data.NumberOfFrames} images; save the one that is meant")
     kind = data.PhotometricInterpretation

@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from . import images
+from .archives import DIRECTORY_BYTES, SUFFIXES, images_below, is_image
 from .errors import StudyError
 from .files import PathLike
 from .logs import log
-from .manifest import DIRECTORY_BYTES, SPLITS, SUFFIXES, images_below, is_image, patient_of
+from .manifest import SPLITS, patient_of
 
 if TYPE_CHECKING:
     import numpy as np
