@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tvmap import devices, logs, machine, provenance, stacks, training
+from tvmap import devices, jobs, logs, machine, stacks, training
 from tvmap.files import copy_atomically, is_intact, locked, seal, sha256, write_atomically, writing
 from tvmap.logs import log, logged_to
 from tvmap.tracking import tracked
@@ -96,5 +96,5 @@ elif __name__ == "__main__":
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     arguments = parser.parse_args()
     with logged_to(arguments.job.with_suffix(".log")):
-        job = provenance.read_job(arguments.job)
+        job = jobs.read_job(arguments.job)
         main(**job | {"how": job["how"] | {"device": arguments.device}}, folder=None)

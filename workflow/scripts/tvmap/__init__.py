@@ -28,7 +28,7 @@ Where to find what (equation numbers are the dissertation's):
     scores           metrics, intervals, significance: PSNR and SSIM, a mean's uncertainty, tests; methods: their names
     results out      tables, checks, figures, plotting, page, rivals, model_card; dissertation: its published numbers
     arrays and CSV   stacks, map_files; tabular, curve, history
-    JSON and files   provenance; files: whole or not at all
+    JSON and files   provenance, jobs, records; files: whole or not at all
     underneath       config, fingerprint, architecture, devices, machine, logs, errors
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
