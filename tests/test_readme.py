@@ -12,9 +12,9 @@ from smoke import ROOT
 from snakemake.cli import get_argument_parser
 
 from tvmap import commands, dissertation, figures, findings
+from tvmap.formats import interval, mean_std, number
 from tvmap.methods import LABELS
 from tvmap.significance import difference_by_chance
-from tvmap.tables import interval, mean_std, number
 from tvmap.variants import REPEATS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from PIL import Image
 from smoke import ROOT
 
 import build_report
-from tvmap import comparison, findings, looks, page
+from tvmap import comparison, findings, formats, looks, page
 from tvmap import tables as page_tables
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
@@ -292,7 +292,7 @@ def test_scalars_gaps_training_and_times_are_printed_as_in_the_tables(small):
     printed = reader.tables["table-7"][1:]
     assert len(printed) == 2 * (len(METHODS) - 1)  # the noisy image is no solution
     largest = per_image[(per_image.protocol == "fixed0.5") & (per_image.method == "scalar-fixed")].gap.max()
-    assert printed[0][5] == page_tables.scientific(math.sqrt(2 * largest / 256**2))
+    assert printed[0][5] == formats.scientific(math.sqrt(2 * largest / 256**2))
     error = 10 ** (-30 / 20)
     assert numbers(printed[0][6])[1] == pytest.approx(math.sqrt(2 * largest / 256**2) / error, abs=6e-3)
     assert [row[1] for row in reader.tables["table-8"][1:]] == ["1", "2", "3"]

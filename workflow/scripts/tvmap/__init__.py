@@ -26,7 +26,7 @@ Where to find what (equation numbers are the dissertation's):
 
     images in        sources, archives, download, images, manifest, origins: where from, which are used in which split
     scores           metrics, intervals, significance: PSNR and SSIM, a mean's uncertainty, tests; methods: their names
-    results out      tables, checks, figures, plotting, page, rivals, model_card; dissertation: its published numbers
+    results out      tables, formats, checks, figures, plotting, page, rivals, model_card; dissertation: its numbers
     arrays and CSV   stacks, map_files; tabular, curve, history
     JSON and files   provenance, jobs, records; files: whole or not at all
     underneath       config, fingerprint, architecture, devices, machine, logs, errors

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import courses, dissertation
+from .formats import duration, interval, number
 from .methods import BY_NOISE, LABELS, ORACLES, ORACULAR, base, protocol_label
 from .noise import Level
 from .significance import difference_by_chance, rank_correlation
-from .tables import duration, interval, number
 from .tabular import IMAGE
 from .variants import REPEATS, repeats
 

@@ -18,11 +18,12 @@ from . import tables as shown
 from .errors import StudyError
 from .figures import figures, iterations, shape
 from .files import PathLike
+from .formats import METRICS, duration, mean_std, number, scientific
 from .history import HISTORY, SCORES
 from .methods import BASELINES, LABELS, ORACLES, ORACULAR, protocol_label
 from .origins import origin
 from .rivals import described
-from .tables import METRICS, Table, duration, mean_std, note, number, scientific
+from .tables import Table, note
 
 if TYPE_CHECKING:
     import pandas as pd
