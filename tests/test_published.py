@@ -10,8 +10,8 @@ import yaml
 from smoke import ROOT
 
 from tvmap import comparison, formats, looks, model_card, origins
-from tvmap.config import drop_protocols, merge
 from tvmap.files import sha256
+from tvmap.study import drop_protocols, merge
 
 PUBLISHED = sorted(path.parent for path in ROOT.glob("results/reference/*/provenance.json"))
 WHERE_IT_RAN = {"data.archive", "training.threads"}

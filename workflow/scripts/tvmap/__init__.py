@@ -29,7 +29,7 @@ Where to find what (equation numbers are the dissertation's):
     results out      tables, formats, checks, figures, plotting, page, rivals, model_card; dissertation: its numbers
     arrays and CSV   stacks, map_files; tabular, curve, history
     JSON and files   provenance, jobs, records; files: whole or not at all
-    underneath       config, fingerprint, architecture, devices, machine, logs, errors
+    underneath       config, study, fingerprint, architecture, devices, machine, logs, errors
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13, steps fixed | learned,

@@ -206,7 +206,7 @@ def unrolling(
 ) -> list[str]:
     """For each protocol a sentence on T of the training, and one on T of the test.
 
-    training_iterations_of, test_iterations_of: {variant: T}, as `figures.iterations` finds them.
+    training_iterations_of, test_iterations_of: {variant: T}, as `study.iterations` finds them.
     """
     sentences = []
     table = variants[variants["metric"] == "psnr"]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import jinja2
 
-from . import figures, formats, machine, origins, provenance, tabular
+from . import formats, machine, origins, provenance, tabular
 from .files import PathLike
 from .methods import protocol_label
 from .noise import Level
+from .study import reported
 
 CARD = "model/README.md"
 TEMPLATE = Path(__file__).parents[2] / "report" / "model_card.md.j2"
@@ -32,7 +33,7 @@ def render(folder: PathLike) -> str:
     settings = {**network, "precision": config["training"]["precision"]}
     names = ("penalty", "maps", "noise_estimate", "start", "steps", "up_bound", "padding", "precision")
     source = origins.origin(config["data"]["source"])
-    weights = folder / "model" / f"{figures.reported(config)}.safetensors"
+    weights = folder / "model" / f"{reported(config)}.safetensors"
     return template.render(
         study=origin["study"],
         reference=origin["study"] == provenance.REFERENCE,

@@ -16,13 +16,14 @@ from markupsafe import Markup
 from . import courses, dissertation, findings, tabular, variants
 from . import tables as shown
 from .errors import StudyError
-from .figures import figures, iterations, shape
+from .figures import figures
 from .files import PathLike
 from .formats import METRICS, duration, mean_std, number, scientific
 from .history import HISTORY, SCORES
 from .methods import BASELINES, LABELS, ORACLES, ORACULAR, protocol_label
 from .origins import origin
 from .rivals import described
+from .study import iterations, shape
 from .tables import Table, note
 
 if TYPE_CHECKING:
