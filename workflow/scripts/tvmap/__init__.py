@@ -26,7 +26,8 @@ Where to find what (equation numbers are the dissertation's):
 
     images in        sources, archives, download, images, manifest, origins: where from, which are used in which split
     scores           metrics, intervals, significance: PSNR and SSIM, a mean's uncertainty, tests; methods: their names
-    results out      tables, formats, checks, figures, plotting, page, rivals, model_card; dissertation: its numbers
+    results out      tables, formats, checks, figures, plotting, model_card; dissertation: its published numbers
+    the report       page, conclusions of the gains, rivals
     arrays and CSV   stacks, map_files; tabular, curve, history
     JSON and files   provenance, jobs, records; files: whole or not at all
     underneath       config, study, fingerprint, architecture, devices, machine, logs, errors
