@@ -8,6 +8,7 @@ from smoke import ROOT
 
 from tvmap import config
 from tvmap.errors import StudyError
+from tvmap.study import drop_protocols, merge, variants
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 STUDIES = sorted((ROOT / "workflow/studies").glob("*.yaml"))
@@ -27,7 +28,7 @@ def leaves(tree, path=()):
 
 def message(overlay, schema=SCHEMA):
     with pytest.raises(StudyError) as caught:
-        config.check(config.merge(read(ROOT / "config.yaml"), overlay), schema)
+        config.check(merge(read(ROOT / "config.yaml"), overlay), schema)
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -39,14 +40,14 @@ def test_config_yaml_is_valid():
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_study_is_valid_and_named_like_its_file(path, tmp_path):
-    study = config.merge(read(ROOT / "config.yaml"), read(path))
+    study = merge(read(ROOT / "config.yaml"), read(path))
     source = study["data"]["source"]
     if source == "archive":
         (tmp_path / "archive.zip").touch()
         study["data"]["archive"] = str(tmp_path / "archive.zip")
     elif source == "folder":
         study["data"]["folder"] = str(tmp_path)
-    config.drop_protocols(study)  # as the workflow does
+    drop_protocols(study)  # as the workflow does
     config.check(study, SCHEMA)
     assert study["study"] == path.stem
 
@@ -137,7 +138,7 @@ def test_tgv_refuses_in_the_configuration_what_its_solver_would_refuse():
     solver = pytest.importorskip("tvmap.solver")
     tgv = {"data": {"source": "sample"}, "network": {"maps": 2, "penalty": "tgv"}}
     needed = {key: solver.OF_TV_ALONE[key] for key in ("norm", "dual_start", "lipschitz")}
-    config.check(config.merge(read(ROOT / "config.yaml"), {**tgv, "solver": needed}), SCHEMA)
+    config.check(merge(read(ROOT / "config.yaml"), {**tgv, "solver": needed}), SCHEMA)
     for change, key in (
         ({"network": {**tgv["network"], "steps": "learned"}}, "network.steps"),
         ({"training": {"gradient": "closed_form"}}, "training.gradient"),
@@ -172,7 +173,7 @@ def test_existing_archive_and_folder_are_accepted(tmp_path):
         {"source": "archive", "archive": str(tmp_path / "images.zip")},
         {"source": "folder", "folder": str(tmp_path)},
     ):
-        config.check(config.merge(read(ROOT / "config.yaml"), {"data": data}), SCHEMA)
+        config.check(merge(read(ROOT / "config.yaml"), {"data": data}), SCHEMA)
 
 
 def test_merge_is_that_of_snakemake():
@@ -187,7 +188,7 @@ def test_merge_is_that_of_snakemake():
     expected = copy.deepcopy(base)
     update_config(expected, copy.deepcopy(overlay))
     before = copy.deepcopy(base)
-    assert config.merge(base, overlay) == expected != before == base
+    assert merge(base, overlay) == expected != before == base
 
 
 def test_variants_are_whole_configurations_with_names_of_their_own():
@@ -199,7 +200,7 @@ def test_variants_are_whole_configurations_with_names_of_their_own():
         "other": {"network": {"weights": "a.safetensors", "maps": 2, "penalty": "tgv"}},
     }
     base["baselines"] = ["wavelet"]
-    found = config.variants(base)
+    found = variants(base)
     assert {name: settings["study"] for name, settings in found.items()} == {
         "short": "dissertation.short",
         "one-level": "dissertation.one-level",

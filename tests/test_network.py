@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tvmap import architecture, figures, network
+from tvmap import architecture, network, study
 from tvmap.errors import StudyError
 from tvmap.noise import estimate_noise_std
 from tvmap.solver import solve
@@ -310,7 +310,7 @@ def test_a_start_that_keeps_the_size_of_activations():
 
 def test_noise_as_an_input(tmp_path):
     model = network.build(noise_estimate="input", padding=4, seed=0)
-    _, parameters = figures.shape({"network": {"noise_estimate": "input"}})
+    _, parameters = study.shape({"network": {"noise_estimate": "input"}})
     n_weights = architecture.N_PARAMETERS + 9 * architecture.CHANNELS[1]
     assert sum(p.numel() for p in model.parameters()) == n_weights == parameters
     z = torch.rand(2, 1, 24, 16)

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from smoke import ROOT
 
-from tvmap import comparison, looks, model_card, origins, tables
-from tvmap.config import drop_protocols, merge
+from tvmap import comparison, formats, looks, model_card, origins
 from tvmap.files import sha256
+from tvmap.study import drop_protocols, merge
 
 PUBLISHED = sorted(path.parent for path in ROOT.glob("results/reference/*/provenance.json"))
 WHERE_IT_RAN = {"data.archive", "training.threads"}
@@ -131,7 +131,9 @@ def test_card_of_the_network_without_tv():
     card = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
     record = json.loads((folder / "training.json").read_text())
     where = f"{record['threads']} threads of {record['machine']['cpu']}"
-    training = f"{record['epochs']} epochs, {record['steps']:,} steps, {tables.duration(record['seconds'])} on {where};"
+    training = (
+        f"{record['epochs']} epochs, {record['steps']:,} steps, {formats.duration(record['seconds'])} on {where};"
+    )
     assert f"({model_card.n_numbers(folder / 'last.safetensors'):,} parameters)" in card and training in card
     assert f"| precision | {record['precision']} |" in card and f"code {record['code_version']} |" in card
     summary = pd.read_csv(ROOT / "results/reference/evidence/tables/summary.csv").set_index(["method", "protocol"])

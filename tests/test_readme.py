@@ -11,10 +11,11 @@ import pytest
 from smoke import ROOT
 from snakemake.cli import get_argument_parser
 
-from tvmap import commands, dissertation, figures, findings
+from tvmap import commands, dissertation, findings
+from tvmap.formats import interval, mean_std, number
 from tvmap.methods import LABELS
 from tvmap.significance import difference_by_chance
-from tvmap.tables import interval, mean_std, number
+from tvmap.study import trains
 from tvmap.variants import REPEATS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -371,7 +372,7 @@ def test_what_is_said_of_chance_and_of_steps_to_a_better_map():
 def test_what_is_said_of_what_the_text_leaves_open():
     psnr, ssim = (variants_of("ambiguities", metric) for metric in ("psnr", "ssim"))
     config = json.loads((REFERENCE / "ambiguities/provenance.json").read_text())["config"]
-    trained = [name for name, overlay in config["variants"].items() if figures.trains(config, overlay)]
+    trained = [name for name, overlay in config["variants"].items() if trains(config, overlay)]
     n_measured = len(config["variants"]) - len(trained)
     assert says(f"{n_measured} variants measure the network") and says(f"{len(trained)} train anew, all on")
 

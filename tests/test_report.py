@@ -16,7 +16,7 @@ from PIL import Image
 from smoke import ROOT
 
 import build_report
-from tvmap import comparison, explain, findings, looks, page
+from tvmap import comparison, conclusions, explain, findings, formats, looks, page
 from tvmap import tables as page_tables
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
@@ -292,7 +292,7 @@ def test_scalars_gaps_training_and_times_are_printed_as_in_the_tables(small):
     printed = reader.tables["table-7"][1:]
     assert len(printed) == 2 * (len(METHODS) - 1)  # the noisy image is no solution
     largest = per_image[(per_image.protocol == "fixed0.5") & (per_image.method == "scalar-fixed")].gap.max()
-    assert printed[0][5] == page_tables.scientific(math.sqrt(2 * largest / 256**2))
+    assert printed[0][5] == formats.scientific(math.sqrt(2 * largest / 256**2))
     error = 10 ** (-30 / 20)
     assert numbers(printed[0][6])[1] == pytest.approx(math.sqrt(2 * largest / 256**2) / error, abs=6e-3)
     assert [row[1] for row in reader.tables["table-8"][1:]] == ["1", "2", "3"]
@@ -379,7 +379,7 @@ def test_answer_and_conclusion_follow_the_intervals(tmp_path, gain, half_width, 
 def test_protocols_that_disagree_are_said(tmp_path):
     gains = pandas.read_csv(next(path for path in study(tmp_path / "study")[0] if path.stem == "gains"))
     gains.loc[gains.protocol == "uniform", ["mean", "low", "high"]] *= -1
-    assert page.headline(gains).startswith("Only in part")
+    assert conclusions.headline(gains).startswith("Only in part")
 
 
 @pytest.mark.parametrize(
@@ -410,11 +410,11 @@ def test_rivals_that_are_ahead_stand_in_the_answer_and_in_the_conclusion(tmp_pat
     more = [of_oracle.assign(baseline=name, mean=mean, low=low, high=high) for name, mean, low, high in rows]
     more[2].loc[more[2]["protocol"] == "uniform", ["mean", "low", "high"]] = -0.19, -0.24, -0.14
     gains = pandas.concat([gains, *more])
-    assert page.ahead_of_map(gains) == (
+    assert conclusions.ahead_of_map(gains) == (
         "Better than the map, without being told the clean test image: image (U-Net, no TV) under fixed0.5, uniform; "
         "BM3D under uniform."
     )
-    (_, half), (_, varied) = page.against_rivals(gains, 0.95)
+    (_, half), (_, varied) = conclusions.against_rivals(gains, 0.95)
     loses = "against image (U-Net, no TV) the map loses 0.64 dB (95 % interval −0.70 to −0.60); against BM3D the map "
     assert half == loses + "gains 0.18 dB (95 % interval +0.10 to +0.20)."
     assert varied.startswith(loses + "loses 0.19 dB") and "; against TGV" in varied
@@ -422,7 +422,7 @@ def test_rivals_that_are_ahead_stand_in_the_answer_and_in_the_conclusion(tmp_pat
     build_report.main(*arguments)
     assert Reader(arguments[-1].read_text(encoding="utf-8")).text.count("the clean test image: image (U-Net") == 2
     nobody = pandas.read_csv(next(path for path in study(tmp_path / "other")[0] if path.stem == "gains"))
-    assert page.ahead_of_map(nobody) == "" and page.against_rivals(nobody, 0.95) == []
+    assert conclusions.ahead_of_map(nobody) == "" and conclusions.against_rivals(nobody, 0.95) == []
 
 
 def test_nearest_to_the_published_is_told_by_the_oracle_which_no_training_touches():

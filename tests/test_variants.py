@@ -10,8 +10,9 @@ import smoke
 import yaml
 
 import publish_study
-from tvmap import config, courses, dissertation, figures, stacks
+from tvmap import courses, dissertation, stacks
 from tvmap import variants as compare
+from tvmap.study import comparable, iterations, merge
 
 OPTIONS = {"resamples": 500, "confidence": 0.95, "seed": 1}
 IDS = ["a1", "a2", "b1", "c1"]
@@ -74,7 +75,7 @@ def test_rows_by_hand():
 )
 def test_what_measures_other_images_is_not_compared(overlay, protocols):
     study = yaml.safe_load((smoke.ROOT / "config.yaml").read_text(encoding="utf-8"))
-    assert sorted(config.comparable(study, config.merge(study, overlay))) == protocols
+    assert sorted(comparable(study, merge(study, overlay))) == protocols
 
 
 def test_repetitions_are_put_together():
@@ -142,10 +143,10 @@ def test_variants_that_differ_in_the_number_of_iterations_alone():
         "train-16-longer": {"training": {"iterations": 16, "epochs": 9}},
         "seed-2": {"training": {"seed": 2}},
     }
-    assert figures.iterations(settings(variants)) == ({"": 64, "train-16": 16}, {"": 256, "T-8": 8})
-    assert figures.iterations(settings(variants, "a/last.safetensors")) == ({}, {"": 256, "retrained": 8})
-    assert figures.iterations(settings({"seed-2": variants["seed-2"]})) == ({}, {})
-    assert figures.iterations({name: part for name, part in settings({}).items() if name != "variants"}) == ({}, {})
+    assert iterations(settings(variants)) == ({"": 64, "train-16": 16}, {"": 256, "T-8": 8})
+    assert iterations(settings(variants, "a/last.safetensors")) == ({}, {"": 256, "retrained": 8})
+    assert iterations(settings({"seed-2": variants["seed-2"]})) == ({}, {})
+    assert iterations({name: part for name, part in settings({}).items() if name != "variants"}) == ({}, {})
 
 
 VARIANTS = {

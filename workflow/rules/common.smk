@@ -21,10 +21,11 @@ import tvmap.fingerprint
 import tvmap.manifest
 import tvmap.methods
 import tvmap.origins
+import tvmap.study
 from tvmap.errors import StudyError
 
 try:
-    tvmap.config.drop_protocols(config)
+    tvmap.study.drop_protocols(config)
     tvmap.config.check(config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
     IMAGE_FILES, source = [], config["data"]["source"]
     if source == "folder":
@@ -58,7 +59,7 @@ PROTOCOLS = list(config["noise"]["protocols"])
 DRAWS = list(range(config["noise"]["draws"]))
 METHODS = tvmap.methods.chosen(config["baselines"])
 SOLVED = [method for method in METHODS if tvmap.methods.solves(method)]  # by a weight, λ or Λ; others without
-TUNED = [method for method in tvmap.figures.tuned(METHODS) if tvmap.methods.base(method) not in tvmap.methods.BY_NOISE]
+TUNED = [method for method in tvmap.study.tuned(METHODS) if tvmap.methods.base(method) not in tvmap.methods.BY_NOISE]
 SCALARS = [method for method in METHODS if method in tvmap.methods.GRIDDED]
 FIGURES_OF_STUDY = tvmap.figures.figures(config)
 TEMPLATE = "workflow/report/report.html.j2"
@@ -93,12 +94,12 @@ WEIGHTS = {
     key: config["network"][key] or f"{RESULTS}/{folder}/{config['training']['report']}.safetensors"
     for key, folder in (("weights", "model"), ("weights_direct", "model_direct"))
 }
-NETWORK = {key: config["network"][key] for key in tvmap.config.OF_WEIGHTS}
-VARIANTS = tvmap.config.variants(config)
+NETWORK = {key: config["network"][key] for key in tvmap.study.OF_WEIGHTS}
+VARIANTS = tvmap.study.variants(config)
 # A variant that differs in its network or training alone has the noise and the scalars of the study.
 MAPS_ONLY = {name: set(overlay) <= {"training", "network"} for name, overlay in config["variants"].items()}
 STUDIES = {"": config, **VARIANTS}
-TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if tvmap.figures.trains(settings)}
+TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if tvmap.study.trains(settings)}
 TRAININGS = {name: f"results/{study}/model/training.json" for name, study in TRAINED.items()}
 HISTORIES = {name: f"results/{study}/model/history.csv" for name, study in TRAINED.items()}
 TRAINS_DIRECT = "unet-direct" in METHODS and not config["network"]["weights_direct"]  # the rival without TV

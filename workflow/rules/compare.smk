@@ -66,7 +66,7 @@ rule compare_variants:
         metrics={name: measurements(name, settings) for name, settings in STUDIES.items()},
         trainings=TRAININGS,
         overlays=config["variants"],
-        comparable={name: tvmap.config.comparable(config, settings) for name, settings in STUDIES.items()},
+        comparable={name: tvmap.study.comparable(config, settings) for name, settings in STUDIES.items()},
         report=config["report"],
         seed=config["seed"],
         source=config["data"]["source"],

@@ -1,7 +1,7 @@
 """Speed as a result: gain on the validation images against the time of training, of a study and its variants."""
 
 from tvmap import courses, dissertation, plotting
-from tvmap.tables import number
+from tvmap.formats import number
 
 LINE = 0.16  # inches of a line of the legend
 

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tvmap import plotting, tabular
+from tvmap.formats import METRICS, number
 from tvmap.methods import LABELS, ORACLES, protocol_label
 
 
@@ -57,6 +58,7 @@ def draw_panel(panel, gain, edges, baseline, metric):
     panel.set(xlim=(edges[0], edges[-1]), ylim=(0, max(1.3 * counts.max(), panel.get_ylim()[1])))
     panel.axvline(0, ymax=0.82, color=plotting.DARK, linewidth=1)
     panel.axvline(gain.mean(), ymax=0.82, color=plotting.DARK, linewidth=1, linestyle="--")
-    mean = f"{gain.mean():+.2f} dB" if metric == "psnr" else f"{gain.mean():+.3f}"
-    text = f"mean {mean.replace('-', '−')}, {(gain > 0).sum()} of {len(gain)} images improved"
+    _, digits, unit = METRICS[metric]
+    mean = number(gain.mean(), digits, sign=True) + unit
+    text = f"mean {mean}, {(gain > 0).sum()} of {len(gain)} images improved"
     panel.text(0.99, 0.97, text, transform=panel.transAxes, ha="right", va="top", fontsize=plotting.SMALL)

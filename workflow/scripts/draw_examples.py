@@ -5,6 +5,7 @@ from matplotlib.patches import Rectangle
 
 from tvmap import plotting, stacks, tabular
 from tvmap.errors import StudyError
+from tvmap.formats import number
 from tvmap.methods import protocol_label
 
 COLUMNS = {"clean": "clean", "noisy": "noisy", "scalar": "scalar λ, oracle (PSNR)", "map": "map Λ (U-Net)"}
@@ -28,7 +29,7 @@ def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
             "clean": f"noise level {example['noise_level']:.2f}",
             "noisy": f"{example['psnr_noisy']:.2f} dB",
             "scalar": f"{example['psnr_scalar']:.2f} dB, λ = {example['weight_scalar']:g}",
-            "map": f"{example['psnr_map']:.2f} dB ({example['gain_db']:+.2f} dB)".replace("-", "−"),
+            "map": f"{number(example['psnr_map'])} dB ({number(example['gain_db'], sign=True)} dB)",
         }
         for panel, name in zip(row, COLUMNS, strict=True):
             draw_image(panel, pixels[name][index], corner, side)

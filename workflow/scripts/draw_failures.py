@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from tvmap import findings, plotting, tables, tabular
+from tvmap import findings, formats, plotting, tabular
 from tvmap.methods import LABELS, ORACLES, protocol_label
 
 # Where the numbers of the images of smallest gain stand beside their points: apart, as points may be near each other.
@@ -59,7 +59,7 @@ def draw_images(panel, part):
         where = {"xytext": (x, y), "textcoords": "offset points", "ha": ha, "va": va}
         panel.annotate(str(number), (row.noise_std, row.gain), **where, fontsize="x-small")
         name = row.id.replace("$", r"\$")  # between two of them Matplotlib reads a formula
-        labels.append(f"{number}: {name} ({tables.number(row.gain, sign=True)} dB)")
+        labels.append(f"{number}: {name} ({formats.number(row.gain, sign=True)} dB)")
     panel.set_ylabel("map minus oracle λ, PSNR (dB)")
     low, high = panel.get_ylim()
     panel.set_ylim(low - 0.45 * (high - low), high)  # room for the legend

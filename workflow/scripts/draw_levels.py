@@ -3,8 +3,8 @@
 from matplotlib.lines import Line2D
 
 from tvmap import plotting, tabular
+from tvmap.formats import METRICS
 from tvmap.methods import LABELS
-from tvmap.tables import METRICS
 
 
 def main(summary_path, gains_path, png_path, pdf_path, protocols, metric):

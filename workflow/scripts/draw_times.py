@@ -10,13 +10,13 @@ def main(times_path, png_path, pdf_path):
         f"{row.step.replace('_', ' ')}" + (f" ({row.jobs} jobs)" if row.jobs > 1 else "") for row in table.itertuples()
     ]
     figure, (axes,) = plotting.panels(1, 2, 0.55 + 0.19 * len(table), sharey=True)
-    draw_bars(axes[0], table["seconds"], short_time, "#0173b2")
+    draw_bars(axes[0], table["seconds"], short_time, plotting.COLOUR_BLIND[0])
     axes[0].set(xlabel="time, sum of the jobs (s)", yticks=range(len(names)), yticklabels=names)
     draw_bars(
         axes[1],
         table["max_rss_mib"].fillna(0),
         lambda value: f"{value:,.0f} MiB" if value else "not measured",
-        "#de8f05",
+        plotting.COLOUR_BLIND[1],
     )
     axes[1].set(xlabel="peak memory of the largest job (MiB)")
     axes[0].set_ylim(len(names) - 0.4, -0.6)

@@ -5,7 +5,7 @@ from matplotlib.ticker import MaxNLocator
 from tvmap import plotting, tabular
 from tvmap.history import HISTORY, SCORES
 
-SERIES = {"train_loss": ("#0173b2", "training"), "val_loss": ("#de8f05", "validation")}
+SERIES = {"train_loss": (plotting.COLOUR_BLIND[0], "training"), "val_loss": (plotting.COLOUR_BLIND[1], "validation")}
 
 
 def main(history_path, png_path, pdf_path, report):

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmap import figures, manifest, provenance, tabular
+from tvmap import manifest, provenance, study, tabular
 from tvmap.files import sha256, write_atomically
 from tvmap.logs import log, logged_to
 
@@ -30,7 +30,7 @@ def main(manifest_path, trainings, times_path, output_path, config, code, varian
     for name, (_, weights_path) in trainings.items():
         if weights_path:
             records[name]["weights_sha256"] = sha256(weights_path)
-    records["training"]["reported"] = figures.reported(config)
+    records["training"]["reported"] = study.reported(config)
     for overlay in (config, *config["variants"].values()):
         for section in (overlay.get("data") or {}, overlay.get("network") or {}):
             section.update({key: Path(section[key]).name for key in provenance.PATHS if section.get(key)})

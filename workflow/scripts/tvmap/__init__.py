@@ -26,10 +26,11 @@ Where to find what (equation numbers are the dissertation's):
 
     images in        sources, archives, download, images, manifest, origins: where from, which are used in which split
     scores           metrics, intervals, significance: PSNR and SSIM, a mean's uncertainty, tests; methods: their names
-    results out      tables, checks, figures, plotting, page, rivals, model_card; dissertation: its published numbers
+    results out      tables, formats, checks, figures, plotting, model_card; dissertation: its published numbers
+    the report       page, conclusions of the gains, rivals
     arrays and CSV   stacks, map_files; tabular, curve, history
     JSON and files   provenance, jobs, records; files: whole or not at all
-    underneath       config, fingerprint, architecture, devices, machine, logs, errors
+    underneath       config, study, fingerprint, architecture, devices, machine, logs, errors
 
 Modelling choices are named options; the first is the default, `config.yaml` says why: boundary periodic | neumann,
 norm anisotropic | isotropic, noise relative | absolute, p₀ = 0 | z, L = 3 | √13, steps fixed | learned,

@@ -1,6 +1,5 @@
 """Check of a study's configuration: every mistake in one line that names the key."""
 
-import copy
 import difflib
 import functools
 import math
@@ -15,9 +14,7 @@ import yaml
 
 from .errors import StudyError
 from .files import PathLike
-
-# Keys of `network` that trained weights belong to; `start` is of their training alone.
-OF_WEIGHTS = ("up_bound", "maps", "penalty", "padding", "noise_estimate", "steps")
+from .study import OF_WEIGHTS, variants
 
 Keys = tuple[Any, ...]  # from the top down to a value: names, and numbers of list entries
 
@@ -58,46 +55,6 @@ def check(config: Mapping[str, Any], schema_path: PathLike) -> None:
 def _read_schema(path: str) -> dict[str, Any]:
     """Read once a process: a study checks each of its variants by it, and each variant itself."""
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-
-
-def variants(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{name: configuration} of the variants of a study: its keys merged in, the study's name before its own.
-
-    `network.weights: study` becomes the path of the study's reported weights. A variant has no baselines but its own.
-    """
-    found = {}
-    for name, overlay in config["variants"].items():
-        merged = merge(config, {"baselines": [], **overlay}) | {"study": f"{config['study']}.{name}", "variants": {}}
-        if merged["network"]["weights"] == "study":
-            weights = f"results/{config['study']}/model/{config['training']['report']}.safetensors"
-            merged["network"] = merged["network"] | {"weights": weights}
-        drop_protocols(merged)
-        found[name] = merged
-    return found
-
-
-def comparable(study: Mapping[str, Any], variant: Mapping[str, Any]) -> list[str]:
-    """Names of the noise protocols in which two configurations have the same noisy images."""
-    same = all(study[key] == variant[key] for key in ("data", "seed"))
-    same &= study["noise"]["kind"] == variant["noise"]["kind"]
-    levels = variant["noise"]["protocols"]
-    return [name for name, level in study["noise"]["protocols"].items() if same and levels.get(name) == level]
-
-
-def merge(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with the keys of `overlay`, dictionaries merged key by key as Snakemake does it; neither is changed."""
-    merged = dict(config)
-    for key, value in overlay.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else copy.deepcopy(value)
-    return merged
-
-
-def drop_protocols(config: Mapping[str, Any]) -> None:
-    """Take out of `config` the noise protocols that are null: an overlay, merged key by key, cannot do it otherwise."""
-    noise = config.get("noise")
-    if isinstance(noise, dict) and isinstance(noise.get("protocols"), dict):
-        noise["protocols"] = {name: level for name, level in noise["protocols"].items() if level is not None}
 
 
 def _check_variant(path: str, overlay: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from .errors import StudyError
 from .files import PathLike
+from .plotting import COLOUR_RANGE
 
 LIMIT = 9_500_000  # bytes of the whole page
 QUALITIES = (90, 75, 60, 45, 30)  # of the images by λ, the best that the limit allows
@@ -45,7 +46,7 @@ def coded_map(name: str, weight: np.ndarray) -> dict[str, Any]:
     weight = np.maximum(np.asarray(weight, np.float64), SMALLEST)
     low, high = float(weight.min()), max(float(weight.max()), float(weight.min()) * (1 + 1e-6))
     codes = np.rint(65535 * np.log(weight / low) / np.log(high / low)).astype("<u2")
-    ends = [float(end) for end in np.quantile(weight, [0.005, 0.995])]
+    ends = [float(end) for end in np.quantile(weight, COLOUR_RANGE)]
     return {
         "name": name,
         "low": low,

@@ -3,20 +3,11 @@
 The workflow and `redraw_figures.py` both read this list, so names and inputs are stated once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
-from .architecture import CHANNELS, N_PARAMETERS
-from .methods import BY_NOISE, CLASSICAL, LEARNED, base
-
-
-def shape(config: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
-    """Channels of a study's network, input to output, and number of its U-Net's parameters; noise is a second input."""
-    if config["network"].get("noise_estimate") == "input":
-        return (2, *CHANNELS[1:]), N_PARAMETERS + 9 * CHANNELS[1]
-    return CHANNELS, N_PARAMETERS
+from .study import iterations, reported, shape, trains, tuned
 
 
 @dataclass(frozen=True)
@@ -73,39 +64,6 @@ _OF_TUNED = {"tuning": ("draw_tuning", {"tuning_path": "tables/tuning.csv", **_M
 _VARIANTS = {"variants_path": "tables/variants.csv"}
 _OF_VARIANTS = {"variants": ("draw_variants", _VARIANTS, ("protocols",))}
 _STEPS = {"steps_path": "tables/steps.csv"}
-
-
-def reported(config: Mapping[str, Any]) -> str:
-    """Which weights a study reports, "last" or "best"; of a network that was trained before, by its file's name."""
-    given = config["network"].get("weights")  # earlier publications have no such key
-    return PurePath(given).stem if given else config["training"]["report"]
-
-
-def tuned(baselines: Iterable[str]) -> list[str]:
-    """The methods among `baselines` that have something to choose: a strength, λ or a model of λ."""
-    return [name for name in baselines if base(name) in (*CLASSICAL, *LEARNED, *BY_NOISE)]
-
-
-def trains(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> bool:
-    """Whether the study with this `config`, or its variant with this `overlay`, trains a network of its own."""
-    return not (config["network"] | ((overlay or {}).get("network") or {})).get("weights")
-
-
-def iterations(config: Mapping[str, Any]) -> tuple[dict[str, int], ...]:
-    """Of the study, "", and the variants that differ in the number of iterations T alone: {variant: T}, twice.
-
-    The first are those that trained with another T, the second those that solve with another T for the maps of the
-    study's own weights; a study without such a variant has an empty dict.
-    """
-    trained, solved = {"": config["training"]["iterations"]}, {"": config["solver"]["iterations"]}
-    same = {"network": {"weights": "study"}} if trains(config) else {}  # how a variant asks for the study's network
-    places = [(solved, "solver", same)] + ([(trained, "training", {})] if trains(config) else [])
-    for name, overlay in (config.get("variants") or {}).items():
-        for found, section, network in places:
-            iterations = (overlay.get(section) or {}).get("iterations")
-            if overlay == network | {section: {"iterations": iterations}}:
-                found[name] = iterations
-    return tuple(found if len(found) > 1 else {} for found in (trained, solved))
 
 
 def figures(config: Mapping[str, Any]) -> dict[str, Figure]:

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import courses, dissertation
+from .formats import duration, interval, number
 from .methods import BY_NOISE, LABELS, ORACLES, ORACULAR, base, protocol_label
 from .noise import Level
 from .significance import difference_by_chance, rank_correlation
-from .tables import duration, interval, number
 from .tabular import IMAGE
 from .variants import REPEATS, from_other_seeds
 
@@ -206,7 +206,7 @@ def unrolling(
 ) -> list[str]:
     """For each protocol a sentence on T of the training, and one on T of the test.
 
-    training_iterations_of, test_iterations_of: {variant: T}, as `figures.iterations` finds them.
+    training_iterations_of, test_iterations_of: {variant: T}, as `study.iterations` finds them.
     """
     sentences = []
     table = variants[variants["metric"] == "psnr"]

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import config, origins, provenance
+from . import origins, provenance
 from .files import write_atomically
+from .study import variants
 
 LOOKS = Path(__file__).parents[2] / "report" / "looks.csv"  # not below results/, which may be deleted
 
@@ -64,7 +65,7 @@ def _trainings(
     yield name, "training", settings
     if "unet-direct" in settings["baselines"]:
         yield f"{name}, unet-direct", "training_direct", settings
-    for variant, merged in config.variants(settings).items():
+    for variant, merged in variants(settings).items():
         given = (settings["variants"][variant].get("network") or {}).get("weights", "study")
         own = folder.with_name(merged["study"]) / "model/training.json"
         of_study = "training" if given == "study" else None

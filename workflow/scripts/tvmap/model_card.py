@@ -7,10 +7,11 @@ from pathlib import Path
 
 import jinja2
 
-from . import figures, machine, origins, provenance, tables, tabular
+from . import formats, machine, origins, provenance, tabular
 from .files import PathLike
 from .methods import protocol_label
 from .noise import Level
+from .study import reported
 
 CARD = "model/README.md"
 TEMPLATE = Path(__file__).parents[2] / "report" / "model_card.md.j2"
@@ -32,7 +33,7 @@ def render(folder: PathLike) -> str:
     settings = {**network, "precision": config["training"]["precision"]}
     names = ("penalty", "maps", "noise_estimate", "start", "steps", "up_bound", "padding", "precision")
     source = origins.origin(config["data"]["source"])
-    weights = folder / "model" / f"{figures.reported(config)}.safetensors"
+    weights = folder / "model" / f"{reported(config)}.safetensors"
     return template.render(
         study=origin["study"],
         reference=origin["study"] == provenance.REFERENCE,
@@ -49,7 +50,7 @@ def render(folder: PathLike) -> str:
         relative=config["noise"]["kind"] == "relative",
         epochs=training["epochs"],
         steps=f"{training['steps']:,}",
-        duration=tables.duration(training["seconds"]),
+        duration=formats.duration(training["seconds"]),
         machine=f"{threads} threads of {where['cpu']}" if training["device"] == "cpu" else training["device"],
         iterations=config["training"]["iterations"],
         options=", ".join(f"{name} {settings[name]}" for name in names if name in settings),
@@ -78,9 +79,9 @@ def _rows(folder: Path, protocols: Mapping[str, Level]) -> Iterator[list[str]]:
         cells = [protocol_label(level)]
         for method in ("noisy", "scalar-oracle-psnr", "map"):
             row = summary.loc[(protocol, method)]
-            cells.append(f"{tables.number(row['psnr_mean'], 2)} ({tables.number(row['ssim_mean'], 3)})")
+            cells.append(f"{formats.number(row['psnr_mean'], 2)} ({formats.number(row['ssim_mean'], 3)})")
         gain = gains.loc[(protocol, "scalar-oracle-psnr")]
-        mean = tables.number(gain["mean"], 2, True)
+        mean = formats.number(gain["mean"], 2, True)
         if math.isfinite(gain["low"]):
-            mean += f" {tables.interval(gain['low'], gain['high'], 2, True)}"
+            mean += f" {formats.interval(gain['low'], gain['high'], 2, True)}"
         yield [*cells, mean, f"{100 * gain['win_rate']:.0f} %"]

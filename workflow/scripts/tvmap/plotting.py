@@ -16,6 +16,7 @@ from .files import PathLike, write_atomically
 from .methods import LABELS, METHODS
 
 FULL = 7.0  # width of a page in inches
+COLOUR_RANGE = (0.005, 0.995)  # of a map: the quantiles at the ends of its colours
 TEXT, SMALL = 8, 7  # font sizes in points
 DARK, GREY, LIGHT = "#262626", "#6e6e6e", "#d9d9d9"
 INK = ".15"  # of text and axes: DARK before it is rounded to 8 bits
@@ -97,12 +98,12 @@ def bare(axes: Axes, title: str | None = None) -> None:
 
 
 def draw_map(figure: Figure, axes: Axes, values: np.ndarray, **bar: Any) -> tuple[float, float]:
-    """Draw a map (H, W) with a colour bar; returns the range of the colours, the 0.5 to the 99.5 % quantile.
+    """Draw a map (H, W) with a colour bar; returns the range of the colours, see COLOUR_RANGE.
 
     Few extreme pixels would leave one colour for all others; what lies outside has the colour of the end. `bar`: label,
     fraction and pad of the colour bar.
     """
-    low, high = np.quantile(values, [0.005, 0.995])
+    low, high = np.quantile(values, COLOUR_RANGE)
     low, high = (low, high) if high > low else (values.min(), values.max())
     picture = axes.imshow(values, cmap="viridis", interpolation="none", vmin=low, vmax=high)
     bare(axes)

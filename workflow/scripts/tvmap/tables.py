@@ -8,11 +8,10 @@ import pandas
 
 from . import dissertation
 from .files import PathLike, write_atomically
+from .formats import METRICS, duration, interval, mean_std, number, scientific
 from .methods import LABELS
 from .origins import origin
 from .significance import rank_correlation
-
-METRICS = {"psnr": ("PSNR", 2, " dB"), "ssim": ("SSIM", 3, "")}  # name, decimals, unit
 
 Table = tuple[list[str], list[list[str]]]  # column titles, rows
 
@@ -46,42 +45,6 @@ def write_markdown(csv_path: PathLike, title: str, table: Table, note: str = "")
     lines = [[cell.replace("|", r"\|") for cell in line] for line in (head, ["---"] * len(head), *rows)]
     text = "\n".join([f"**{title}**", "", *("| " + " | ".join(line) + " |" for line in lines), "", note, ""])
     write_atomically(Path(csv_path).with_suffix(".md"), text.rstrip() + "\n")
-
-
-def number(value: float, digits: int = 2, sign: bool = False) -> str:
-    """A number for print: fixed decimals, a real minus sign, an en dash for a missing one."""
-    if pandas.isna(value):
-        return "–"
-    text = f"{value:{'+' if sign else ''}.{digits}f}".replace("inf", "∞")
-    return text.replace("-", "−")
-
-
-def scientific(value: float) -> str:
-    """A number as a power of ten, 1.2 × 10⁻⁵, an en dash for a missing one."""
-    if pandas.isna(value):
-        return "–"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa.replace('-', '−')} × 10" + str(int(exponent)).translate(
-        str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    )
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the two largest units."""
-    hours, minutes = int(seconds) // 3600, int(seconds) % 3600 // 60
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {int(seconds) % 60:02d} s" if minutes else f"{seconds:.1f} s"
-
-
-def mean_std(mean: float, std: float, digits: int) -> str:
-    """mean ± standard deviation."""
-    return f"{number(mean, digits)} ± {number(std, digits)}"
-
-
-def interval(low: float, high: float, digits: int, sign: bool = False) -> str:
-    """[low, high], both ends on one side of a line break."""
-    return f"[{number(low, digits, sign)}, {number(high, digits, sign)}]".replace(" ", "\u00a0")
 
 
 def _interval(percent: float) -> str:
