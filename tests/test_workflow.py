@@ -302,7 +302,7 @@ def test_provenance_says_by_which_code_from_which_seed_when_and_where(results):
     of_rivals = {"bm3d", "pywt", "sklearn"}  # of which there is none
     assert found["versions"] == machine.versions({*machine.PACKAGES.values()} - of_rivals)
     torch = times.set_index("step")["versions"].str.contains("torch")
-    assert torch["train"] and torch["search_grid"] and not torch["collect_tables"]  # as their environments
+    assert torch["train"] and torch["search_grid"] and not torch["add_noise"]  # as their environments
     chosen, collected = (os.stat(results / name).st_mtime for name in ("manifest.csv", "tables/times.csv"))
     first, ended, last = (
         datetime.fromisoformat(time).timestamp()
