@@ -138,6 +138,43 @@ def test_every_norm_and_gap(folder, tmp_path, capsys):
     assert "relative gap" in capsys.readouterr().err
 
 
+def test_a_gap_that_is_not_reached_is_said_and_the_result_is_written(folder, tmp_path, capsys, monkeypatch):
+    """And the other images are denoised; the status is that of images that failed."""
+    monkeypatch.setattr(denoising, "MOST_ITERATIONS", 128)
+    noise = 0.3 * np.random.default_rng(0).normal(size=(64, 64))
+    tifffile.imwrite(folder / "deeper/rough.tif", np.float32(noise + 0.5).clip(-0.9, 1.9))
+    sources = [folder / "grey.png", folder / "deeper/rough.tif"]
+    arguments = [*sources, "-o", tmp_path / "out", "--weight", "0.2", "--gap"]
+    assert tvmap("tv", *arguments, "1e-6", "--sheet") == 1
+    said = capsys.readouterr().err
+    assert said.count("--gap 1e-06 is not reached but ") == 2 and "2 of 2 images denoised" in said
+    assert "give a wider gap" in said and "128 steps, relative gap" in said and "not certified" not in said
+    expected = denoising.denoise_tv(grey(sources[1])[0], 0.2, iterations=128)
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out/rough.tif"), expected, atol=1e-6)
+    assert tvmap("tv", *arguments, "0.5") == 0
+    assert "not" not in capsys.readouterr().err
+
+
+def test_a_gap_that_certifies_nothing_is_said(folder, tmp_path, capsys):
+    arguments = [folder / "grey.png", "-o", tmp_path / "out.tif", "--float", "--iterations", "2", "--weight"]
+    for weight, said in ((9, True), (0, False)):
+        assert tvmap("tv", *arguments, weight) == 0
+        err = capsys.readouterr().err
+        assert (": not certified, the result may differ from the solution by " in err) == said
+        assert ("give more --iterations, or a --gap such as 1e-3" in err) == said
+
+
+def test_a_channel_outside_the_training_is_said(tmp_path, capsys):
+    clean = np.linspace(0, 1, 64)[:, None, None] * np.ones((64, 3))
+    noise = np.random.default_rng(0).normal(size=clean.shape) * (0.05, 0.05, 0.3)
+    image = clean + noise * clean.std()
+    tifffile.imwrite(tmp_path / "colour.tif", image.astype(np.float32), photometric="rgb")
+    assert tvmap("denoise", tmp_path / "colour.tif", "-o", tmp_path / "out.tif", "--iterations", "9") == 0
+    said = capsys.readouterr().err
+    levels = denoising.noise_levels(grey(tmp_path / "colour.tif"))
+    assert f"colour.tif: red, green: noise level about {levels[0]:.2g}, {levels[1]:.2g}, below the 0.1 to 0.5" in said
+
+
 def test_sure_and_the_sheet(folder, tmp_path):
     output = tmp_path / "out.png"
     assert tvmap("denoise", folder / "grey.png", "-o", output, "--weight", "sure", "--sheet", "--save-map") == 0
@@ -162,13 +199,13 @@ def test_the_sheet_of_maps(folder, tmp_path, name):
 def test_the_bar_counts_the_images_and_lines_stand_above_it(folder, tmp_path, capsys, monkeypatch, terminal):
     (folder / "bad.png").write_bytes(b"no image")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05", "--iterations", "2") == 1
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05", "--iterations", "64") == 1
     said = capsys.readouterr().err
     assert ("6/6" in said) == ("image/s" in said) == terminal
     lines = re.split(r"[\r\n]+", said)
     assert [line for line in lines if line.startswith("tvmap: ") and "bad.png: cannot be read" in line]
     assert sum(line.startswith("tvmap: ") for line in lines) == said.count("tvmap: ") == 8  # of array.npy two
-    assert tvmap("tv", folder / "grey.png", "-o", tmp_path / "out.png", "--weight", "0.05", "--iterations", "2") == 0
+    assert tvmap("tv", folder / "grey.png", "-o", tmp_path / "out.png", "--weight", "0.05", "--iterations", "64") == 0
     assert "image/s" not in capsys.readouterr().err, "one image needs no bar"
 
 

@@ -76,7 +76,7 @@ def test_the_panels_of_numbers_and_what_they_say():
     assert gaps.get_ydata()[-1] == found.gap.max() == found.gap[2] != found.gap[0]
     assert facts.texts[0].get_text().splitlines() == [
         "64 × 48 pixels, colour",
-        f"noise level, estimated: {found.noise_level:.3g}",
+        "noise level, estimated: {:.3g}, {:.3g}, {:.3g}".format(*found.noise_levels),
         f"residual: mean {residual.mean():+.1e}, std {residual.std():.3g}",
         "λ: 0.05, 0.06, 0.4",
         "penalty: TV",

@@ -130,7 +130,7 @@ def facts(axes: Axes, channels: np.ndarray, found: denoising.Denoised) -> None:
     residual = channels - found.x
     lines = [
         f"{channels.shape[-1]} × {channels.shape[-2]} pixels, {'colour' if len(channels) > 1 else 'grey'}",
-        f"noise level, estimated: {found.noise_level:.3g}",
+        "noise level, estimated: " + ", ".join(f"{level:.3g}" for level in found.noise_levels),
         f"residual: mean {residual.mean():+.1e}, std {residual.std():.3g}",
         f"penalty: {found.penalty.upper()}",
         f"iterations: {found.iterations}",
