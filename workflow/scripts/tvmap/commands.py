@@ -40,6 +40,7 @@ min over x of ½‖x − z‖² + λ‖∇x‖₁."""
 OF_GAP = """iterate to this relative primal-dual gap: 1e-3, which the study asks for, is good, 1e-5 nearly exact, and
 above 0.1 the result may be far from the solution, which is said. Where it cannot be reached, the best result is written
 all the same, with a warning, and the exit status is 1"""
+OF_DEVICE = "where it is computed: auto, the default, takes an NVIDIA GPU (cuda) where there is one, else the CPU"
 OF_TV = """Denoise images by TV, min over x of ½‖x − z‖² + ‖Λ∘∇x‖₁, with a number λ or a map Λ from a file,
 or by second-order TGV with two of them."""
 
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = whole.add_subparsers(dest="command", required=True, metavar="denoise | tv")
+    commands = whole.add_subparsers(dest="command", required=True)
     denoise = commands.add_parser("denoise", help="with the map of the trained network", description=OF_NETWORK)
     denoise.add_argument("--weight", default="map", help="map (of the network), sure, or a number λ; default: map")
     denoise.add_argument("--model", help="weights of another network, a .safetensors file that a study made")
@@ -86,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--save-map", action="store_true", help="write Λ or λ too, as NAME_map.tif")
         command.add_argument("--sheet", action="store_true", help="draw a page on each image too, as NAME_sheet.png")
-        command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+        command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help=OF_DEVICE)
     return whole
 
 
@@ -180,9 +181,9 @@ def destinations(
                 log.warning(left, path, len(files) - len(images))
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
-            found += [(image, image.relative_to(path)) for image in images]
+            found += zip(images, names_below(path, images, as_float, kinds), strict=True)
         else:
-            found.append((path, Path(path.name)))
+            found.append((path, Path(path.name).with_suffix(_suffix(path, as_float))))
     if output.suffix.lower() in pictures.SUFFIXES and not output.is_dir():
         if len(found) > 1 or inputs[0].is_dir():
             raise StudyError(f"-o {output}: one file for {len(found)} images; give a folder")
@@ -199,10 +200,7 @@ def destinations(
             raise StudyError(
                 f"-o {output}: is a file that is no image; give a folder, or a name with .png, .tif or .npy"
             )
-        pairs = []
-        for image, name in found:
-            suffix = ".tif" if as_float else pictures.WRITTEN.get(image.suffix.lower(), image.suffix)
-            pairs.append((image, output / name.with_suffix(suffix)))
+        pairs = [(image, output / name) for image, name in found]
     for folder in output.parents:
         if folder.exists() and not folder.is_dir():
             raise StudyError(f"-o {output}: {folder} is a file; give a folder that is none")
@@ -216,6 +214,40 @@ def destinations(
                 raise StudyError(f"{file}: would be written for {targets[real]} and {image}; give them apart")
             targets[real] = image
     return pairs
+
+
+def names_below(folder: Path, images: Sequence[Path], as_float: bool, kinds: Sequence[str]) -> list[Path]:
+    """What is written for the images of a folder, relative to it: their names with the suffix that is written.
+
+    Those that differ in the suffix alone and would be written to the same file, or `beside` it, keep their whole names
+    where that tells them apart, IMG.png and IMG.jpg.png, which is said; otherwise each with a second suffix.
+    """
+    names = [image.relative_to(folder) for image in images]
+    suffixes = [_suffix(image, as_float) for image in images]
+    plain = [name.with_suffix(suffix) for name, suffix in zip(names, suffixes, strict=True)]
+    twice = [name.with_name(name.name + suffix) for name, suffix in zip(names, suffixes, strict=True)]
+    whole = [name if name.suffix == suffix else two for name, suffix, two in zip(names, suffixes, twice, strict=True)]
+    alike: dict[Path, list[int]] = {}
+    for at, name in enumerate(names):
+        alike.setdefault(name.with_suffix(""), []).append(at)
+    found, renamed = [*plain], []
+    for members in alike.values():
+        for targets in (plain, whole, twice):
+            files = [file for at in members for file in (targets[at], *(beside(targets[at], kind) for kind in kinds))]
+            if len({*files}) == len(files):
+                break
+        for at in members:
+            found[at] = targets[at]
+            renamed += [at] if found[at] != plain[at] else []
+    if renamed:
+        said = "%s: images that differ in their suffix alone keep it, %s is written as %s, and so on for %d of them"
+        log.info(said, folder, names[renamed[0]], found[renamed[0]], len(renamed))
+    return found
+
+
+def _suffix(image: Path, as_float: bool) -> str:
+    """That of the file which is written for an image."""
+    return ".tif" if as_float else pictures.WRITTEN.get(image.suffix.lower(), image.suffix)
 
 
 def _real(path: Path) -> Path:
@@ -317,6 +349,8 @@ def denoise_one(
     picture = pictures.read(source, options.range and tuple(options.range))
     if picture.assumed:
         log.info("%s: its values, %g to %g, count as 0 to 1; --range says otherwise", source, *picture.assumed)
+    if unused := pictures.unused_bits(picture):
+        log.warning("%s: %s", source, unused)
     if options.float:
         picture = picture.as_float()
     pictures.check_format(destination, picture.dtype, len(picture.channels) > 1)  # before the work, not after it
@@ -344,5 +378,7 @@ def denoise_one(
 
         sheet.save(beside(destination, "sheet"), source.name, picture, found)
     gap = found.gap.max()
-    log.info("%s: %d steps, relative gap %.1e → %s", source, found.iterations, gap, destination)
+    weights = denoising.numbers_in_words(found)
+    certificate = f"{found.iterations} steps, relative gap {gap:.1e}" + (f", {weights}" if weights else "")
+    log.info("%s: %s → %s", source, certificate, destination)
     return options.gap is None or bool(gap <= options.gap)

@@ -199,6 +199,21 @@ def _solved(
     return Denoised(x, weight, penalty, relative, error, iterations, noise_levels(channels), options)
 
 
+def numbers_in_words(found: Denoised) -> str:
+    """λ = …, of each channel if they differ, or TGV's λ₁, λ₀ = …; "" of maps."""
+    if found.weight.ndim > 1 and found.weight.shape[-2:] != (1, 1):
+        return ""
+    each = found.weight.reshape(len(found.weight), -1)
+    each = each if (each != each[0]).any() else each[:1]
+    names = "λ₁, λ₀" if found.penalty == "tgv" else "λ"
+    return f"{names} = " + ", ".join(short(number) for number in each.ravel())
+
+
+def short(number: float) -> str:
+    """A number in three digits, or all of those of a larger whole part: 0.0275, 1000, 1e-05."""
+    return f"{number:.0f}" if 100 <= abs(number) < 1e6 else f"{number:.3g}"
+
+
 def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Device = None, **options: Any) -> Denoised:
     """`Denoised` of channels (C, H, W), each with the map that the network `trained` predicts from it."""
     if min(channels.shape[-2:]) <= trained.padding:
