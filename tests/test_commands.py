@@ -138,6 +138,43 @@ def test_every_norm_and_gap(folder, tmp_path, capsys):
     assert "relative gap" in capsys.readouterr().err
 
 
+def test_a_gap_that_is_not_reached_is_said_and_the_result_is_written(folder, tmp_path, capsys, monkeypatch):
+    """And the other images are denoised; the status is that of images that failed."""
+    monkeypatch.setattr(denoising, "MOST_ITERATIONS", 128)
+    noise = 0.3 * np.random.default_rng(0).normal(size=(64, 64))
+    tifffile.imwrite(folder / "deeper/rough.tif", np.float32(noise + 0.5).clip(-0.9, 1.9))
+    sources = [folder / "grey.png", folder / "deeper/rough.tif"]
+    arguments = [*sources, "-o", tmp_path / "out", "--weight", "0.2", "--gap"]
+    assert tvmap("tv", *arguments, "1e-6", "--sheet") == 1
+    said = capsys.readouterr().err
+    assert said.count("--gap 1e-06 is not reached but ") == 2 and "2 of 2 images denoised" in said
+    assert "give a wider gap" in said and "128 steps, relative gap" in said and "not certified" not in said
+    expected = denoising.denoise_tv(grey(sources[1])[0], 0.2, iterations=128)
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out/rough.tif"), expected, atol=1e-6)
+    assert tvmap("tv", *arguments, "0.5") == 0
+    assert " is not reached" not in capsys.readouterr().err
+
+
+def test_a_gap_that_certifies_nothing_is_said(folder, tmp_path, capsys):
+    arguments = [folder / "grey.png", "-o", tmp_path / "out.tif", "--float", "--iterations", "2", "--weight"]
+    for weight, said in ((9, True), (0, False)):
+        assert tvmap("tv", *arguments, weight) == 0
+        err = capsys.readouterr().err
+        assert (": not certified, the result may differ from the solution by " in err) == said
+        assert ("give more --iterations, or a --gap such as 1e-3" in err) == said
+
+
+def test_a_channel_outside_the_training_is_said(tmp_path, capsys):
+    clean = np.linspace(0, 1, 64)[:, None, None] * np.ones((64, 3))
+    noise = np.random.default_rng(0).normal(size=clean.shape) * (0.05, 0.05, 0.3)
+    image = clean + noise * clean.std()
+    tifffile.imwrite(tmp_path / "colour.tif", image.astype(np.float32), photometric="rgb")
+    assert tvmap("denoise", tmp_path / "colour.tif", "-o", tmp_path / "out.tif", "--iterations", "9") == 0
+    said = capsys.readouterr().err
+    levels = denoising.noise_levels(grey(tmp_path / "colour.tif"))
+    assert f"colour.tif: red, green: noise level about {levels[0]:.2g}, {levels[1]:.2g}, below the 0.1 to 0.5" in said
+
+
 def test_sure_and_the_sheet(folder, tmp_path):
     output = tmp_path / "out.png"
     assert tvmap("denoise", folder / "grey.png", "-o", output, "--weight", "sure", "--sheet", "--save-map") == 0
@@ -162,13 +199,13 @@ def test_the_sheet_of_maps(folder, tmp_path, name):
 def test_the_bar_counts_the_images_and_lines_stand_above_it(folder, tmp_path, capsys, monkeypatch, terminal):
     (folder / "bad.png").write_bytes(b"no image")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05", "--iterations", "2") == 1
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05", "--iterations", "64") == 1
     said = capsys.readouterr().err
     assert ("6/6" in said) == ("image/s" in said) == terminal
     lines = re.split(r"[\r\n]+", said)
     assert [line for line in lines if line.startswith("tvmap: ") and "bad.png: cannot be read" in line]
     assert sum(line.startswith("tvmap: ") for line in lines) == said.count("tvmap: ") == 8  # of array.npy two
-    assert tvmap("tv", folder / "grey.png", "-o", tmp_path / "out.png", "--weight", "0.05", "--iterations", "2") == 0
+    assert tvmap("tv", folder / "grey.png", "-o", tmp_path / "out.png", "--weight", "0.05", "--iterations", "64") == 0
     assert "image/s" not in capsys.readouterr().err, "one image needs no bar"
 
 
@@ -305,6 +342,76 @@ def test_names_are_kept_free_only_for_what_is_written(folder, tmp_path):
     assert commands.destinations(*images) == [(folder / "grey_map.tif", folder / "grey.tif")]
     with pytest.raises(StudyError, match="grey_map.tif: is an input"):
         commands.destinations(*images, kinds=["map"])
+
+
+@pytest.mark.parametrize("options", [[], ["--float"], ["--sheet", "--save-map"]], ids=str)
+def test_images_that_differ_in_their_suffix_alone_keep_it(folder, tmp_path, capsys, options):
+    """A folder cannot be given apart; the others are named as ever."""
+    for name in ("IMG_1.png", "IMG_1.bmp"):
+        Image.fromarray(np.uint8(np.rint(255 * GREY))).save(folder / name)
+    shutil.copyfile(folder / "colour.jpg", folder / "IMG_1.jpg")
+    shutil.copyfile(folder / "deeper/float.tiff", folder / "deeper/sixteen.tiff")
+    assert tvmap("tv", folder, "-o", tmp_path / "out", "--weight", "0.05", "--iterations", "9", *options) == 0
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    expected = {"IMG_1.bmp.png", "IMG_1.jpg.png", "IMG_1.png", "array.npy", "colour.png", "deeper/float.tif"}
+    expected |= {"deeper/sixteen.tif", "deeper/sixteen.tiff.tif", "grey.png"}
+    if options == ["--float"]:
+        expected = {name.replace("IMG_1.png", "IMG_1.png.png") for name in expected}
+        expected = {str(Path(name).with_suffix(".tif")) for name in expected}
+    if "--sheet" in options:
+        stems = {str(Path(name).with_suffix("")) for name in expected}
+        expected |= {f"{stem}_{kind}" for stem in stems for kind in ("map.tif", "sheet.png")}
+    assert written == expected
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "suffix alone" in line]
+    n = 4 if options == ["--float"] else 3
+    assert f"IMG_1.bmp is written as IMG_1.bmp.{'tif' if n == 4 else 'png'}, and so on for {n} of them" in said
+
+
+def test_the_files_beside_images_of_one_name_are_kept_apart(folder):
+    """PNG stays PNG and TIFF stays TIFF: only their sheets would have one name."""
+    shutil.copyfile(folder / "deeper/float.tiff", folder / "grey.tif")
+    for kinds, names in (([], ["grey.png", "grey.tif"]), (["sheet"], ["grey.png.png", "grey.tif.tif"])):
+        found = [target.name for _, target in commands.destinations([folder], folder / "out", kinds=kinds)]
+        assert sorted(name for name in found if name.startswith("grey")) == names
+    with pytest.raises(StudyError, match="grey_sheet.png: would be written for"):
+        commands.destinations([folder / "grey.png", folder / "grey.tif"], folder / "out", kinds=["sheet"])
+    shutil.copyfile(folder / "grey.png", folder / "grey.png.png")
+    with pytest.raises(StudyError, match="grey.png.png: would be written for .*; give them apart"):
+        commands.destinations([folder], folder / "out", kinds=["sheet"])
+
+
+@pytest.mark.parametrize(("top", "bits"), [(200, 8), (900, 10), (4000, 12), (4095, 12), (5000, 14), (9000, 0), (0, 0)])
+def test_sixteen_bits_that_hold_fewer_are_said(tmp_path, capsys, top, bits):
+    values = np.uint16(np.rint(GREY / GREY.max() * top))
+    arguments = [tmp_path / "dim.tif", "-o", tmp_path / "out.tif", "--weight", "0.05", "--iterations", "99"]
+    tifffile.imwrite(tmp_path / "dim.tif", values)
+    for options in ([], ["--float"]):
+        assert tvmap("tv", *arguments, *options) == 0
+        said = capsys.readouterr().err
+        assert ("of 65535" in said) == bool(bits)
+        limits = ["--range", "0", str(2**bits - 1)]
+        assert not bits or f"values up to {top} of 65535; if it holds {bits} bits, give {' '.join(limits)}\n" in said
+    if bits:
+        assert tvmap("tv", *arguments, *limits) == 0
+        assert "of 65535" not in capsys.readouterr().err
+        expected = denoising.denoise_tv(values.astype(np.float32) / (2**bits - 1), 0.05, iterations=99)
+        np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected * (2**bits - 1), atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "weights"),
+    [
+        (["denoise", "--weight", "sure", "{}/grey.png"], r"λ = 0\.0\d+"),
+        (["denoise", "--weight", "sure", "{}/colour.jpg"], r"λ = 0\.0\d+, 0\.0\d+, 0\.0\d+"),
+        (["tv", "--weight", "1000", "{}/colour.jpg", "--iterations", "2000"], r"λ = 1000"),
+        (["tv", "--weight", "0.05,0.125", "--penalty", "tgv", "{}/colour.jpg"], r"λ₁, λ₀ = 0\.05, 0\.125"),
+        (["denoise", "{}/grey.png"], None),
+    ],
+)
+def test_the_closing_line_names_the_number(folder, tmp_path, capsys, arguments, weights):
+    assert tvmap(*(argument.format(folder) for argument in arguments), "-o", tmp_path / "out.png") == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(rf"steps, relative gap [\d.e+-]+{f', {weights}' if weights else ''} → ", last), last
 
 
 def test_a_second_run_does_not_denoise_what_the_first_one_wrote(folder):
@@ -500,6 +607,18 @@ def test_help_names_the_formats_and_both_commands_are_installed():
     for command in ([Path(sys.executable).parent / "tvmap"], [sys.executable, "-m", "tvmap"]):
         run = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
         assert "DICOM" in run.stdout and "tvmap denoise noisy.png -o clean.png" in run.stdout
+        assert "{denoise,tv}" in run.stdout and "|" not in run.stdout.splitlines()[0], "a shell takes | for a pipe"
+
+
+@pytest.mark.parametrize("command", ["denoise", "tv"])
+def test_every_option_has_its_help(command, capsys):
+    with pytest.raises(SystemExit):
+        tvmap(command, "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "auto, the default, takes an NVIDIA GPU (cuda) where there is one" in said
+    assert "1e-3, which the study asks for, is good" in said and "the exit status is 1" in said
+    (subparsers,) = commands.parser()._subparsers._group_actions
+    assert [action.dest for action in subparsers.choices[command]._actions if not action.help] == []
 
 
 def needed(requirements, seen=None):

@@ -170,7 +170,7 @@ def test_the_reference_network_beats_the_best_number_on_a_smooth_photograph(refe
     trained, levels, _ = reference
     assert levels == (0.1, 0.5)
     found = denoising.by_network(noisy[None], trained)
-    assert abs(found.noise_level - 0.3) < 0.05 and denoising.outside_training(found.noise_level, levels) is None
+    assert abs(found.noise_levels[0] - 0.3) < 0.05 and not denoising.outside_training(found.noise_levels, levels)
 
     def psnr(x):
         return metrics.psnr(torch.from_numpy(clean)[None, None], torch.from_numpy(x)[None, None], data_range=1).item()
@@ -216,12 +216,124 @@ def test_too_little_memory_is_said_before_the_system_ends_it(reference, monkeypa
 
 
 def test_levels_outside_the_training_are_said():
-    assert "below" in denoising.outside_training(0.03, (0.1, 0.5))
-    assert "above" in denoising.outside_training(0.9, (0.1, 0.5))
-    assert denoising.outside_training(0.52, (0.1, 0.5)) is None
-    assert "nothing but noise, above the 0.1 to 0.5" in denoising.outside_training(float("inf"), (0.1, 0.5))
-    assert "no noise can be estimated" in denoising.outside_training(0, (0.1, 0.5))
-    assert denoising.noise_level(np.zeros((1, 9, 9))) == 0 and denoising.noise_level(np.ones((1, 1, 1))) == 0
+    for levels, said in (
+        ((0.03,), ["noise level about 0.03, below the 0.1 to 0.5 that the network was trained on"]),
+        ((0.9,), ["noise level about 0.9, above"]),
+        ((float("inf"),), ["nothing but noise, above the 0.1 to 0.5"]),
+        ((0,), ["no noise can be estimated"]),
+        ((0.52,), []),
+        ((0.2, 0.52, 0.3), []),
+        ((0.05, 0.05, 0.3), ["red, green: noise level about 0.05, 0.05, below"]),
+        ((0.7, 0.2, 0.05), ["red: noise level about 0.7, above", "blue: noise level about 0.05, below"]),
+        ((0.3, 0, 0), ["green, blue: no noise can be estimated"]),
+    ):
+        found = denoising.outside_training(levels, (0.1, 0.5))
+        assert len(found) == len(said) and all(map(str.startswith, found, said)), found
+    assert denoising.noise_levels(np.zeros((2, 9, 9))) == (0, 0) and denoising.noise_levels(np.ones((1, 1, 1))) == (0,)
+
+
+def test_a_gap_that_is_next_to_nothing_is_certified_only_where_it_means_something():
+    """For λ = 0 the solution is z: gap and primal value are rounding. Else a gap of 1 says that it may be anything."""
+    z, flat = NOISY[None].astype(np.float32), np.full((1, *NOISY.shape), 0.7, np.float32)
+    low = 1e-3 * z
+    started = {"dual_start": "image", "lipschitz": "sqrt13"}
+    for channels, weight, options in (
+        (z, 0, {"iterations": 2}),
+        (z, 0, {"iterations": 256, **started}),
+        (z, 1e-9, {"iterations": 256, **started}),
+        (1e3 * z, 0, {"iterations": 256, **started}),
+        (flat, 0.1, {"iterations": 256, **started}),
+        (0 * flat, 0.1, {"iterations": 2}),
+        (z, 0.1, {"iterations": 256}),
+    ):
+        found = denoising.by_weight(channels, [weight], **options)
+        assert denoising.uncertified(channels, found) is None, (weight, options, found.gap)
+    for channels, weight, options in (
+        (z, 1000, {"iterations": 20}),
+        (low, 1, {"iterations": 2}),
+        (z, 9, {"iterations": 2}),
+    ):
+        found = denoising.by_weight(channels, [weight], **options)
+        solved = denoising.by_weight(channels, [weight], gap=1e-3)
+        assert found.gap.max() > denoising.UNCERTIFIED
+        assert "not certified" in denoising.uncertified(channels, found), (weight, options)
+        assert np.sqrt(np.mean((found.x - solved.x) ** 2)) <= found.error[0] + solved.error[0]
+    both = np.concatenate([0 * z, z])
+    assert "not certified" in denoising.uncertified(both, denoising.by_weight(both, [1000, 1000], iterations=20))
+
+
+def test_a_gap_that_stands_still_ends_the_steps_and_the_best_is_kept(monkeypatch):
+    """TGV with weights next to 0 in places has a gap that is all of the primal value, whatever the steps."""
+    z = NOISY[None].astype(np.float32)
+    maps = np.full((1, 2, *NOISY.shape), 1e-12, np.float32)
+    maps[..., 10:20, 10:20] = 0.05
+    found = denoising.by_weight(z, maps, gap=1e-3, penalty="tgv")
+    assert found.gap > 0.9 and found.iterations < 2000
+    assert "--gap 0.001 is not reached but 1.0e+00, by " in denoising.uncertified(z, found, 1e-3)
+    x = denoising.by_weight(z, maps, iterations=found.iterations, penalty="tgv").x
+    np.testing.assert_allclose(found.x, x, atol=1e-4)
+    rounding = denoising.by_weight(z, [0.1], gap=1e-30)
+    assert rounding.gap < 1e-10 and rounding.iterations < denoising.MOST_ITERATIONS
+    monkeypatch.setattr(denoising, "MOST_ITERATIONS", 256)
+    for weight in (10, 0.1):
+        too_few = denoising.by_weight(z, [weight], gap=1e-6)
+        assert too_few.iterations == 256 and "is not reached" in denoising.uncertified(z, too_few, 1e-6)
+
+
+@pytest.mark.parametrize("penalty", ["tv", "tgv"])
+def test_a_gap_that_is_slow_at_first_is_waited_for(penalty):
+    """The gap is 0.99 of the primal value for hundreds of steps, where λ is large for a smooth image."""
+    wave = np.float32(0.5 + 0.4 * np.sin(np.arange(64) * 2 * np.pi / 64)) * np.ones((64, 1), np.float32)
+    weight = [200] if penalty == "tv" else np.array([5, 10]).reshape(1, 2, 1, 1)
+    options = {"penalty": penalty, "boundary": "neumann"}
+    assert denoising.by_weight(wave[None], weight, iterations=256, **options).gap > 0.9
+    assert denoising.by_weight(wave[None], weight, gap=1e-3, **options).gap <= 1e-3
+
+
+@pytest.mark.parametrize("options", [{}, {"gap": 1e-8}, {"norm": "isotropic"}, {"penalty": "tgv"}], ids=str)
+@pytest.mark.parametrize("axis", [-1, 0, 1])
+def test_channels_are_where_they_are_said_to_be(options, axis):
+    image = np.stack([NOISY, 0.5 * NOISY, NOISY[::-1]])
+    weight = (0.1, 0.2) if "penalty" in options else MAP
+    expected = [denoising.denoise_tv(channel, weight, **options) for channel in image]
+    moved = np.moveaxis(image, 0, axis)
+    found = denoising.denoise_tv(moved, weight, channel_axis=axis, **options)
+    assert found.shape == moved.shape
+    np.testing.assert_allclose(np.moveaxis(found, axis, 0), expected, atol=1e-4 if "gap" in options else 1e-12)
+    tensor = denoising.denoise_tv(
+        torch.from_numpy(moved), torch.as_tensor(weight, dtype=torch.float64), channel_axis=axis, **options
+    )
+    np.testing.assert_array_equal(tensor.numpy(), found)
+
+
+def test_maps_have_their_channels_where_the_image_has_them():
+    image, maps = np.stack([NOISY, 0.5 * NOISY]), np.stack([MAP, 2 * MAP])
+    expected = denoising.denoise_tv(image, maps)
+    found = denoising.denoise_tv(np.moveaxis(image, 0, -1), np.moveaxis(maps, 0, -1), channel_axis=-1)
+    np.testing.assert_array_equal(np.moveaxis(found, -1, 0), expected)
+    two = maps[:, None] * [[[1]], [[3]]]
+    found = denoising.denoise_tv(np.moveaxis(image, 0, -1), two, channel_axis=2)
+    np.testing.assert_array_equal(np.moveaxis(found, -1, 0), denoising.denoise_tv(image, two))
+    z = torch.tensor(np.moveaxis(image[:, :6, :7], 0, -1).copy(), requires_grad=True)
+    weight = torch.tensor(np.moveaxis(maps[:, :6, :7], 0, -1).copy(), requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda *both: denoising.denoise_tv(*both, iterations=5, channel_axis=-1), (z, weight), atol=1e-6
+    )
+    for axis in (3, -4):
+        with pytest.raises(StudyError, match=f"channel_axis: {axis} for an image of shape"):
+            denoising.denoise_tv(image, 0.1, channel_axis=axis)
+    with pytest.raises(StudyError, match="channel_axis: 0"):
+        denoising.denoise_tv(NOISY, 0.1, channel_axis=0)
+
+
+def test_colours_in_the_last_axis_are_asked_for(caplog):
+    image = np.moveaxis(np.stack([NOISY] * 3), 0, -1)
+    denoising.denoise_tv(image, 0.1, iterations=1)
+    assert "32 × 40 × 3 is taken for 32 images of 40 × 3 pixels; if the last axis holds colours" in caplog.text
+    caplog.clear()
+    denoising.denoise_tv(image, 0.1, iterations=1, channel_axis=-1)
+    denoising.denoise_tv(np.stack([NOISY] * 3), 0.1, iterations=1)
+    assert not caplog.text
 
 
 PHOTO = img_as_float32(data.camera())[100:196, 180:276]
@@ -238,7 +350,7 @@ def test_a_flat_margin_does_not_pull_down_the_noise_of_sure(part):
     of_content = [10 * np.log10(1 / np.mean((x[0, :, -96:] - PHOTO) ** 2)) for x in (without.x, found.x)]
     assert of_content[0] > 26.5 and of_content[1] > of_content[0] - 0.1
     clean = np.std(np.pad(PHOTO, ((0, 0), (width, 0))))
-    assert found.noise_level == pytest.approx(0.1 / clean, rel=0.1)
+    assert found.noise_levels == pytest.approx((0.1 / clean,), rel=0.1)
     assert "% of it is flat" in found.flat and "the noise is estimated from the rest" in found.flat
     for estimate, said in (("none", None), ("unit", "the noise is underestimated; cut a margin off, or give λ")):
         flat = denoising.by_network(margin, network.MapNetwork(noise_estimate=estimate), iterations=1).flat

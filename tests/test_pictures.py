@@ -428,7 +428,7 @@ def test_a_scan_that_others_made():
         ("a.npy", lambda path: np.save(path, np.full((4, 4), np.nan)), "16 pixels are NaN or infinite; replace it"),
         ("a.npy", lambda path: np.save(path, np.zeros((4, 4), complex)), "floating point"),
         ("a.npy", lambda path: np.save(path, np.full((4, 4), 9.0)), "low < high"),
-        ("a.npy", lambda path: np.save(path, np.zeros((4, 4), np.int32)), "8 or 16 bits"),
+        ("a.npy", lambda path: np.save(path, np.zeros((4, 4), np.int32)), "shape (4, 4); give 8 or 16 bits"),
         (
             "a.tif",
             lambda path: tifffile.imwrite(path, np.zeros((3, 8, 8), np.uint8), photometric="minisblack"),

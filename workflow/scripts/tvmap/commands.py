@@ -30,12 +30,17 @@ Formats: PNG (8, 16 bit), JPEG, TIFF (8, 16 bit, floating point), DICOM, NumPy (
 Any size, grey or colour, channel by channel; transparency and the ICC profile are kept. What is written has the depth
 that was read: JPEG and the like become PNG, TIFF stays TIFF, DICOM becomes TIFF in floating point, 0 to 1 over its
 window. λ and Λ are in units of the image's range: 255 or 65535 count as 1. Not for diagnosis.
+The exit status is 1 if an image failed, which does not stop the others, or has not the --gap that was asked for.
 """
 
 
 OF_NETWORK = """Denoise images by second-order TGV with the two maps that the trained network predicts for each of them,
 or by what the weights of --model are made for; with --weight sure or a number λ, by TV,
 min over x of ½‖x − z‖² + λ‖∇x‖₁."""
+OF_GAP = """iterate to this relative primal-dual gap: 1e-3, which the study asks for, is good, 1e-5 nearly exact, and
+above 0.1 the result may be far from the solution, which is said. Where it cannot be reached, the best result is written
+all the same, with a warning, and the exit status is 1"""
+OF_DEVICE = "where it is computed: auto, the default, takes an NVIDIA GPU (cuda) where there is one, else the CPU"
 OF_TV = """Denoise images by TV, min over x of ½‖x − z‖² + ‖Λ∘∇x‖₁, with a number λ or a map Λ from a file,
 or by second-order TGV with two of them."""
 
@@ -48,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = whole.add_subparsers(dest="command", required=True, metavar="denoise | tv")
+    commands = whole.add_subparsers(dest="command", required=True)
     denoise = commands.add_parser("denoise", help="with the map of the trained network", description=OF_NETWORK)
     denoise.add_argument("--weight", default="map", help="map (of the network), sure, or a number λ; default: map")
     denoise.add_argument("--model", help="weights of another network, a .safetensors file that a study made")
@@ -73,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--boundary", choices=["periodic", "neumann"], help=boundary)
         precision = command.add_mutually_exclusive_group()
         precision.add_argument("--iterations", type=int, default=256, help="steps of PDHG; default: 256")
-        precision.add_argument("--gap", type=float, help="iterate to this relative primal-dual gap, such as 1e-4")
+        precision.add_argument("--gap", type=float, help=OF_GAP)
         command.add_argument(
             "--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="values that count as 0 and 1"
         )
@@ -82,12 +87,15 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--save-map", action="store_true", help="write Λ or λ too, as NAME_map.tif")
         command.add_argument("--sheet", action="store_true", help="draw a page on each image too, as NAME_sheet.png")
-        command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+        command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help=OF_DEVICE)
     return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, or 1 if an image failed, which one line on stderr says."""
+    """Run the command; returns the exit status: 0, or 1 if an image failed or has not the --gap that was asked for.
+
+    A line on stderr says which.
+    """
     options = parser().parse_args(arguments)
     handler = AroundTheBar(sys.stderr)
     handler.setFormatter(OneLine("tvmap: %(message)s"))
@@ -130,11 +138,11 @@ def denoise_all(options: argparse.Namespace) -> int:
     read = [Path(name) for name in (options.weight, vars(options).get("model")) if name]
     pairs = destinations(options.input, options.output, options.float, kinds, read)
     method, levels = chosen_method(options)
-    done = failed = 0
+    done = failed = short = 0
     with tqdm(pairs, unit="image", disable=len(pairs) == 1 or not sys.stderr.isatty(), file=sys.stderr) as progress:
         for source, destination in progress:
             try:
-                denoise_one(source, destination, method, levels, options)
+                short += not denoise_one(source, destination, method, levels, options)
                 done += 1
             except StudyError as error:
                 failed += 1
@@ -146,7 +154,7 @@ def denoise_all(options: argparse.Namespace) -> int:
                 raise KeyboardInterrupt(f"{done} of {len(pairs)} images are written") from None
     if len(pairs) > 1:
         log.info("%d of %d images denoised", done, len(pairs))
-    return 1 if failed else 0
+    return 1 if failed or short else 0
 
 
 def destinations(
@@ -173,9 +181,9 @@ def destinations(
                 log.warning(left, path, len(files) - len(images))
             if not images:
                 raise StudyError(f"{path}: no image in this folder; known are {', '.join(sorted(pictures.SUFFIXES))}")
-            found += [(image, image.relative_to(path)) for image in images]
+            found += zip(images, names_below(path, images, as_float, kinds), strict=True)
         else:
-            found.append((path, Path(path.name)))
+            found.append((path, Path(path.name).with_suffix(_suffix(path, as_float))))
     if output.suffix.lower() in pictures.SUFFIXES and not output.is_dir():
         if len(found) > 1 or inputs[0].is_dir():
             raise StudyError(f"-o {output}: one file for {len(found)} images; give a folder")
@@ -192,10 +200,7 @@ def destinations(
             raise StudyError(
                 f"-o {output}: is a file that is no image; give a folder, or a name with .png, .tif or .npy"
             )
-        pairs = []
-        for image, name in found:
-            suffix = ".tif" if as_float else pictures.WRITTEN.get(image.suffix.lower(), image.suffix)
-            pairs.append((image, output / name.with_suffix(suffix)))
+        pairs = [(image, output / name) for image, name in found]
     for folder in output.parents:
         if folder.exists() and not folder.is_dir():
             raise StudyError(f"-o {output}: {folder} is a file; give a folder that is none")
@@ -209,6 +214,40 @@ def destinations(
                 raise StudyError(f"{file}: would be written for {targets[real]} and {image}; give them apart")
             targets[real] = image
     return pairs
+
+
+def names_below(folder: Path, images: Sequence[Path], as_float: bool, kinds: Sequence[str]) -> list[Path]:
+    """What is written for the images of a folder, relative to it: their names with the suffix that is written.
+
+    Those that differ in the suffix alone and would be written to the same file, or `beside` it, keep their whole names
+    where that tells them apart, IMG.png and IMG.jpg.png, which is said; otherwise each with a second suffix.
+    """
+    names = [image.relative_to(folder) for image in images]
+    suffixes = [_suffix(image, as_float) for image in images]
+    plain = [name.with_suffix(suffix) for name, suffix in zip(names, suffixes, strict=True)]
+    twice = [name.with_name(name.name + suffix) for name, suffix in zip(names, suffixes, strict=True)]
+    whole = [name if name.suffix == suffix else two for name, suffix, two in zip(names, suffixes, twice, strict=True)]
+    alike: dict[Path, list[int]] = {}
+    for at, name in enumerate(names):
+        alike.setdefault(name.with_suffix(""), []).append(at)
+    found, renamed = [*plain], []
+    for members in alike.values():
+        for targets in (plain, whole, twice):
+            files = [file for at in members for file in (targets[at], *(beside(targets[at], kind) for kind in kinds))]
+            if len({*files}) == len(files):
+                break
+        for at in members:
+            found[at] = targets[at]
+            renamed += [at] if found[at] != plain[at] else []
+    if renamed:
+        said = "%s: images that differ in their suffix alone keep it, %s is written as %s, and so on for %d of them"
+        log.info(said, folder, names[renamed[0]], found[renamed[0]], len(renamed))
+    return found
+
+
+def _suffix(image: Path, as_float: bool) -> str:
+    """That of the file which is written for an image."""
+    return ".tif" if as_float else pictures.WRITTEN.get(image.suffix.lower(), image.suffix)
 
 
 def _real(path: Path) -> Path:
@@ -303,13 +342,15 @@ def denoise_one(
     method: Callable[[np.ndarray], "Denoised"],
     levels: tuple[float, float] | None,
     options: argparse.Namespace,
-) -> None:
-    """Read, denoise and write one image, with its map and sheet if asked for."""
+) -> bool:
+    """Read, denoise and write one image, with its map and sheet if asked for; returns whether --gap is reached."""
     from . import denoising
 
     picture = pictures.read(source, options.range and tuple(options.range))
     if picture.assumed:
         log.info("%s: its values, %g to %g, count as 0 to 1; --range says otherwise", source, *picture.assumed)
+    if unused := pictures.unused_bits(picture):
+        log.warning("%s: %s", source, unused)
     if options.float:
         picture = picture.as_float()
     pictures.check_format(destination, picture.dtype, len(picture.channels) > 1)  # before the work, not after it
@@ -322,7 +363,9 @@ def denoise_one(
             raise
         where = "memory" if options.device == "cpu" else "memory here (--device cpu: that of the computer)"
         raise StudyError(f"{source}: not enough {where}; cut the image into pieces") from None
-    for warning in filter(None, (levels and denoising.outside_training(found.noise_level, levels), found.flat)):
+    unsolved = denoising.uncertified(picture.channels, found, options.gap)
+    outside = denoising.outside_training(found.noise_levels, levels) if levels else []
+    for warning in filter(None, (*outside, found.flat, unsolved)):
         log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)
     pictures.write(destination, picture, found.x)
@@ -335,4 +378,7 @@ def denoise_one(
 
         sheet.save(beside(destination, "sheet"), source.name, picture, found)
     gap = found.gap.max()
-    log.info("%s: %d steps, relative gap %.1e → %s", source, found.iterations, gap, destination)
+    weights = denoising.numbers_in_words(found)
+    certificate = f"{found.iterations} steps, relative gap {gap:.1e}" + (f", {weights}" if weights else "")
+    log.info("%s: %s → %s", source, certificate, destination)
+    return options.gap is None or bool(gap <= options.gap)

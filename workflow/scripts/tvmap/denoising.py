@@ -24,7 +24,11 @@ from .solver import Solution, check_problem, powers_of_two, solve, solve_certifi
 from .tgv import as_weights
 
 MOST_ITERATIONS = 2**17
-STALLED = 0.7  # twice the steps, and the gap is still more than this part of what it was
+STALLED = 0.7  # twice the steps in float32, and the gap is still more than this part of what it was
+STANDS_STILL = 0.95  # the same in float64, where smooth images with a large λ fall slowly at first, 0.9 at times
+UNCERTIFIED = 0.1  # from such a relative gap on the result need not be near the solution; the study asks for 1e-3
+NEGLIGIBLE = 1 / 510  # half a step of 8 bits: errors below it, as a part of the image's own range, are not seen
+ROUNDING = 1e-6  # of float32, some steps after each other
 SURE_RANGE = (0.05, 5)  # of λ, in units of the noise's standard deviation
 SOLVER_BYTES = {"tv": (35, 90), "tgv": (115, 410)}  # a pixel, measured: for each channel, and once, of the certificate
 NETWORK_BYTES = 900  # a pixel that the U-Net sees at once
@@ -32,6 +36,8 @@ SURE_BYTES = 880  # a pixel: the solutions for all λ that are tried on a channe
 TOLERANCE = 0.1  # the estimate of the noise of one image is a few per cent off; so near to the range counts as in it
 MOST_FLAT = 0.1  # of an image: more of it pulls the estimate of its noise down by more than that few per cent
 NO_NOISE = "no noise can be estimated: it is one row or column, or more than half of it is flat, such as a margin"
+COLOURS = ("red", "green", "blue")
+LAST_AXIS_OF_COLOURS = (3, 4)  # so long a last axis, with longer ones before it, is likely that of the colours
 
 Device = torch.device | str | None
 
@@ -45,12 +51,14 @@ def denoise_tv(
     boundary: str = "periodic",
     norm: str = "anisotropic",
     penalty: str = "tv",
+    channel_axis: int | None = None,
 ) -> np.ndarray | torch.Tensor:
     """argmin_x ½‖x − z‖² + ‖Λ∘∇x‖₁, by T = `iterations` steps of PDHG or to a certified precision.
 
     Args:
         image: z, a NumPy array or a torch tensor (..., H, W) of real numbers; leading axes are independent images (or
-            channels). float64 is computed in float64, everything else in float32; nothing is rescaled.
+            channels). float64 is computed in float64, everything else in float32; nothing is rescaled. An image
+            (H, W, 3) needs `channel_axis`: without it, it is H images of W × 3 pixels, which is said.
         weight: λ, a number ≥ 0, or Λ of the same kind as the image: (H, W) or (..., H, W); with one axis more than the
             image, (..., 2, H, W), a map for each direction, vertical first. In units of the image.
         iterations: T.
@@ -59,6 +67,9 @@ def denoise_tv(
         boundary: periodic | neumann.
         norm: anisotropic | isotropic (of the pair of differences of a pixel).
         penalty: tv, or tgv: second-order total generalised variation with (Λ₁, Λ₀), a pair of numbers or two maps.
+        channel_axis: the axis of the image that holds its channels, as in scikit-image, such as −1 for (H, W, 3); each
+            is an image of its own. A weight of as many axes as the image has its channels there too; one with an axis
+            more has them first: (C or 1, 2, H, W) for (H, W, C). None: (..., H, W).
 
     Returns:
         x_T, of the image's kind, shape, and device. Where image or weight is a tensor that needs a gradient, it is a
@@ -66,7 +77,7 @@ def denoise_tv(
 
     Raises:
         StudyError: shapes that do not fit, values that are NaN, infinite or negative where they must not be, or a gap
-            that 131,072 steps do not reach.
+            that is not reached, as it falls no more or 131,072 steps are too few.
         ValueError: an unknown boundary, norm or penalty.
 
     Source: Chambolle, Pock (2011), Algorithm 1; the dissertation's (16).
@@ -77,6 +88,26 @@ def denoise_tv(
         raise StudyError(f"iterations: {iterations}; a whole number, at least 1, is needed")
     as_numpy = not isinstance(image, torch.Tensor)
     z = _tensor(image, "image")
+    if channel_axis is not None:
+        if not (z.ndim > 2 and -z.ndim <= channel_axis < z.ndim):
+            raise StudyError(
+                f"channel_axis: {channel_axis} for an image of shape {tuple(z.shape)}; give one of its axes"
+            )
+        weight = _tensor(weight, "weight")
+        weight = weight.movedim(channel_axis, -3) if weight.ndim == z.ndim else weight
+        z = z.movedim(channel_axis, -3)
+    elif z.ndim > 2 and z.shape[-1] in LAST_AXIS_OF_COLOURS and min(z.shape[-3:-1]) > max(LAST_AXIS_OF_COLOURS):
+        height, width, n = z.shape[-3:]
+        log.warning(
+            "image: %d × %d × %d is taken for %d images of %d × %d pixels; if the last axis holds colours, give "
+            "channel_axis=-1",
+            height,
+            width,
+            n,
+            height,
+            width,
+            n,
+        )
     if z.ndim < 2 or not z.numel() or z.is_complex():
         raise StudyError(f"image: {z.dtype} of shape {tuple(z.shape)}; it must be (..., H, W) and hold real numbers")
     shape, z = z.shape, z.reshape(-1, 1, *z.shape[-2:])
@@ -90,25 +121,31 @@ def denoise_tv(
         x = solve(z, weight, iterations=iterations, **options)[0]
     else:
         # A copy, out of inference mode: an ordinary tensor again.
-        x = _to_gap(z.detach(), weight.detach(), gap, options)[0].x.to(z.dtype, copy=True)
+        solution, steps = _to_gap(z.detach(), weight.detach(), gap, options)
+        reached = solution.relative_gap.max().item()
+        if reached > gap:
+            raise StudyError(f"gap: {gap:g} is not reached but {reached:.1e}, by {steps:,} steps; give a wider one")
+        x = solution.x.to(z.dtype, copy=True)
     x = x.reshape(shape)
+    x = x if channel_axis is None else x.movedim(-3, channel_axis).contiguous()
     return x.numpy() if as_numpy and not x.requires_grad else x
 
 
 class Denoised(NamedTuple):
     """What became of an image, channel by channel: x (C, H, W), its weight (C,) or (C, maps, H, W), the certificate.
 
-    `gap`: relative primal-dual gap of each channel; `noise_level`: estimated, standard deviation of the noise
-    over that of the image without it; `options`: of the solver, and its device; `flat`: what `flat_in_part` says, if
-    the weight came from an estimate of the noise.
+    `gap`: relative primal-dual gap of each channel; `error`: what it bounds, the root mean square of x − x̂, √(2 gap/n);
+    `noise_levels`: estimated, standard deviation of the noise over that of the channel without it; `options`: of the
+    solver, and its device; `flat`: what `flat_in_part` says, if the weight came from an estimate of the noise.
     """
 
     x: np.ndarray
     weight: np.ndarray
     penalty: str
     gap: np.ndarray
+    error: np.ndarray
     iterations: int
-    noise_level: float
+    noise_levels: tuple[float, ...]
     options: dict
     flat: str | None = None
 
@@ -123,7 +160,8 @@ def by_weight(
 ) -> Denoised:
     """`Denoised` of channels (C, H, W) with λ, (1 or C,), or maps, (1 or C, maps, H, W) or (maps, H, W), of a penalty.
 
-    TGV's two numbers are maps (1, 2, 1, 1). options: iterations or gap, and others of the solver.
+    TGV's two numbers are maps (1, 2, 1, 1). options: iterations or gap, and others of the solver. Where the gap cannot
+    be reached, the result has the smallest that was, which `uncertified` says.
 
     Raises:
         StudyError: a map of another size than the image, or values that are not finite or a weight below 0.
@@ -155,8 +193,25 @@ def _solved(
         solution = solve_certified(z, weight, iterations=iterations, **options)
     else:
         solution, iterations = _to_gap(z, weight, gap, options)
-    x, weight, relative = (t.cpu().numpy() for t in (solution.x[:, 0], weight, solution.relative_gap))
-    return Denoised(x, weight, penalty, relative, iterations, noise_level(channels), {**options, "device": device})
+    error = (2 * solution.gap.clamp_min(0) / channels[0].size).sqrt()
+    x, weight, relative, error = (t.cpu().numpy() for t in (solution.x[:, 0], weight, solution.relative_gap, error))
+    options |= {"device": device}
+    return Denoised(x, weight, penalty, relative, error, iterations, noise_levels(channels), options)
+
+
+def numbers_in_words(found: Denoised) -> str:
+    """λ = …, of each channel if they differ, or TGV's λ₁, λ₀ = …; "" of maps."""
+    if found.weight.ndim > 1 and found.weight.shape[-2:] != (1, 1):
+        return ""
+    each = found.weight.reshape(len(found.weight), -1)
+    each = each if (each != each[0]).any() else each[:1]
+    names = "λ₁, λ₀" if found.penalty == "tgv" else "λ"
+    return f"{names} = " + ", ".join(short(number) for number in each.ravel())
+
+
+def short(number: float) -> str:
+    """A number in three digits, or all of those of a larger whole part: 0.0275, 1000, 1e-05."""
+    return f"{number:.0f}" if 100 <= abs(number) < 1e6 else f"{number:.3g}"
 
 
 def by_network(channels: np.ndarray, trained: network.MapNetwork, *, device: Device = None, **options: Any) -> Denoised:
@@ -202,14 +257,14 @@ def convergence(channels: np.ndarray, weight: Weight | np.ndarray, found: Denois
     return counts, [_solved(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
 
 
-def noise_level(channels: np.ndarray) -> float:
-    """The noise level of channels (C, H, W), estimated, the largest of them: std(noise)/std(image without noise)."""
+def noise_levels(channels: np.ndarray) -> tuple[float, ...]:
+    """The noise level of each of the channels (C, H, W), estimated: std(noise)/std(image without noise)."""
     found = []
     for z in channels:
         std, flat = estimated_noise(z)
         clean = math.sqrt(max(float(np.var(z, dtype=np.float64)) - (1 - flat) * std**2, 0))
         found.append(0.0 if std == 0 else std / clean if clean else math.inf)
-    return max(found)
+    return tuple(found)
 
 
 def estimated_noise(z: np.ndarray) -> tuple[float, float]:
@@ -241,19 +296,50 @@ def flat_in_part(channels: np.ndarray, by_network: bool) -> str | None:
     return f"{found}: the noise is estimated from the rest; cut a margin off, or give λ, if the result looks wrong"
 
 
-def outside_training(noise_level: float, trained_on: tuple[float, float]) -> str | None:
-    """A sentence if the level is outside (low, high), the levels the network was trained on; else None."""
+def outside_training(levels: Sequence[float], trained_on: tuple[float, float]) -> list[str]:
+    """Sentences on the noise levels, of one channel or of three, that are outside (low, high), those of the training.
+
+    One for all channels of which the same is to be said; of three it names them.
+    """
     low, high = trained_on
-    if low * (1 - TOLERANCE) <= noise_level <= high * (1 + TOLERANCE):
+    found: dict[str, list[int]] = {}
+    for at, level in enumerate(levels):
+        if not low * (1 - TOLERANCE) <= level <= high * (1 + TOLERANCE):
+            kind = "clean" if level == 0 else "below" if level < low else "above" if level < math.inf else "noise"
+            found.setdefault(kind, []).append(at)
+    said = []
+    for kind, channels in found.items():
+        about = ", ".join(f"{levels[at]:.2g}" for at in channels)
+        name = ", ".join(COLOURS[at] for at in channels) + ": " if len(levels) > 1 else ""
+        if kind == "clean":
+            result = "the network takes it for clean and leaves it nearly as it is: cut a margin off, or give λ"
+            said.append(f"{name}{NO_NOISE}; {result}")
+            continue
+        start = "nothing but noise, above" if kind == "noise" else f"noise level about {about}, {kind}"
+        said.append(
+            f"{name}{start} the {low:g} to {high:g} that the network was trained on: "
+            "look at the result with care, or compare with --weight sure"
+        )
+    return said
+
+
+def uncertified(channels: np.ndarray, found: Denoised, gap: float | None = None) -> str | None:
+    """A sentence if the gap that was asked for is not reached, or if without one it is above UNCERTIFIED; else None.
+
+    Where x ≈ z, as for λ = 0, gap and primal value are rounding, and their ratio means nothing. So a channel counts as
+    solved, too, if the error that its gap bounds is NEGLIGIBLE beside the range of its values, or rounding.
+    """
+    reached, error = found.gap.max(), found.error.max()
+    off = f"the result may differ from the solution by {error:.2g} of the range (root mean square)"
+    if gap is not None:
+        if reached <= gap:
+            return None
+        return f"--gap {gap:g} is not reached but {reached:.1e}, by {found.iterations:,} steps; {off}; give a wider gap"
+    low, high = (end(channels, axis=(-2, -1)).astype(np.float64) for end in (np.min, np.max))
+    bound = NEGLIGIBLE * (high - low) + ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    if not ((found.gap > UNCERTIFIED) & (found.error > bound)).any():
         return None
-    if noise_level == 0:
-        return f"{NO_NOISE}; the network takes it for clean and leaves it nearly as it is: cut a margin off, or give λ"
-    side = "below" if noise_level < low else "above"
-    found = f"noise level about {noise_level:.2g}, {side}" if noise_level < math.inf else "nothing but noise, above"
-    return (
-        f"{found} the {low:g} to {high:g} that the network was trained on: "
-        "look at the result with care, or compare with --weight sure"
-    )
+    return f"relative gap {reached:.1e}: not certified, {off}; give more --iterations, or a --gap such as 1e-3"
 
 
 def load_trained(
@@ -360,19 +446,46 @@ def _weight_of(weight: Weight | np.ndarray, shape: Sequence[int], z: torch.Tenso
 
 
 def _to_gap(z: torch.Tensor, weight: torch.Tensor, gap: float, options: Mapping[str, Any]) -> tuple[Solution, int]:
-    """(`Solution`, T) for the first T = 64, 128, … at which every image's relative gap is at most `gap`."""
+    """(`Solution`, T) for the first T = 64, 128, … at which every image's relative gap is at most `gap`.
+
+    Where that is not to be had, those of the smallest gap: the gap falls no more in float64, as rounding or, of TGV, a
+    weight next to 0 bounds it from below, or T = MOST_ITERATIONS is not enough.
+    """
     if not 0 < gap < math.inf:
         raise StudyError(f"gap: {gap}; it must be a number > 0, such as 1e-4")
-    iterations, previous, reached = 64, math.inf, math.inf
     # float32 carries a gap of some 1e-6; below it, the steps are taken in float64.
     z = z if gap >= 1e-5 else z.double()
+    iterations, standing = 64, 0
+    previous, best = None, None
     while iterations <= MOST_ITERATIONS:
         solution = solve_certified(z, weight, iterations=iterations, **options)
+        solution = solution._replace(q=solution.q[:0])  # which takes much memory, and is not asked for
         reached = solution.relative_gap.max().item()
+        if best is None or reached <= best[0].relative_gap.max().item():
+            best = solution, iterations
         if reached <= gap:
-            return solution, iterations
-        if z.dtype != torch.float64 and reached > STALLED * previous:  # where an image is bright, float32 carries less
-            z, previous = z.double(), math.inf
-        else:
-            iterations, previous = 2 * iterations, reached
-    raise StudyError(f"gap: {gap:g} is not reached by {MOST_ITERATIONS:,} steps but {reached:.1e}; give a wider one")
+            break
+        if previous is not None and z.dtype == torch.float64:
+            standing = standing + 1 if _stands_still(solution, previous, gap, iterations) else 0
+            # What happens at one side of an image takes a step a pixel, or more, to be felt at the other.
+            if standing > 1 and iterations > 4 * max(z.shape[-2:]):
+                break
+        elif previous is not None and reached > STALLED * previous.relative_gap.max().item():
+            z, previous = z.double(), None  # where an image is bright, float32 carries less
+            continue
+        iterations, previous = 2 * iterations, solution
+    assert best is not None
+    return best
+
+
+def _stands_still(now: Solution, before: Solution, gap: float, iterations: int) -> bool:
+    """Whether no image that has not reached `gap` has come nearer to it since half of the `iterations`.
+
+    Two things may: the gap falls; or the dual value D rises, from 0 and at most as the number of steps does, while the
+    gap is still about the primal value P. If D/P would not come up to 1 by MOST_ITERATIONS, that is no hope.
+    """
+    open_ones = now.relative_gap > gap
+    share, share_before = 1 - now.relative_gap, 1 - before.relative_gap
+    rises = (share * STANDS_STILL > share_before) & (share * (MOST_ITERATIONS / iterations) > 0.5)
+    falls = now.gap < STANDS_STILL * before.gap
+    return not (open_ones & (rises | falls)).any().item()

@@ -32,6 +32,8 @@ MOST_PIXELS = 89_478_485  # as Pillow's own bound against files that declare abs
 MOST_BYTES = 7 * 2**27  # of a file, and of the values in it: with the float32 made of them less than 2 GiB
 MOST_TAGS = 2**27  # bytes that the tags of a TIFF may take in memory
 MOST_RLE = 2**24  # bytes of a packed DICOM image, which pydicom makes up to 64 times as many
+DIM = 1 / 8  # of the range: an image all of which is below it is black to the eye
+DEPTHS = (8, 10, 12, 14)  # bits that detectors have, whose values files of 16 bits hold
 LARGEST = 1e18  # times the range: float32 ends at 3e38, and squares are taken
 BLOCK = 2**20  # values that are converted at a time
 PILLOW = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
@@ -70,7 +72,8 @@ class Picture:
 
     They run from 0 to 1 where the file's values run from `low` to `high`; noise may reach beyond. `dtype`: of the
     file's values, or float32 for what is written as such; `alpha` (H, W): the transparency, as it was, or None.
-    `suffix`: of the file that `write` makes without loss. `assumed`: the limits, where they were taken from the values.
+    `suffix`: of the file that `write` makes without loss. `counted`: the values of the file that was read, of DICOM its
+    window, that became 0 and 1. `assumed`: these limits, where they were taken from the values.
     `profile`: the ICC profile, what its grey or colours mean, or None.
     """
 
@@ -79,6 +82,7 @@ class Picture:
     high: float
     dtype: np.dtype
     suffix: str
+    counted: Limits
     alpha: np.ndarray | None = None
     assumed: Limits | None = None
     profile: bytes | None = None
@@ -137,6 +141,18 @@ def read(path: PathLike, limits: Limits | None = None) -> Picture:
     except Exception as error:
         raise refusal(path, error, "an image, it is damaged or of another kind", REPLACE) from None
     return replace(_picture(path, values, limits, WRITTEN[suffix]), profile=profile)
+
+
+def unused_bits(picture: Picture) -> str | None:
+    """A sentence on 16 bits that are not used, if all of an image of them is DIM, as where they hold 12; else None.
+
+    λ and Λ are in units of the range, so they would be far too strong.
+    """
+    top = float(picture.channels.max()) * 65535
+    if picture.dtype != np.uint16 or picture.counted != (0, 65535) or not 0.5 < top < DIM * 65535:
+        return None
+    bits = next(bits for bits in DEPTHS if top < 2**bits - 0.5)
+    return f"values up to {top:.0f} of 65535; if it holds {bits} bits, give --range 0 {2**bits - 1}"
 
 
 def write(path: PathLike, picture: Picture, channels: np.ndarray) -> None:
@@ -285,11 +301,12 @@ def _write_png_16(file: io.BytesIO, values: np.ndarray, profile: bytes | None) -
 
 
 def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str) -> Picture:
+    shape = values.shape
     (values, alpha), own = _split_alpha(path, np.asarray(values)), None
     if values.dtype == bool:
         values = values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "uif" or not values.size or (values.dtype.kind in "ui" and values.dtype.itemsize > 2):
-        raise StudyError(f"{path}: {values.dtype} values of shape {values.shape}; give 8 or 16 bits, or floating point")
+        raise StudyError(f"{path}: {values.dtype} values of shape {shape}; give 8 or 16 bits, or floating point")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise StudyError(f"{path}: {(~np.isfinite(values)).sum()} pixels are NaN or infinite; {REPLACE}")
     dtype, ends = values.dtype.newbyteorder("="), (float(values.min()), float(values.max()))
@@ -309,9 +326,10 @@ def _picture(path: Path, values: np.ndarray, limits: Limits | None, suffix: str)
     for top in range(0, len(values), rows):  # in float64, but never the whole of it
         block = np.moveaxis(values[top : top + rows].astype(np.float64), -1, 0)
         channels[:, top : top + rows] = (block - low) / (high - low)
+    counted = low, high
     if path.suffix.lower() in DICOM:  # written as what a viewer shows
         dtype, low, high = np.dtype(np.float32), 0.0, 1.0
-    return Picture(channels, low, high, dtype, suffix, alpha, assumed)
+    return Picture(channels, low, high, dtype, suffix, counted, alpha, assumed)
 
 
 def _split_alpha(path: Path, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
