@@ -33,6 +33,10 @@ SAMPLE = """id => {
 }"""
 SCORES = {"psnr": ("map_psnr", 2), "ssim": ("map_ssim", 3)}
 
+COLOUR = (
+    """([id, x, y]) => [...document.getElementById(id).getContext("2d").getImageData(x, y, 1, 1).data].slice(0, 3)"""
+)
+
 
 def case(protocol, label, n_maps=1):
     clean = np.kron(RANDOM.uniform(0, 1, (6, 6)), np.ones((8, 8)))
@@ -141,14 +145,14 @@ def coloured(weight, log):
 def drawn(
     page, left="scalar", right="map", index=0, weight=20, wipe=0.5, shown=0, log=True, zoom=1, at=(0, 0), cross=None
 ):
-    """Assert that both canvases show what the data say they should.
+    """Assert that both canvases show what the data say they should, the line between the sides and the cross.
 
     Args:
         page: the page.
         left, right: kinds; index: of the case; weight: of λ on the grid; wipe: the share left of the line.
         shown: which map; log: whether its colours are logarithmic.
         zoom, at: the canvas shows 1/zoom of the side from the image coordinates `at` (x, y) on.
-        cross: pixel (x, y) pointed at, of which the page has the row and column; around it no pixel is looked at.
+        cross: pixel (x, y) pointed at, which the page names; around it no pixel is compared with the data.
     """
     ready(page)
     images = decoded(page.path, index)
@@ -173,6 +177,17 @@ def drawn(
         found = np.array(page.evaluate(SAMPLE, canvas)).reshape(64, 64, 3)
         far = np.abs(found - values).max(-1) > 4  # the browser decodes WebP, and rounds, by itself
         assert not (far & looked_at).any(), f"{canvas}: {(far & looked_at).sum()} of {looked_at.sum()} points are wrong"
+    assert colours(page, "compare", [min(512 * wipe, 511)], 500) == [[255, 255, 255]], "the line"
+    if cross:  # a square around the pixel, of which the line covers one side at most
+        x, y = ((middle - start) * 512 / SIZE * zoom for middle, start in zip(cross, at, strict=True))
+        for canvas in expected:
+            side = 512 / SIZE * zoom
+            sides = colours(page, canvas, [x, x + side], y + side / 2)
+            assert np.abs(np.array(sides) - (255, 90, 54)).max(-1).min() < 10, f"the cross on {canvas}"
+
+
+def colours(page, canvas, columns, y):
+    return [page.evaluate(COLOUR, [canvas, int(x), int(y)]) for x in columns]
 
 
 def place(page, canvas, x, y):
@@ -581,6 +596,7 @@ def test_two_fingers_enlarge_and_move_both_views(phone, canvas, direction):
     def fingers(x, y, spread):
         return [(x + sign * spread * direction[0], y + sign * spread * direction[1]) for sign in (-1, 1)]
 
+    touch("Start", fingers(0.4, 0.6, 0.1)[0])  # hardly ever do two come at once
     touch("Start", *fingers(0.4, 0.6, 0.1))
     for spread in (0.15, 0.2, 0.25, 0.3):
         touch("Move", *fingers(0.4, 0.6, spread))

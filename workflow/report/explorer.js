@@ -294,9 +294,6 @@ for (const canvas of [$("compare"), $("map")]) {
     fingers.delete(event.pointerId);
     if (state.zoom < 1.05) setView(1, 0, 0); // or else the line could not be dragged, and nobody would see why
   };
-  canvas.addEventListener("touchstart", event => { // or else two fingers that spread upwards scroll
-    if (event.touches.length > 1 && event.cancelable) event.preventDefault();
-  }, { passive: false });
   canvas.addEventListener("wheel", event => {
     if (!event.deltaY) return;
     // By as much as it turned: in pixels, lines or pages; a pinch on a trackpad comes as small turns with Ctrl.
