@@ -5,7 +5,9 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const state = { index: 0, weight: 0, left: "scalar", right: "map", wipe: 0.5, shown: 0, log: true, zoom: 1, x: 0, y: 0, cross: null };
-const KINDS = { clean: "clean", noisy: "noisy", scalar: "TV, one λ", map: "map Λ" };
+const TGV = data.penalty === "tgv"; // of the maps; each λ is one of TV
+const KINDS = { clean: "clean", noisy: "noisy", scalar: "TV, one λ", map: TGV ? "TGV, two maps" : "map Λ" };
+const RESULT = TGV ? "TGV with maps" : "Map";
 const pictures = new Map(); // address -> {image, pixels}, the least recently drawn first
 const drawn = [null, null]; // what was last drawn on each side, and of which case
 
@@ -16,6 +18,9 @@ const lambda = weight => {
   const step = Math.min(...now().weights.slice(1).map((next, k) => next - now().weights[k]));
   return number(weight, step < 1 ? Math.max(2, Math.ceil(-Math.log10(step) - 1e-6)) : 2);
 };
+// Λ in `digits` digits; the page does not know how small one below data.smallest is.
+const small = (value, digits, sign = "") => value > data.smallest ? sign + value.toPrecision(digits)
+  : "< " + data.smallest.toFixed(Math.round(-Math.log10(data.smallest)));
 
 function picture(address) {
   const known = pictures.get(address);
@@ -119,14 +124,14 @@ function words(sides) {
   $("captions").innerHTML = `<span>← ${name(state.left)}</span><span>${name(state.right)} →</span>`;
   $("weight").setAttribute("aria-valuetext", "λ = " + lambda(weight));
   $("numbers").textContent = `λ = ${lambda(weight)}: PSNR ${number(one.psnr[k], 2)} dB, SSIM ${number(one.ssim[k], 3)}. `
-    + `Map: ${number(one.map_psnr, 2)} dB, ${number(one.map_ssim, 3)}. Map minus this λ: `
+    + `${RESULT}: ${number(one.map_psnr, 2)} dB, ${number(one.map_ssim, 3)}. ${RESULT} minus ${TGV ? "TV with " : ""}this λ: `
     + `${one.map_psnr >= one.psnr[k] ? "+" : ""}${number(one.map_psnr - one.psnr[k], 2)} dB. Noisy: ${number(one.noisy_psnr, 2)} dB.`;
-  $("low").textContent = map.shown[0].toPrecision(2);
-  $("high").textContent = map.shown[1].toPrecision(2);
+  $("low").textContent = small(map.shown[0], 2);
+  $("high").textContent = small(map.shown[1], 2);
   if (state.cross) {
     const [x, y] = state.cross, at = y * data.size + x;
     const grey = (side, kind) => side.pixels ? `${name(kind)}: grey value ${number(side.pixels[4 * at] / 255, 2)}` : "";
-    const parts = one.maps.map(m => `${m.name} = ${values(m)[at].toPrecision(3)}`);
+    const parts = one.maps.map(m => `${m.name} ${small(values(m)[at], 3, "= ")}`);
     $("pointer").textContent = `Row ${y}, column ${x}: ${parts.join(", ")}; ${grey(sides[0], state.left)}, ${grey(sides[1], state.right)}`;
   } else $("pointer").textContent = "Point at an image, or focus it and use the arrow keys, for Λ and grey values.";
   for (const button of $("chosen").children) button.setAttribute("aria-pressed", String(Number(button.value) === k));
@@ -143,6 +148,8 @@ function curve(svg, title, scores, ofMap, digits) {
   const points = scores.map((v, k) => `${across(one.weights[k])},${up(v)}`).join(" ");
   const right = BOX.width - BOX.right, floor = BOX.height - BOX.bottom;
   const marks = one.chosen.map(c => `<line class="mark ${c.key}" x1="${across(c.weight)}" x2="${across(c.weight)}" y1="${BOX.top}" y2="${floor}"/>`);
+  const letters = one.chosen.map((c, row) => // above one another, and above all lines
+    `<text class="letter ${c.key}" x="${across(c.weight)}" y="${floor - 8 - 16 * row}" text-anchor="middle">${letter(c)}</text>`);
   const ticks = [0, 0.25, 0.5, 0.75, 1].map(share => {
     const weight = share * share * one.weights.at(-1), value = low + share * (high - low);
     return `<text x="${across(weight)}" y="${floor + 18}" text-anchor="middle">${number(weight, 2)}</text>`
@@ -151,14 +158,17 @@ function curve(svg, title, scores, ofMap, digits) {
   svg.innerHTML = `<path class="axis" d="M${BOX.left} ${BOX.top}V${floor}H${right}"/>${ticks.join("")}${marks.join("")}`
     + `<line class="mark map" x1="${BOX.left}" x2="${right}" y1="${up(ofMap)}" y2="${up(ofMap)}"/>`
     + `<polyline class="curve" points="${points}"/><circle class="now" r="6" cx="${across(one.weights[state.weight])}" cy="${up(scores[state.weight])}"/>`
-    + `<text x="${BOX.left}" y="17">${title}</text><text x="${right}" y="17" text-anchor="end" style="fill: var(--map)">– – map</text>`
-    + `<text x="${(BOX.left + right) / 2}" y="${BOX.height - 6}" text-anchor="middle">λ</text>`;
+    + `<text x="${BOX.left}" y="17">${title}</text><text x="${right}" y="17" text-anchor="end" style="fill: var(--map)">– – ${TGV ? RESULT : "map"}</text>`
+    + `<text x="${(BOX.left + right) / 2}" y="${BOX.height - 6}" text-anchor="middle">λ</text>${letters.join("")}`;
+  const values = one.chosen.map(c => `${c.name} (${letter(c)}), λ = ${lambda(c.weight)}: ${number(scores[nearest(c.weight)], digits + 1)}`);
+  svg.setAttribute("aria-label", `${title} against λ. ${[...values, `${RESULT}: ${number(ofMap, digits + 1)}`].join("; ")}`);
   svg.onclick = event => {
     const box = svg.getBoundingClientRect(), x = (event.clientX - box.left) / box.width * BOX.width;
     const share = Math.max((x - BOX.left) / (right - BOX.left), 0);
     setWeight(nearest(share * share * one.weights.at(-1)));
   };
 }
+const letter = chosen => chosen.key[0].toUpperCase();
 const nearest = weight => now().weights.reduce((best, w, k, all) => Math.abs(w - weight) < Math.abs(all[best] - weight) ? k : best, 0);
 
 // Controls.
@@ -177,7 +187,8 @@ function setCase(index) {
   $("chosen").innerHTML = "";
   for (const c of one.chosen) {
     const button = document.createElement("button");
-    [button.className, button.value, button.textContent] = [c.key, nearest(c.weight), `${c.name}: ${lambda(c.weight)}`];
+    [button.className, button.value] = [c.key, nearest(c.weight)];
+    button.innerHTML = `<b>${letter(c)}</b> ${c.name}: ${lambda(c.weight)}`;
     button.onclick = () => setWeight(Number(button.value));
     $("chosen").append(button);
   }
@@ -231,31 +242,63 @@ for (const canvas of [$("compare"), $("map")]) {
   };
   const pixel = ([fx, fy]) => [state.x + fx * data.size / state.zoom, state.y + fy * data.size / state.zoom]
     .map(v => Math.min(Math.max(Math.floor(v), 0), data.size - 1));
-  const spread = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
+  const pinch = () => {
+    const [a, b] = [...fingers.values()];
+    return { spread: Math.max(Math.hypot(a[0] - b[0], a[1] - b[1]), 1e-3), middle: [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2] };
+  };
+  const pan = (from, to) => setView(state.zoom, ...[state.x, state.y].map((v, k) => v - (to[k] - from[k]) * data.size / state.zoom));
+  const act = to => {
+    state.cross = pixel(to);
+    if (state.zoom === 1 && canvas.id === "compare") setWipe(to[0]);
+    draw();
+  };
+  // Where a finger began that may yet scroll the page, or be the first of two: it acts when it goes sideways (or, where the
+  // image is enlarged, anywhere), or is lifted as a tap.
+  let waiting = null;
   canvas.onpointerdown = event => {
+    if (event.button) return; // one for a menu
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, share(event));
-    state.cross = pixel(share(event));
-    if (state.zoom === 1 && canvas.id === "compare") setWipe(share(event)[0]);
-    draw();
+    waiting = null;
+    if (fingers.size > 1) return;
+    if (event.pointerType !== "mouse") waiting = share(event);
+    else act(share(event));
   };
   canvas.onpointermove = event => {
     const to = share(event), from = fingers.get(event.pointerId);
-    state.cross = pixel(to);
+    if (waiting) {
+      const [dx, dy] = to.map((v, k) => Math.abs(v - waiting[k]) * canvas.clientWidth);
+      if (Math.hypot(dx, dy) < 5 || (state.zoom === 1 && dx < dy)) return;
+      waiting = null;
+    }
     if (from && fingers.size === 2) {
-      const before = spread();
+      const before = pinch();
       fingers.set(event.pointerId, to);
-      zoomAt(spread() / Math.max(before, 1e-3), to[0], to[1]);
+      const after = pinch();
+      zoomAt(after.spread / before.spread, ...before.middle);
+      pan(before.middle, after.middle);
     } else if (from && state.zoom > 1) {
       fingers.set(event.pointerId, to);
-      setView(state.zoom, state.x - (to[0] - from[0]) * data.size / state.zoom, state.y - (to[1] - from[1]) * data.size / state.zoom);
-    } else if (from && canvas.id === "compare") setWipe(to[0]);
-    draw();
+      pan(from, to);
+      state.cross = pixel(to);
+      draw();
+    } else if (from) act(to);
+    else {
+      state.cross = pixel(to);
+      draw();
+    }
   };
-  canvas.onpointerup = canvas.onpointercancel = event => fingers.delete(event.pointerId);
+  canvas.onpointerup = canvas.onpointercancel = event => {
+    if (waiting && event.type === "pointerup") act(share(event));
+    waiting = null;
+    fingers.delete(event.pointerId);
+    if (state.zoom < 1.05) setView(1, 0, 0); // or else the line could not be dragged, and nobody would see why
+  };
   canvas.addEventListener("wheel", event => {
-    const before = state.zoom;
-    zoomAt(event.deltaY < 0 ? 1.25 : 0.8, ...share(event));
+    if (!event.deltaY) return;
+    // By as much as it turned: in pixels, lines or pages; a pinch on a trackpad comes as small turns with Ctrl.
+    const before = state.zoom, unit = [1, 25, 500][event.deltaMode] * (event.ctrlKey ? 5 : 1);
+    zoomAt(Math.exp(-event.deltaY * unit / 500), ...share(event));
     if (state.zoom !== before) event.preventDefault(); // or else the page scrolls
   }, { passive: false });
   canvas.onkeydown = event => {

@@ -343,6 +343,7 @@ rule build_explorer:
         runtime=10,
     params:
         study=config["study"],
+        penalty=NETWORK["penalty"],
         protocols=config["noise"]["protocols"],
         code=code_version("build_explorer"),
     message:

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 GRID = {"weights": "weight", "psnr": "psnr", "ssim": "ssim"}
 
 
-def main(tables, example_paths, sweep_paths, template_path, output_path, study, protocols):
-    """`tables`: {per_image, grid, scalar_choice: file}; paths and `protocols`, the levels: {protocol: …}."""
+def main(tables, example_paths, sweep_paths, template_path, output_path, study, penalty, protocols):
+    """`tables`: {per_image, grid, scalar_choice: file}; paths and `protocols`, the levels: {protocol: …}.
+
+    `penalty`: of the maps.
+    """
     columns = [*tabular.IMAGE, "method", "noise_level", "psnr", "ssim"]
     per_image = _of_draw_0(tabular.read_table(tables["per_image"], columns)).set_index(["protocol", "id"]).sort_index()
     grid = _of_draw_0(tabular.read_table(tables["grid"], tabular.GRID))
@@ -53,7 +56,7 @@ def main(tables, example_paths, sweep_paths, template_path, output_path, study, 
                 "scalar": sweep["images"][at],
             }
             cases.append(case)
-    page = explorer.render(study, cases, Path(template_path).parent)
+    page = explorer.render(study, penalty, cases, Path(template_path).parent)
     write_atomically(output_path, page)
     log.info("%d images, %.1f MB", len(cases), len(page.encode()) / 1e6)
 
@@ -65,6 +68,7 @@ def _of_draw_0(table):
 if "snakemake" in globals():
     with logged_to(snakemake.log[0]):
         tables = {name: snakemake.input[name] for name in ("per_image", "grid", "scalar_choice")}
-        inputs, protocols = snakemake.input, snakemake.params.protocols
+        inputs, params, protocols = snakemake.input, snakemake.params, snakemake.params.protocols
         examples, sweeps = (dict(zip(protocols, inputs[name], strict=True)) for name in ("examples", "sweeps"))
-        main(tables, examples, sweeps, inputs.template, snakemake.output[0], snakemake.params.study, protocols)
+        output = snakemake.output[0]
+        main(tables, examples, sweeps, inputs.template, output, params.study, params.penalty, protocols)

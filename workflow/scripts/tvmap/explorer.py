@@ -19,7 +19,7 @@ from .plotting import COLOUR_RANGE
 
 LIMIT = 9_500_000  # bytes of the whole page
 QUALITIES = (90, 75, 60, 45, 30)  # of the images by λ, the best that the limit allows
-SMALLEST = 1e-5  # grey value; a smaller Λ is shown as this
+SMALLEST = 1e-5  # grey value; a smaller Λ is only said to be smaller
 CHOSEN = {  # columns of scalar_choice.csv and how the page calls and colours them
     "weight_fixed": ("fixed", "fixed on validation"),
     "weight_psnr": ("psnr", "best PSNR (oracle)"),
@@ -56,11 +56,12 @@ def coded_map(name: str, weight: np.ndarray) -> dict[str, Any]:
     }
 
 
-def render(study: str, cases: Sequence[Case], folder: PathLike) -> str:
+def render(study: str, penalty: str, cases: Sequence[Case], folder: PathLike) -> str:
     """The page as text, at most LIMIT bytes: with all images, else one of each protocol, else these made smaller.
 
     Args:
         study: its name.
+        penalty: of the maps, tv or tgv; each λ is one of tv.
         cases: dicts of protocol, level and label (texts), weights, psnr, ssim (k,) of the grid, map_psnr, map_ssim and
             noisy_psnr (numbers), chosen ([{key, name, weight}]), clean, noisy, map (H, W), maps ({name: (H, W)}) and
             scalar (k, H, W), the image by each λ.
@@ -75,10 +76,14 @@ def render(study: str, cases: Sequence[Case], folder: PathLike) -> str:
         coded = {
             "size": len(chosen[0]["clean"]),
             "colours": COLOURS,
+            "penalty": penalty,
+            "smallest": SMALLEST,
             "cases": [_coded(case, quality) for case in chosen],
         }
         data = json.dumps(coded, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-        page = template.render(study=study, style=palette + style, script=script, data=Markup(data), note=note)
+        page = template.render(
+            study=study, penalty=penalty, style=palette + style, script=script, data=Markup(data), note=note
+        )
         if len(page.encode()) <= LIMIT:
             return page
     raise StudyError(
