@@ -364,7 +364,7 @@ def test_images_that_differ_in_their_suffix_alone_keep_it(folder, tmp_path, caps
     assert written == expected
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "suffix alone" in line]
     n = 4 if options == ["--float"] else 3
-    assert f"IMG_1.bmp is written as IMG_1.bmp.{'tif' if n == 4 else 'png'}, and so on for {n} of them" in said
+    assert f"IMG_1.bmp is written as IMG_1.bmp.{'tif' if n == 4 else 'png'}, one of {n}" in said
 
 
 def test_the_files_beside_images_of_one_name_are_kept_apart(folder):

@@ -240,7 +240,7 @@ def names_below(folder: Path, images: Sequence[Path], as_float: bool, kinds: Seq
             found[at] = targets[at]
             renamed += [at] if found[at] != plain[at] else []
     if renamed:
-        said = "%s: images that differ in their suffix alone keep it, %s is written as %s, and so on for %d of them"
+        said = "%s: images that differ in their suffix alone keep it: %s is written as %s, one of %d"
         log.info(said, folder, names[renamed[0]], found[renamed[0]], len(renamed))
     return found
 
