@@ -308,6 +308,12 @@ def test_a_start_that_keeps_the_size_of_activations():
         network.build(start="zero")
 
 
+@pytest.mark.parametrize("options", [{}, {"noise_estimate": "input"}, {"steps": "learned"}, {"maps": 2}])
+def test_parameters_are_counted(options):
+    n = sum(parameter.numel() for parameter in network.build(**options).parameters())
+    assert study.shape({"network": options})[1] == n
+
+
 def test_noise_as_an_input(tmp_path):
     model = network.build(noise_estimate="input", padding=4, seed=0)
     _, parameters = study.shape({"network": {"noise_estimate": "input"}})

@@ -13,10 +13,14 @@ OF_WEIGHTS = ("up_bound", "maps", "penalty", "padding", "noise_estimate", "steps
 
 
 def shape(config: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
-    """Channels of a study's network, input to output, and number of its U-Net's parameters; noise is a second input."""
+    """Channels of a study's network, input to output, and number of its parameters.
+
+    Noise is a second input; a learned ratio of the solver's steps is one more parameter.
+    """
+    learned = config["network"].get("steps") == "learned"
     if config["network"].get("noise_estimate") == "input":
-        return (2, *CHANNELS[1:]), N_PARAMETERS + 9 * CHANNELS[1]
-    return CHANNELS, N_PARAMETERS
+        return (2, *CHANNELS[1:]), N_PARAMETERS + 9 * CHANNELS[1] + learned
+    return CHANNELS, N_PARAMETERS + learned
 
 
 def reported(config: Mapping[str, Any]) -> str:
