@@ -288,7 +288,7 @@ def similarity(problem):
     from skimage.metrics import structural_similarity
 
     x, y = problem.data(torch.float64)
-    options = {"data_range": 1, "gaussian_weights": True, "dual_step": 1.5, "use_sample_covariance": False}
+    options = {"data_range": 1, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     theirs = functools.partial(structural_similarity, x[0, 0].numpy(), y[0, 0].numpy(), **options)
     ours = functools.partial(metrics.ssim, metrics.local_statistics(x), y, data_range=1)
     return {"scikit-image": (theirs,), "tvmap": (ours,)}

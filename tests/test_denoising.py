@@ -254,12 +254,26 @@ def test_a_gap_that_is_next_to_nothing_is_certified_only_where_it_means_somethin
         (z, 9, {"iterations": 2}),
     ):
         found = denoising.by_weight(channels, [weight], **options)
+        assert "not certified" in denoising.uncertified(channels, found, 1.5)  # as for a gap that says nothing
         solved = denoising.by_weight(channels, [weight], gap=1e-3)
         assert found.gap.max() > denoising.UNCERTIFIED
         assert "not certified" in denoising.uncertified(channels, found), (weight, options)
         assert np.sqrt(np.mean((found.x - solved.x) ** 2)) <= found.error[0] + solved.error[0]
     both = np.concatenate([0 * z, z])
-    assert "not certified" in denoising.uncertified(both, denoising.by_weight(both, [1000, 1000], iterations=20))
+    found = denoising.by_weight(both, [1000, 1000], iterations=20)
+    said = denoising.uncertified(both, found)
+    assert "not certified" in said and f"relative gap {found.gap[1]:.1e}" in said
+
+
+def test_an_exact_result_has_every_gap_that_is_asked_for(monkeypatch):
+    """For λ = 0, however the steps begin: x = z, and the ratio of the gap to the primal value is one of roundings."""
+    z = NOISY[None].astype(np.float32)
+    found = denoising.by_weight(z, [0], gap=1e-3, dual_start="image", lipschitz="sqrt13")
+    np.testing.assert_allclose(found.x, z, atol=1e-12)
+    assert denoising.reaches(z, found, 1e-3) and denoising.uncertified(z, found, 1e-3) is None
+    assert not denoising.reaches(z, denoising.by_weight(z, [0.1], iterations=64), 1e-9)
+    tight = denoising.by_weight(z, [0.1], gap=1e-12)
+    assert tight.gap <= 1e-12 and denoising.reaches(z, tight, 1e-12)
 
 
 def test_a_gap_that_stands_still_ends_the_steps_and_the_best_is_kept(monkeypatch):

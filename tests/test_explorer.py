@@ -422,6 +422,12 @@ def test_the_wheel_enlarges_both_views_by_as_much_as_it_turns(page, canvas):
     for step, more in enumerate(({"deltaY": -4, "deltaMode": 1}, {"deltaY": -20, "ctrlKey": True}), 1):
         page.locator(canvas).evaluate(script, [*where, more])
         enlarged(np.exp(0.2 * step))
+    for turned in (300, -100, 96):
+        turn(page, 0, turned)
+    enlarged(np.exp(0.008))  # it looks whole, so a press moves the line
+    page.mouse.down()
+    page.mouse.up()
+    drawn(page, wipe=share[0] if canvas == "#compare" else 0.5, cross=pixel(share))
 
 
 @pytest.mark.chromium
@@ -612,9 +618,14 @@ def test_two_fingers_enlarge_and_move_both_views(phone, canvas, direction):
     touch("End")
     at = at[0] + 0.1 * SIZE / 3, at[1] - 0.2 * SIZE / 3
     drawn(phone, zoom=3, at=at, cross=pixel((0.4, 0.7), 3, at))
+    phone.evaluate("addEventListener('pointerdown', event => { window.lastDown = event.pointerId; }, true)")
     touch("Start", *fingers(0.5, 0.5, 0.3))
     for spread in (0.25, 0.2, 0.15, 0.103):
         touch("Move", *fingers(0.5, 0.5, spread))
+    lift = "(e, pointerId) => e.dispatchEvent(new PointerEvent('pointerup', { pointerId }))"
+    phone.locator(canvas).evaluate(lift, phone.evaluate("lastDown"))  # one of the two, which DevTools cannot
+    for x in (0.4, 0.3, 0.2):
+        touch("Move", (x, 0.5), fingers(0.5, 0.5, 0.103)[1])
     touch("End")
     drawn(phone, cross=pixel((0.4, 0.7), 3, at))  # a pinch leaves the cross
     assert phone.evaluate("state.zoom") == 1, "hardly enlarged is whole: the line can be dragged"

@@ -68,6 +68,11 @@ def test_panels_of_two_maps(n_channels):
         assert panels(figure)[row + 2].get_xlabel() == f"log₁₀ {'Λ₁Λ₀'[2 * k : 2 * k + 2]}"
 
 
+def facts_of(channels, found, counted=(0, 1)):
+    """The numbers on a sheet, as lines."""
+    return panels(sheet.draw("name", channels, found, counted))[-1].texts[0].get_text().splitlines()
+
+
 def test_the_panels_of_numbers_and_what_they_say():
     found = denoising.by_weight(NOISY, NUMBERS, iterations=20)
     figure = sheet.draw("name", NOISY, found, (-81.9, 322.4))
@@ -97,19 +102,19 @@ def test_the_panels_of_numbers_and_what_they_say():
 def test_facts_of_grey_images_and_of_maps():
     options = {"iterations": 2, "norm": "isotropic", "boundary": "neumann"}
     found = denoising.by_weight(NOISY[:1], [1000], **options)
-    lines = sheet.facts(NOISY[:1], found, (0, 65535))
+    lines = facts_of(NOISY[:1], found, (0, 65535))
     assert lines[1] == "range, 0 to 1: 0 to 65535 in the file"
     assert {"λ = 1000", "penalty: TV, isotropic norm", "boundary: neumann"} < {*lines}
     assert not [line for line in lines if "channel" in line]
     found = denoising.by_weight(NOISY, MAPS, penalty="tgv", iterations=2)
-    assert sheet.facts(NOISY, found)[-6:-1] == [
+    assert facts_of(NOISY, found)[-6:-1] == [
         "penalty: TGV",
         "boundary: periodic",
         "iterations: 2",
         f"relative gap: {found.gap.max():.1e} (worst channel)",
         "std and spectrum: of all channels",
     ]
-    assert sheet.facts(NOISY, found)[-1] == "maps: means of the channels"
+    assert facts_of(NOISY, found)[-1] == "maps: means of the channels"
 
 
 def in_dots(figure):
@@ -136,7 +141,7 @@ def test_thin_lines_of_a_large_image_are_in_its_panels():
     shown = [axes.images[0].get_array() for axes in panels(figure)[:2]]
     np.testing.assert_array_equal(*shown)
     assert shown[0].mean() == pytest.approx(lines.mean(), rel=0.01) and ((shown[0] > 0).sum(axis=1) == 31).all()
-    assert "1 pixel of a panel: mean of 7 × 7" in sheet.facts(lines, found)
+    assert "1 pixel of a panel: mean of 7 × 7" in facts_of(lines, found)
     pixels, places = in_dots(figure)
     for title in ("input", "result"):
         left, top, right, bottom = places[title]
@@ -182,8 +187,8 @@ def test_a_dark_image_is_shown_in_its_own_range(n_channels):
         shown = image.norm(image.get_array()) if n_channels == 1 else image.get_array().transpose(2, 0, 1)
         np.testing.assert_allclose(np.reshape(shown, expected.shape).clip(0, 1), expected.clip(0, 1), atol=1e-5)
     said = f"panels, black to white: {65535 * low:.4g} to {65535 * high:.4g}"
-    assert said in sheet.facts(dark, found, (0, 65535))
-    assert "black to white" not in "".join(sheet.facts(NOISY, denoising.by_weight(NOISY, [0.05], iterations=2)))
+    assert said in facts_of(dark, found, (0, 65535))
+    assert "black to white" not in "".join(facts_of(NOISY, denoising.by_weight(NOISY, [0.05], iterations=2)))
     assert sheet.shown_ends(np.zeros((1, 2, 2))) == (0, 1)
 
 

@@ -254,13 +254,20 @@ for (const canvas of [$("compare"), $("map")]) {
   };
   // Where a finger began that may yet scroll the page, or be the first of two: it acts when it goes sideways (or, where the
   // image is enlarged, anywhere), or is lifted as a tap.
-  let waiting = null;
+  let waiting = null, several = false; // of two fingers that were down, the one that is left moves no line
   canvas.onpointerdown = event => {
     if (event.button) return; // one for a menu
     canvas.setPointerCapture(event.pointerId);
+    if (!fingers.size) {
+      several = false;
+      if (state.zoom < 1.05) setView(1, 0, 0); // the wheel may leave an image that only looks whole
+    }
     fingers.set(event.pointerId, share(event));
     waiting = null;
-    if (fingers.size > 1) return;
+    if (fingers.size > 1) {
+      several = true;
+      return;
+    }
     if (event.pointerType !== "mouse") waiting = share(event);
     else act(share(event));
   };
@@ -282,8 +289,9 @@ for (const canvas of [$("compare"), $("map")]) {
       pan(from, to);
       state.cross = pixel(to);
       draw();
-    } else if (from) act(to);
-    else {
+    } else if (from) {
+      if (!several) act(to);
+    } else {
       state.cross = pixel(to);
       draw();
     }

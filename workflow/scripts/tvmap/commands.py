@@ -349,7 +349,7 @@ def denoise_one(
     picture = pictures.read(source, options.range and tuple(options.range))
     if picture.assumed:
         log.info("%s: its values, %g to %g, count as 0 to 1; --range says otherwise", source, *picture.assumed)
-    if unused := pictures.unused_bits(picture):
+    if not options.range and (unused := pictures.unused_bits(picture)):
         log.warning("%s: %s", source, unused)
     if options.float:
         picture = picture.as_float()
@@ -381,4 +381,4 @@ def denoise_one(
     weights = denoising.numbers_in_words(found)
     certificate = f"{found.iterations} steps, relative gap {gap:.1e}" + (f", {weights}" if weights else "")
     log.info("%s: %s → %s", source, certificate, destination)
-    return options.gap is None or bool(gap <= options.gap)
+    return denoising.reaches(picture.channels, found, options.gap)

@@ -6,7 +6,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ STANDS_STILL = 0.95  # the same in float64, where smooth images with a large λ 
 UNCERTIFIED = 0.1  # from such a relative gap on the result need not be near the solution; the study asks for 1e-3
 NEGLIGIBLE = 1 / 510  # half a step of 8 bits: errors below it, as a part of the image's own range, are not seen
 ROUNDING = 1e-6  # of float32, some steps after each other
+EXACT = 4 * torch.finfo(torch.float64).eps  # of the largest value: a smaller error is rounding of float64
 SURE_RANGE = (0.05, 5)  # of λ, in units of the noise's standard deviation
 SOLVER_BYTES = {"tv": (35, 90), "tgv": (115, 410)}  # a pixel, measured: for each channel, and once, of the certificate
 NETWORK_BYTES = 900  # a pixel that the U-Net sees at once
@@ -40,6 +41,7 @@ COLOURS = ("red", "green", "blue")
 LAST_AXIS_OF_COLOURS = (3, 4)  # so long a last axis, with longer ones before it, is likely that of the colours
 
 Device = torch.device | str | None
+Numbers = TypeVar("Numbers", np.ndarray, torch.Tensor)
 
 
 def denoise_tv(
@@ -90,9 +92,8 @@ def denoise_tv(
     z = _tensor(image, "image")
     if channel_axis is not None:
         if not (z.ndim > 2 and -z.ndim <= channel_axis < z.ndim):
-            raise StudyError(
-                f"channel_axis: {channel_axis} for an image of shape {tuple(z.shape)}; give one of its axes"
-            )
+            what = "give one of its axes" if z.ndim > 2 else "leave it out"
+            raise StudyError(f"channel_axis: {channel_axis} for an image of shape {tuple(z.shape)}; {what}")
         weight = _tensor(weight, "weight")
         weight = weight.movedim(channel_axis, -3) if weight.ndim == z.ndim else weight
         z = z.movedim(channel_axis, -3)
@@ -112,7 +113,8 @@ def denoise_tv(
         raise StudyError(f"image: {z.dtype} of shape {tuple(z.shape)}; it must be (..., H, W) and hold real numbers")
     shape, z = z.shape, z.reshape(-1, 1, *z.shape[-2:])
     z = z if z.dtype == torch.float64 else z.float()
-    weight = _weight_of(weight, shape, z, penalty)
+    note = "" if channel_axis is None else ", the axis of the channels moved to the front"
+    weight = _weight_of(weight, shape, z, penalty, note)
     check_problem(z, weight)
     options: dict[str, Any] = {"boundary": boundary, "penalty": penalty} | ({"norm": norm} if penalty == "tv" else {})
     if norm == "isotropic" and weight.ndim == 4 and weight.shape[1] == 2:
@@ -122,8 +124,8 @@ def denoise_tv(
     else:
         # A copy, out of inference mode: an ordinary tensor again.
         solution, steps = _to_gap(z.detach(), weight.detach(), gap, options)
-        reached = solution.relative_gap.max().item()
-        if reached > gap:
+        if _short_of(gap, solution.relative_gap, _error(solution, z), z.abs().amax((1, 2, 3))).any():
+            reached = solution.relative_gap.max().item()
             raise StudyError(f"gap: {gap:g} is not reached but {reached:.1e}, by {steps:,} steps; give a wider one")
         x = solution.x.to(z.dtype, copy=True)
     x = x.reshape(shape)
@@ -193,8 +195,8 @@ def _solved(
         solution = solve_certified(z, weight, iterations=iterations, **options)
     else:
         solution, iterations = _to_gap(z, weight, gap, options)
-    error = (2 * solution.gap.clamp_min(0) / channels[0].size).sqrt()
-    x, weight, relative, error = (t.cpu().numpy() for t in (solution.x[:, 0], weight, solution.relative_gap, error))
+    results = solution.x[:, 0], weight, solution.relative_gap, _error(solution, z)
+    x, weight, relative, error = (t.cpu().numpy() for t in results)
     options |= {"device": device}
     return Denoised(x, weight, penalty, relative, error, iterations, noise_levels(channels), options)
 
@@ -324,22 +326,28 @@ def outside_training(levels: Sequence[float], trained_on: tuple[float, float]) -
 
 
 def uncertified(channels: np.ndarray, found: Denoised, gap: float | None = None) -> str | None:
-    """A sentence if the gap that was asked for is not reached, or if without one it is above UNCERTIFIED; else None.
+    """A sentence if the gap that was asked for is not reached, or if the one that is is above UNCERTIFIED; else None.
 
-    Where x ≈ z, as for λ = 0, gap and primal value are rounding, and their ratio means nothing. So a channel counts as
-    solved, too, if the error that its gap bounds is NEGLIGIBLE beside the range of its values, or rounding.
+    A channel whose gap is above UNCERTIFIED counts as solved, too, if the error that it bounds is NEGLIGIBLE beside the
+    range of its values, or rounding.
     """
-    reached, error = found.gap.max(), found.error.max()
-    off = f"the result may differ from the solution by {error:.2g} of the range (root mean square)"
-    if gap is not None:
-        if reached <= gap:
-            return None
-        return f"--gap {gap:g} is not reached but {reached:.1e}, by {found.iterations:,} steps; {off}; give a wider gap"
     low, high = (end(channels, axis=(-2, -1)).astype(np.float64) for end in (np.min, np.max))
-    bound = NEGLIGIBLE * (high - low) + ROUNDING * np.maximum(np.abs(low), np.abs(high))
-    if not ((found.gap > UNCERTIFIED) & (found.error > bound)).any():
+    largest = np.maximum(np.abs(low), np.abs(high))
+    bound = NEGLIGIBLE * (high - low) + ROUNDING * largest
+    short = _short_of(math.inf if gap is None else gap, found.gap, found.error, largest)
+    those = short if short.any() else (found.gap > UNCERTIFIED) & (found.error > bound)
+    if not those.any():
         return None
+    reached, error = found.gap[those].max(), found.error[those].max()
+    off = f"the result may differ from the solution by {error:.2g} of the range (root mean square)"
+    if short.any():
+        return f"--gap {gap:g} is not reached but {reached:.1e}, by {found.iterations:,} steps; {off}; give a wider gap"
     return f"relative gap {reached:.1e}: not certified, {off}; give more --iterations, or a --gap such as 1e-3"
+
+
+def reaches(channels: np.ndarray, found: Denoised, gap: float | None) -> bool:
+    """Whether every channel has the relative gap that was asked for, if one was."""
+    return gap is None or not _short_of(gap, found.gap, found.error, np.abs(channels).max(axis=(-2, -1))).any()
 
 
 def load_trained(
@@ -421,11 +429,13 @@ def _tensor(values: Weight | np.ndarray, name: str) -> torch.Tensor:
         raise StudyError(f"{name}: {error}; real numbers are needed") from None
 
 
-def _weight_of(weight: Weight | np.ndarray, shape: Sequence[int], z: torch.Tensor, penalty: str) -> torch.Tensor:
-    """λ or Λ of `denoise_tv` as the solver takes it: a number, (B, 1, H, W) or (B, 2, H, W)."""
+def _weight_of(
+    weight: Weight | np.ndarray, shape: Sequence[int], z: torch.Tensor, penalty: str, note: str
+) -> torch.Tensor:
+    """λ or Λ of `denoise_tv` as the solver takes it: a number, (B, 1, H, W) or (B, 2, H, W); note: on the shapes."""
     weight = _tensor(weight, "weight").to(z.device, z.dtype)
     n, _, height, width = z.shape
-    message = f"weight: shape {tuple(weight.shape)} for an image of shape {tuple(shape)}"
+    message = f"weight: shape {tuple(weight.shape)} for an image of shape {tuple(shape)}{note}"
     if weight.ndim >= 2 and weight.shape[-2:] != shape[-2:]:
         raise StudyError(f"{message}; (H, W) must agree")
     # (..., 1, H, W) with (..., 2, H, W) is what a network predicts: two maps for the one channel.
@@ -455,15 +465,16 @@ def _to_gap(z: torch.Tensor, weight: torch.Tensor, gap: float, options: Mapping[
         raise StudyError(f"gap: {gap}; it must be a number > 0, such as 1e-4")
     # float32 carries a gap of some 1e-6; below it, the steps are taken in float64.
     z = z if gap >= 1e-5 else z.double()
-    iterations, standing = 64, 0
+    iterations, standing, nothing = 64, 0, z.new_empty(0)
     previous, best = None, None
     while iterations <= MOST_ITERATIONS:
         solution = solve_certified(z, weight, iterations=iterations, **options)
-        solution = solution._replace(q=solution.q[:0])  # which takes much memory, and is not asked for
+        solution = solution._replace(q=nothing)  # which takes much memory, and is not asked for
         reached = solution.relative_gap.max().item()
         if best is None or reached <= best[0].relative_gap.max().item():
             best = solution, iterations
-        if reached <= gap:
+        if not _short_of(gap, solution.relative_gap, _error(solution, z), z.abs().amax((1, 2, 3))).any():
+            best = solution, iterations
             break
         if previous is not None and z.dtype == torch.float64:
             standing = standing + 1 if _stands_still(solution, previous, gap, iterations) else 0
@@ -473,9 +484,22 @@ def _to_gap(z: torch.Tensor, weight: torch.Tensor, gap: float, options: Mapping[
         elif previous is not None and reached > STALLED * previous.relative_gap.max().item():
             z, previous = z.double(), None  # where an image is bright, float32 carries less
             continue
-        iterations, previous = 2 * iterations, solution
+        iterations, previous = 2 * iterations, solution._replace(x=nothing)
     assert best is not None
     return best
+
+
+def _error(solution: Solution, z: torch.Tensor) -> torch.Tensor:
+    """√(2 gap/n), which bounds the root mean square of x − x̂, of each of the images z (B, 1, H, W)."""
+    return (2 * solution.gap.clamp_min(0) / z[0].numel()).sqrt()
+
+
+def _short_of(gap: float, relative_gap: Numbers, error: Numbers, largest: Numbers) -> Numbers:
+    """Which images have not the relative gap that is asked for. largest: the largest |z| of each.
+
+    Where x = z, as for λ = 0, gap and primal value are rounding, and their ratio means nothing: that is no shortage.
+    """
+    return (relative_gap > gap) & (error > EXACT * largest)
 
 
 def _stands_still(now: Solution, before: Solution, gap: float, iterations: int) -> bool:

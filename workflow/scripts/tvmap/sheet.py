@@ -42,16 +42,16 @@ def draw(name: str, channels: np.ndarray, found: denoising.Denoised, counted: "L
     shows the means of `block_side`² pixels: drawn as it is, most of its pixels would be left out, and thin lines with
     them. Where all of the input is below DIM of its range, black and white are its own ends, of input and result.
     """
-    maps = {} if of_numbers(found) else shown_maps(found)
+    maps = {} if denoising.numbers_in_words(found) else shown_maps(found)
     aspect = min(max(channels.shape[-2] / channels.shape[-1], 0.5), 2)
-    lines = facts(channels, found, counted)
+    residual, side, ends = channels - found.x, block_side(*channels.shape[-2:]), shown_ends(channels)
+    lines = facts(residual, found, side, ends, counted)
     heights = [0.35 + 2.1 * aspect] * (1 + len(maps)) + [max(2.2, 0.3 + LINE * len(lines))]
     figure = Figure(figsize=(plotting.FULL, sum(heights) + 0.3), layout="constrained")
     # Each row has a layout of its own: colour bars of one do not shrink the images of another.
     first, *others, last = (
         part.subplots(1, 3) for part in figure.subfigures(2 + len(maps), 1, squeeze=False, height_ratios=heights).flat
     )
-    residual, side, ends = channels - found.x, block_side(*channels.shape[-2:]), shown_ends(channels)
     show(first[0], block_means(channels, side), "input", ends)
     show(first[1], block_means(found.x, side), "result", ends)
     title = "residual, mean of the channels" if len(channels) > 1 else "residual, input − result"
@@ -71,11 +71,6 @@ def draw(name: str, channels: np.ndarray, found: denoising.Denoised, counted: "L
     name = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in name)
     figure.suptitle(name, fontsize=plotting.TEXT, fontweight="bold", parse_math=False)
     return figure
-
-
-def of_numbers(found: denoising.Denoised) -> bool:
-    """Whether the weight is numbers, not maps to be shown."""
-    return bool(denoising.numbers_in_words(found))
 
 
 def shown_maps(found: denoising.Denoised) -> dict[str, np.ndarray]:
@@ -179,12 +174,14 @@ def over_a_decade(axes: Axes, values: Sequence[float]) -> None:
     axes.set(yscale="log", ylim=(low / margin, high * margin))
 
 
-def facts(channels: np.ndarray, found: denoising.Denoised, counted: "Limits" = (0, 1)) -> list[str]:
-    """The numbers, as lines of text."""
-    residual, side, ends = channels - found.x, block_side(*channels.shape[-2:]), shown_ends(channels)
-    in_colour = len(channels) > 1
+def facts(
+    residual: np.ndarray, found: denoising.Denoised, side: int, ends: tuple[float, float], counted: "Limits"
+) -> list[str]:
+    """The numbers, as lines; side: of the blocks in the panels; ends: their black and white; counted: see `draw`."""
+    n_channels, height, width = residual.shape
+    in_colour, numbers = n_channels > 1, denoising.numbers_in_words(found)
     low, high = counted
-    lines = [f"{channels.shape[-1]} × {channels.shape[-2]} pixels, {'colour' if in_colour else 'grey'}"]
+    lines = [f"{width} × {height} pixels, {'colour' if in_colour else 'grey'}"]
     if side > 1:
         lines.append(f"1 pixel of a panel: mean of {side} × {side}")
     lines.append(f"range, 0 to 1: {low:.6g} to {high:.6g} in the file")
@@ -196,7 +193,7 @@ def facts(channels: np.ndarray, found: denoising.Denoised, counted: "Limits" = (
         f"residual: mean {residual.mean(dtype=np.float64):+.1e}, std {variance(residual) ** 0.5:.3g}",
     ]
     norm = "" if found.penalty == "tgv" else f", {found.options.get('norm', 'anisotropic')} norm"
-    lines += [denoising.numbers_in_words(found)] if of_numbers(found) else []
+    lines += [numbers] if numbers else []
     lines += [
         f"penalty: {found.penalty.upper()}{norm}",
         f"boundary: {found.options.get('boundary', 'periodic')}",
@@ -205,5 +202,5 @@ def facts(channels: np.ndarray, found: denoising.Denoised, counted: "Limits" = (
     ]
     if in_colour:
         lines.append("std and spectrum: of all channels")
-        lines += [] if of_numbers(found) else ["maps: means of the channels"]
+        lines += [] if numbers else ["maps: means of the channels"]
     return lines

@@ -23,6 +23,7 @@ TEXT = (
     "precision",
     "device",
     "machine",
+    "versions",
     "start",
     "end",
 )  # never numbers, never NaN
