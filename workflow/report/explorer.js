@@ -252,6 +252,8 @@ for (const canvas of [$("compare"), $("map")]) {
     if (state.zoom === 1 && canvas.id === "compare") setWipe(to[0]);
     draw();
   };
+  // What is hardly enlarged is shown whole, or else the line could not be dragged, and nobody would see why.
+  const settle = () => { if (state.zoom < 1.05) setView(1, 0, 0); };
   // Where a finger began that may yet scroll the page, or be the first of two: it acts when it goes sideways (or, where the
   // image is enlarged, anywhere), or is lifted as a tap.
   let waiting = null, several = false; // of two fingers that were down, the one that is left moves no line
@@ -260,7 +262,7 @@ for (const canvas of [$("compare"), $("map")]) {
     canvas.setPointerCapture(event.pointerId);
     if (!fingers.size) {
       several = false;
-      if (state.zoom < 1.05) setView(1, 0, 0); // the wheel may leave an image that only looks whole
+      settle(); // the wheel does not, or small turns would never enlarge
     }
     fingers.set(event.pointerId, share(event));
     waiting = null;
@@ -300,7 +302,7 @@ for (const canvas of [$("compare"), $("map")]) {
     if (waiting && event.type === "pointerup") act(share(event));
     waiting = null;
     fingers.delete(event.pointerId);
-    if (state.zoom < 1.05) setView(1, 0, 0); // or else the line could not be dragged, and nobody would see why
+    settle();
   };
   canvas.addEventListener("wheel", event => {
     if (!event.deltaY) return;

@@ -471,11 +471,10 @@ def _to_gap(z: torch.Tensor, weight: torch.Tensor, gap: float, options: Mapping[
         solution = solve_certified(z, weight, iterations=iterations, **options)
         solution = solution._replace(q=nothing)  # which takes much memory, and is not asked for
         reached = solution.relative_gap.max().item()
+        if not _short_of(gap, solution.relative_gap, _error(solution, z), z.abs().amax((1, 2, 3))).any():
+            return solution, iterations
         if best is None or reached <= best[0].relative_gap.max().item():
             best = solution, iterations
-        if not _short_of(gap, solution.relative_gap, _error(solution, z), z.abs().amax((1, 2, 3))).any():
-            best = solution, iterations
-            break
         if previous is not None and z.dtype == torch.float64:
             standing = standing + 1 if _stands_still(solution, previous, gap, iterations) else 0
             # What happens at one side of an image takes a step a pixel, or more, to be felt at the other.
