@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tvmap import stacks, tabular
-from tvmap.curve import CURVE, best_index, best_on_average
+from tvmap.curve import CURVE, best_index, best_on_average, mean_psnr
 from tvmap.logs import log, logged_to
 from tvmap.methods import FINE, ORACLES
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def main(val_grid_paths, test_grid_path, fine_path, noisy_path, choice_path, weight_paths):
     """Write the choices (one row a test image) and `weight_paths`: {method: file with ids and weight (n,)}."""
     val = pd.concat([tabular.read_table(path, CURVE) for path in val_grid_paths])
-    fixed, mean, on_edge = best_on_average(val)
+    fixed, mean, on_edge = best_on_average(mean_psnr(val))
     log.info("λ fixed on validation: %g (%.3f dB)", fixed, mean)
     if on_edge:
         log.warning("grid: the λ fixed on validation, %g, lies on the edge; widen grid.minimum or grid.maximum", fixed)

@@ -27,9 +27,9 @@ def main(paths, output_path):
         score = "error" if method == "scalar-features" else "psnr"
         for protocol, tables in by_protocol.items():
             if method == "scalar-fixed":
-                curves = pd.concat([tabular.read_table(path, CURVE) for path in tables])
-                table = mean_psnr(curves).rename_axis("candidate").reset_index()
-                table["chosen"] = table["candidate"] == best_on_average(curves)[0]
+                means = mean_psnr(pd.concat([tabular.read_table(path, CURVE) for path in tables]))
+                table = means.rename_axis("candidate").reset_index()
+                table["chosen"] = table["candidate"] == best_on_average(means)[0]
             else:
                 (path,) = tables
                 table = tabular.read_table(path, (name, score, "chosen"), ("on_edge",), optional=(*FACTORS, "on_edge"))

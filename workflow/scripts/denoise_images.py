@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(noisy_path, weight_path, output_path, solver, device, threads):
-    """Write ids, images (n, H, W), and of each its primal value and primal-dual gap (n,)."""
+    """Write ids, images (n, H, W), and of each its primal-dual gap, also relative to its primal value (n,)."""
     torch.set_num_threads(threads)
     noisy, weights = stacks.load(noisy_path), stacks.load(weight_path)
     stacks.check_images(weight_path, weights, noisy_path, noisy)
@@ -21,7 +21,7 @@ def main(noisy_path, weight_path, output_path, solver, device, threads):
     weight = torch.from_numpy(weights["weight"]).to(z.dtype)
     device = devices.pick(device)
     solution = solve_certified(z.to(device), weight.to(device), **solver, **stacks.solver_options(weights))
-    numbers = {"gap": solution.gap.cpu().numpy(), "primal": solution.primal.cpu().numpy()}
+    numbers = {"gap": solution.gap.cpu().numpy(), "relative_gap": solution.relative_gap.cpu().numpy()}
     stacks.save(output_path, ids=noisy["ids"], images=solution.x[:, 0].cpu().numpy(), **numbers)
     log.info("%d images, largest relative primal-dual gap %.2g", len(z), solution.relative_gap.max())
 

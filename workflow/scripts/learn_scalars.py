@@ -22,10 +22,10 @@ def main(train_path, train_grid_path, manifest_path, noisy_path, output_path, ca
     train, noisy = stacks.load(train_path), stacks.load(noisy_path)
     curves = tabular.read_table(train_grid_path, CURVE)
     if method == "scalar-train":
-        fixed, mean, on_edge = best_on_average(curves)
-        weights = np.full(len(noisy["ids"]), fixed)
-        candidates, chosen = mean_psnr(curves), fixed
-        log.info("λ fixed on %d training images: %g (%.3f dB)", len(train["ids"]), fixed, mean)
+        candidates = mean_psnr(curves)
+        chosen, mean, on_edge = best_on_average(candidates)
+        weights = np.full(len(noisy["ids"]), chosen)
+        log.info("λ fixed on %d training images: %g (%.3f dB)", len(train["ids"]), chosen, mean)
         if on_edge:
             log.warning("grid: it lies on the edge; widen grid.minimum or grid.maximum")
     else:

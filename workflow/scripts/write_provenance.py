@@ -1,12 +1,11 @@
 """Write where the results come from: configuration, code, versions, machines, times, training and data."""
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmap import manifest, provenance, study, tabular
+from tvmap import machine, manifest, provenance, study, tabular
 from tvmap.files import sha256, write_atomically
 from tvmap.logs import log, logged_to
 
@@ -40,7 +39,7 @@ def main(manifest_path, trainings, times_path, output_path, config, code, varian
     for row in times.itertuples():
         for name in row.machine.split("; "):
             machines.setdefault(name, []).append(row.step)
-        for package, version in re.findall(r"([\w-]+) ([\w.+-]+)", row.versions):
+        for package, version in machine.from_list(row.versions):
             versions.setdefault(package, set()).add(version)
     for package, several in versions.items():
         if len(several) > 1:

@@ -15,9 +15,8 @@ def mean_psnr(curves: "pd.DataFrame") -> "pd.Series":
     return curves.groupby("weight")["psnr"].mean()
 
 
-def best_on_average(curves: "pd.DataFrame") -> tuple[float, float, bool]:
-    """λ of the highest mean PSNR over the images of a table of grids, that mean, and whether λ lies on the edge."""
-    means = mean_psnr(curves)
+def best_on_average(means: "pd.Series") -> tuple[float, float, bool]:
+    """λ of the highest of the means that `mean_psnr` gives, that mean, and whether λ lies on the edge of the grid."""
     best, on_edge = best_index(means.to_numpy())
     return means.index[best], means.iloc[best], on_edge
 

@@ -465,13 +465,14 @@ def _to_gap(z: torch.Tensor, weight: torch.Tensor, gap: float, options: Mapping[
         raise StudyError(f"gap: {gap}; it must be a number > 0, such as 1e-4")
     # float32 carries a gap of some 1e-6; below it, the steps are taken in float64.
     z = z if gap >= 1e-5 else z.double()
+    largest = z.abs().amax((1, 2, 3)).double()
     iterations, standing, nothing = 64, 0, z.new_empty(0)
     previous, best = None, None
     while iterations <= MOST_ITERATIONS:
         solution = solve_certified(z, weight, iterations=iterations, **options)
         solution = solution._replace(q=nothing)  # which takes much memory, and is not asked for
         reached = solution.relative_gap.max().item()
-        if not _short_of(gap, solution.relative_gap, _error(solution, z), z.abs().amax((1, 2, 3))).any():
+        if not _short_of(gap, solution.relative_gap, _error(solution, z), largest).any():
             return solution, iterations
         if best is None or reached <= best[0].relative_gap.max().item():
             best = solution, iterations

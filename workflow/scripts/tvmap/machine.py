@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -47,6 +48,11 @@ def in_words(described: Mapping[str, Any]) -> str:
 def in_list(versions: Mapping[str, str]) -> str:
     """The content of `versions` as one line: name version, name version."""
     return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def from_list(text: str) -> list[tuple[str, str]]:
+    """The pairs (name, version) of what `in_list` wrote, or of several such lines in one text."""
+    return re.findall(r"([\w-]+) ([\w.+-]+)", text)
 
 
 def free_memory() -> int | None:

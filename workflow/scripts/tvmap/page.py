@@ -13,7 +13,7 @@ from jinja2.ext import Extension
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
-from . import conclusions, courses, dissertation, findings, tabular, variants
+from . import conclusions, courses, dissertation, findings, machine, tabular, variants
 from . import tables as shown
 from .errors import StudyError
 from .figures import figures
@@ -224,10 +224,11 @@ def render(
         extensions=[Equations],
     )
     only_repeats = all(variants.repeats(overlay) for overlay in config["variants"].values())
-    environment.filters.update(number=number, scientific=scientific, duration=duration)
+    environment.filters.update(number=number, scientific=scientific, duration=duration, in_list=machine.in_list)
     names, levels = list(summary.protocol.unique()), config["noise"]["protocols"]
     channels, parameters = shape(config)
     training_iterations_of, test_iterations_of = iterations(config)
+    confidence = config["report"]["confidence"]
     rules, source = findings.rule_choices(per_image), provenance["data"]["source"]
     x_rays = origin(source).x_rays
     missing = [name for name in names if name not in levels]
@@ -252,20 +253,16 @@ def render(
                 "patients": per_image[per_image.protocol == name].patient.nunique(),
                 "draws": per_image[per_image.protocol == name].draw.nunique(),
                 "map": summary[(summary.protocol == name) & (summary.method == "map")].iloc[0],
-                "fixed": conclusions.compare(
-                    conclusions.find_gain(gains, name, "scalar-fixed", "psnr"), config["report"]["confidence"]
-                ),
-                "oracle": conclusions.compare(
-                    conclusions.find_gain(gains, name, ORACLES["psnr"], "psnr"), config["report"]["confidence"]
-                ),
+                "fixed": conclusions.compare(conclusions.find_gain(gains, name, "scalar-fixed", "psnr"), confidence),
+                "oracle": conclusions.compare(conclusions.find_gain(gains, name, ORACLES["psnr"], "psnr"), confidence),
             }
             for position, name in enumerate(names)
         ],
         headline=conclusions.headline(gains),
         ahead=conclusions.ahead_of_map(gains),
         conclusions=[
-            *conclusions.against_scalars(gains, config["report"]["confidence"]),
-            *conclusions.against_rivals(gains, config["report"]["confidence"]),
+            *conclusions.against_scalars(gains, confidence),
+            *conclusions.against_rivals(gains, confidence),
         ],
         against_published=conclusions.against_published(gains, source),
         edges={"psnr": int(choices.psnr_edge.sum()), "ssim": int(choices.ssim_edge.sum()), "n": len(choices)},
@@ -273,7 +270,7 @@ def render(
         worst_gap=tables["gaps"].relative_gap_max.max(),
         seconds=tables["times"].seconds.sum(),
         rivals=described(config["baselines"]),
-        shown=shown_tables(tables, rules, 100 * config["report"]["confidence"]),
+        shown=shown_tables(tables, rules, 100 * confidence),
         note=note(source, config["report"]),
         group=origin(source).group,
         looks=looks,
