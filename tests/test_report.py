@@ -123,7 +123,15 @@ def study(folder, gain=1.5, half_width=0.1, protocols=PROTOCOLS, source="archive
             if d == 0
         ],
         "learned": [
-            {"protocol": p, "map": "Λ", "noise_std": std, "detail": d, "weight": w * std}
+            {
+                "protocol": p,
+                "map": "Λ",
+                "noise_std": std,
+                "detail": d,
+                "weight_low": w * std,
+                "weight": w * std,
+                "weight_high": w * std,
+            }
             for p in protocols
             for std in (0.05, 0.1)
             for d, w in ((0.3, 0.5 + std), (0.1, 1.0))

@@ -29,7 +29,7 @@ import predict_maps
 import refine_grid
 import search_grid
 import write_provenance
-from tvmap import explain, fingerprint, logs, machine, network, pdhg, solver, stacks, tabular
+from tvmap import explain, fingerprint, grid, logs, machine, network, pdhg, solver, stacks, tabular
 from tvmap.errors import StudyError
 from tvmap.methods import METHODS
 
@@ -170,6 +170,31 @@ def test_finer_grid_lies_between_the_neighbours_and_is_never_worse(results, tmp_
         curve = grid[grid["id"] == row.id].set_index("weight")
         assert abs(row.weight_psnr - curve["psnr"].idxmax()) < 0.03 - 1e-9 or row.psnr == curve["psnr"].max()
         assert row.psnr >= curve["psnr"].max() and row.ssim >= curve["ssim"].max()
+
+
+@pytest.mark.parametrize(("apart", "n"), [(0, 9), (1, 13), (2, 17), (3, 14)])
+def test_finer_grids_of_both_metrics_are_those_of_each_alone_and_no_weight_is_solved_twice(
+    results, tmp_path, monkeypatch, apart, n
+):
+    clean, noisy = (results / folder for folder in ("clean/test.npz", "noisy/test_uniform_0.npz"))
+    x, z, ids = stacks.load(clean)["images"], stacks.load(noisy)["images"], stacks.load(clean)["ids"]
+    weights = np.array([0.0, 0.1, 0.2, 0.3, 0.4])
+    best = {"psnr": 1, "ssim": 1 + apart}
+    curves = [{"id": name, "weight": w} for name in ids for w in weights]
+    table = pd.DataFrame(curves).assign(
+        **{m: np.tile(weights == weights[at], len(ids)) * 1.0 for m, at in best.items()}
+    )
+    table.to_csv(tmp_path / "grid.csv", index=False)
+    score, solved = grid.score, []
+    monkeypatch.setattr(grid, "score", lambda *given, **options: solved.extend(given[2]) or score(*given, **options))
+    refine_grid.main(clean, noisy, tmp_path / "grid.csv", tmp_path / "fine.csv", 4, SOLVER, "cpu", 1, MEASURE)
+    assert len(solved) == len(ids) * n and len({*solved}) == n
+    found = pd.read_csv(tmp_path / "fine.csv", dtype={"id": str}).set_index("id")
+    for position, (metric, at) in enumerate(best.items()):
+        own = grid.finer_values(weights, at, 4)
+        alone = score(x, z, own, SOLVER, **MEASURE)[position]
+        assert found[f"weight_{metric}"].to_list() == own[alone.argmax(axis=1)].tolist()
+        assert found[metric].to_list() == pytest.approx(alone.max(axis=1), rel=1e-12)
 
 
 # --- denoised images and their measurement

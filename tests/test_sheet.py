@@ -88,7 +88,7 @@ def test_the_panels_of_numbers_and_what_they_say():
     assert facts.texts[0].get_text().splitlines() == [
         "64 × 48 pixels, colour",
         "range, 0 to 1: -81.9 to 322.4 in the file",
-        "noise level, estimated: {:.3g}, {:.3g}, {:.3g}".format(*found.noise_levels),
+        "noise level, estimated: {:.3g}, {:.3g}, {:.3g}".format(*denoising.noise_levels(NOISY)),
         f"residual: mean {residual.mean(dtype=np.float64):+.1e}, std {np.mean(variances) ** 0.5:.3g}",
         "λ = 0.05, 0.06, 0.4",
         "penalty: TV, anisotropic norm",

@@ -20,7 +20,7 @@ rule search_grid:
         runtime=minutes_of_shard,
         gpu=GPUS,
     params:
-        values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},
+        values=GRID,
         solver=config["solver"],
         measure=MEASURE,
         device=config["device"],

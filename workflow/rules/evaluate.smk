@@ -309,7 +309,7 @@ rule sweep_examples:
         runtime=lambda wildcards, attempt: attempt * 30,
         gpu=GPUS,
     params:
-        values={key: config["grid"][key] for key in ("minimum", "maximum", "values")},
+        values=GRID,
         solver=config["solver"],
         device=config["device"],
         code=code_version("sweep_examples"),

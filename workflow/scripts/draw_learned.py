@@ -5,12 +5,10 @@ from matplotlib.ticker import NullFormatter
 from tvmap import plotting, tabular
 from tvmap.methods import protocol_label
 
-COLUMNS = ("map", "protocol", "noise_std", "detail", "weight_low", "weight", "weight_high")
-
 
 def main(learned_path, png_path, pdf_path, protocols):
     """Draw a panel for each protocol and map: medians, and bands between the quartiles of the blocks of a bin."""
-    table = tabular.read_table(learned_path, COLUMNS)
+    table = tabular.read_table(learned_path, tabular.LEARNED)
     shown = [(name, *protocol) for protocol in protocols.items() for name in table["map"].unique()]
     rows = -(-len(shown) // 2)
     figure, axes = plotting.panels(rows, 2, 0.4 + 2.3 * rows, sharex=True, sharey=True)

@@ -4,7 +4,7 @@ import numpy as np
 
 from tvmap import plotting, stacks, tabular
 from tvmap.errors import StudyError
-from tvmap.methods import LABELS, protocol_label
+from tvmap.methods import LABELS, ORACLES, protocol_label
 
 
 def main(examples_path, pixels_path, png_path, pdf_path, protocol, level):
@@ -55,6 +55,6 @@ def draw_row(figure, row, values, name, unit, scalar):
         label="map, all pixels",
     )
     if scalar is not None:
-        colour = plotting.COLOURS["scalar-oracle-psnr"]
-        row[1].axvline(scalar, color=colour, linestyle="--", label=LABELS["scalar-oracle-psnr"])
+        oracle = ORACLES["psnr"]
+        row[1].axvline(scalar, color=plotting.COLOURS[oracle], linestyle="--", label=LABELS[oracle])
     row[1].set(xlabel=label, ylabel="share of pixels (%)")

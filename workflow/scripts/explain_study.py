@@ -7,6 +7,7 @@ import torch
 
 from tvmap import devices, explain, stacks, tabular
 from tvmap.logs import log, logged_to
+from tvmap.methods import ORACLES
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -57,7 +58,7 @@ if "snakemake" in globals():
             protocol: {
                 "noisy": noisy,
                 "weights": {"scalar-fixed": scalar, "map": weight},
-                "denoised": {"scalar-oracle-psnr": by_oracle, "map": by_map},
+                "denoised": {ORACLES["psnr"]: by_oracle, "map": by_map},
             }
             for protocol, (noisy, scalar, weight, by_oracle, by_map) in zip(params.protocols, files, strict=True)
         }

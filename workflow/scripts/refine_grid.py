@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -22,13 +23,15 @@ def main(clean_path, noisy_path, grid_path, output_path, factor, solver, device,
     rows, device = [], devices.pick(device)
     for image_id, x, z in zip(clean["ids"], clean["images"], noisy["images"], strict=True):
         curve = curves.get_group(image_id)
+        weights, metrics = curve["weight"].to_numpy(), ("psnr", "ssim")
+        around = [grid.finer_values(weights, best_index(curve[metric].to_numpy())[0], factor) for metric in metrics]
+        values = np.unique(np.concatenate(around))  # the two overlap, for most images
+        scores = grid.score(x[None], z[None], values, solver, device, **measure)[:, 0]
         row = {"id": image_id}
-        for position, metric in enumerate(("psnr", "ssim")):
-            best, _ = best_index(curve[metric].to_numpy())
-            values = grid.finer_values(curve["weight"].to_numpy(), best, factor)
-            scores = grid.score(x[None], z[None], values, solver, device, **measure)[position, 0]
-            finest, _ = best_index(scores)
-            row |= {f"weight_{metric}": values[finest], metric: scores[finest]}
+        for metric, own, of_all in zip(metrics, around, scores, strict=True):
+            of_own = of_all[np.isin(values, own)]
+            finest, _ = best_index(of_own)
+            row |= {f"weight_{metric}": own[finest], metric: of_own[finest]}
         rows.append(row)
     tabular.write_table(output_path, pd.DataFrame(rows))
 

@@ -364,7 +364,7 @@ def denoise_one(
         where = "memory" if options.device == "cpu" else "memory here (--device cpu: that of the computer)"
         raise StudyError(f"{source}: not enough {where}; cut the image into pieces") from None
     unsolved = denoising.uncertified(picture.channels, found, options.gap)
-    outside = denoising.outside_training(found.noise_levels, levels) if levels else []
+    outside = denoising.outside_training(denoising.noise_levels(picture.channels), levels) if levels else []
     for warning in filter(None, (*outside, found.flat, unsolved)):
         log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from . import significance
 from .intervals import bootstrap_interval, bootstrap_ratio
-from .methods import LABELS, solves
+from .methods import LABELS, ORACLES, solves
 from .tabular import BY_LEVEL
 
 GROUPS, FEWEST = 4, 5  # of noise levels: so many of equally many images, none of fewer images
@@ -36,7 +36,7 @@ def summarise(per_image: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFra
 
 def _over_oracle(psnr: Mapping[str, pd.Series], part: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, float]:
     """How far above the scalar oracle the method of `part` is in PSNR, and what share of the way to the oracle map."""
-    start = psnr["scalar-oracle-psnr"][part.index]
+    start = psnr[ORACLES["psnr"]][part.index]
     gone = part["psnr"] - start
     low, high = bootstrap_interval(gone.to_numpy(), part["patient"], **options)
     gain = {"gain": gone.mean(), "gain_low": low, "gain_high": high}

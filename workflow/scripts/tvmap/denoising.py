@@ -137,8 +137,8 @@ class Denoised(NamedTuple):
     """What became of an image, channel by channel: x (C, H, W), its weight (C,) or (C, maps, H, W), the certificate.
 
     `gap`: relative primal-dual gap of each channel; `error`: what it bounds, the root mean square of x − x̂, √(2 gap/n);
-    `noise_levels`: estimated, standard deviation of the noise over that of the channel without it; `options`: of the
-    solver, and its device; `flat`: what `flat_in_part` says, if the weight came from an estimate of the noise.
+    `options`: of the solver, and its device; `flat`: what `flat_in_part` says, if the weight came from an estimate of
+    the noise.
     """
 
     x: np.ndarray
@@ -147,7 +147,6 @@ class Denoised(NamedTuple):
     gap: np.ndarray
     error: np.ndarray
     iterations: int
-    noise_levels: tuple[float, ...]
     options: dict
     flat: str | None = None
 
@@ -198,7 +197,7 @@ def _solved(
     results = solution.x[:, 0], weight, solution.relative_gap, _error(solution, z)
     x, weight, relative, error = (t.cpu().numpy() for t in results)
     options |= {"device": device}
-    return Denoised(x, weight, penalty, relative, error, iterations, noise_levels(channels), options)
+    return Denoised(x, weight, penalty, relative, error, iterations, options)
 
 
 def numbers_in_words(found: Denoised) -> str:
@@ -252,11 +251,14 @@ def by_sure(channels: np.ndarray, *, boundary: str = "periodic", **options: Any)
     return found._replace(flat=flat_in_part(channels, False))
 
 
-def convergence(channels: np.ndarray, weight: Weight | np.ndarray, found: Denoised) -> tuple[list[int], list[float]]:
-    """([1, 2, 4, …, T], relative gaps) of channels (1, H, W) with the weight and the T of `found`, a `Denoised`."""
-    counts = [*powers_of_two(found.iterations - 1), found.iterations] if found.iterations > 1 else [1]
-    channels = channels.astype(found.x.dtype)  # a small gap was found in float64, and is not there in float32
-    return counts, [_solved(channels, weight, iterations=count, **found.options).gap.item() for count in counts]
+def convergence(channels: np.ndarray, found: Denoised) -> tuple[list[int], list[float]]:
+    """([1, 2, 4, …, T], relative gaps) of the one of the channels (C, H, W) whose gap in `found` is the largest."""
+    at = int(np.argmax(found.gap))
+    # A small gap was found in float64, and is not there in float32.
+    channel, weight = channels[at : at + 1].astype(found.x.dtype), found.weight[at : at + 1]
+    counts = powers_of_two(found.iterations - 1)
+    gaps = [_solved(channel, weight, iterations=count, **found.options).gap.item() for count in counts]
+    return [*counts, found.iterations], [*gaps, found.gap[at].item()]
 
 
 def noise_levels(channels: np.ndarray) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ import jinja2
 
 from . import formats, machine, origins, provenance, tabular
 from .files import PathLike
-from .methods import protocol_label
+from .methods import ORACLES, protocol_label
 from .noise import Level
 from .study import reported
 
@@ -77,10 +77,10 @@ def _rows(folder: Path, protocols: Mapping[str, Level]) -> Iterator[list[str]]:
     gains = gains[gains["metric"] == "psnr"].set_index(["protocol", "baseline"])
     for protocol, level in protocols.items():
         cells = [protocol_label(level)]
-        for method in ("noisy", "scalar-oracle-psnr", "map"):
+        for method in ("noisy", ORACLES["psnr"], "map"):
             row = summary.loc[(protocol, method)]
             cells.append(f"{formats.number(row['psnr_mean'], 2)} ({formats.number(row['ssim_mean'], 3)})")
-        gain = gains.loc[(protocol, "scalar-oracle-psnr")]
+        gain = gains.loc[(protocol, ORACLES["psnr"])]
         mean = formats.number(gain["mean"], 2, True)
         if math.isfinite(gain["low"]):
             mean += f" {formats.interval(gain['low'], gain['high'], 2, True)}"

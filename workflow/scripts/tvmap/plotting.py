@@ -1,4 +1,4 @@
-"""Style of every figure, and the reading and saving that all figure scripts share."""
+"""Style of every figure, and the drawing and saving that all figure scripts share."""
 
 import io
 import itertools

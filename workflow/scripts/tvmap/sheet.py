@@ -45,7 +45,7 @@ def draw(name: str, channels: np.ndarray, found: denoising.Denoised, counted: "L
     maps = {} if denoising.numbers_in_words(found) else shown_maps(found)
     aspect = min(max(channels.shape[-2] / channels.shape[-1], 0.5), 2)
     residual, side, ends = channels - found.x, block_side(*channels.shape[-2:]), shown_ends(channels)
-    lines = facts(residual, found, side, ends, counted)
+    lines = facts(residual, found, denoising.noise_levels(channels), side, ends, counted)
     heights = [0.35 + 2.1 * aspect] * (1 + len(maps)) + [max(2.2, 0.3 + LINE * len(lines))]
     figure = Figure(figsize=(plotting.FULL, sum(heights) + 0.3), layout="constrained")
     # Each row has a layout of its own: colour bars of one do not shrink the images of another.
@@ -155,8 +155,7 @@ def spectrum(axes: Axes, residual: np.ndarray) -> None:
 
 def draw_gaps(axes: Axes, channels: np.ndarray, found: denoising.Denoised) -> None:
     """The relative gap after 1, 2, 4, … up to the iterations that were made."""
-    at = int(np.argmax(found.gap))
-    counts, gaps = denoising.convergence(channels[at : at + 1], found.weight[at : at + 1], found)
+    counts, gaps = denoising.convergence(channels, found)
     axes.plot(counts, gaps, marker="o", markersize=2.5, color=plotting.COLOURS["map"])
     axes.set(xscale="log", xlabel="iterations", ylabel="relative gap", title="the solver's convergence")
     ticks = counts[:: -(-len(counts) // MOST_TICKS)]
@@ -175,7 +174,12 @@ def over_a_decade(axes: Axes, values: Sequence[float]) -> None:
 
 
 def facts(
-    residual: np.ndarray, found: denoising.Denoised, side: int, ends: tuple[float, float], counted: "Limits"
+    residual: np.ndarray,
+    found: denoising.Denoised,
+    noise_levels: Sequence[float],
+    side: int,
+    ends: tuple[float, float],
+    counted: "Limits",
 ) -> list[str]:
     """The numbers, as lines; side: of the blocks in the panels; ends: their black and white; counted: see `draw`."""
     n_channels, height, width = residual.shape
@@ -189,7 +193,7 @@ def facts(
         values = (low + end * (high - low) for end in ends)
         lines.append("panels, black to white: {:.4g} to {:.4g}".format(*values))
     lines += [
-        "noise level, estimated: " + ", ".join(f"{level:.3g}" for level in found.noise_levels),
+        "noise level, estimated: " + ", ".join(f"{level:.3g}" for level in noise_levels),
         f"residual: mean {residual.mean(dtype=np.float64):+.1e}, std {variance(residual) ** 0.5:.3g}",
     ]
     norm = "" if found.penalty == "tgv" else f", {found.options.get('norm', 'anisotropic')} norm"

@@ -34,7 +34,7 @@ CHOSEN = ("median", "best", "worst")  # of examples, by their gain
 GRID = (*ROUND, *CURVE)  # the curves of all protocols and noise draws
 MEASURED = (*IMAGE, "method", "psnr", "ssim")  # of the table of measurements, per_image
 FAILURES = ("protocol", "method", "bin", "detail", "mse")
-LEARNED = ("protocol", "map", "noise_std", "detail", "weight")
+LEARNED = ("protocol", "map", "noise_std", "detail", "weight_low", "weight", "weight_high")
 BY_LEVEL = (
     *("protocol", "group", "baseline", "level_low", "level_high"),
     *("n", "mean", "low", "high", "win_rate"),

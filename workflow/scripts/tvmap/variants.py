@@ -9,6 +9,7 @@ import pandas as pd
 
 from . import significance
 from .intervals import bootstrap_interval
+from .methods import ORACLES
 from .provenance import PATHS
 from .tabular import IMAGE
 
@@ -44,7 +45,7 @@ def with_gains(table: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
     scalars = {method: part.set_index(IMAGE) for method, part in study.groupby("method")} | by_method
     rows = by_method["map"][["patient", "psnr", "ssim"]].copy()
     for metric in ("psnr", "ssim"):
-        rows[f"oracle_{metric}"] = scalars[f"scalar-oracle-{metric}"][metric]
+        rows[f"oracle_{metric}"] = scalars[ORACLES[metric]][metric]
         rows[f"gain_{metric}"] = rows[metric] - rows[f"oracle_{metric}"]
     return rows
 
