@@ -66,6 +66,16 @@ def test_nothing_fails_all_is_drawn_and_legible(page, report, scheme):
     assert darkness < 100 if scheme == "dark" else darkness > 700
 
 
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_every_table_is_seen_whole_on_a_wide_screen(browser, tmp_path_factory, width):
+    opened = browser.new_page(viewport={"width": width, "height": 900})
+    opened.goto((finished(tmp_path_factory) / RESULTS / "report.html").as_uri())
+    of_tables = "() => [...document.querySelectorAll('.scroll:has(table)')].map(e => [e.scrollWidth, e.clientWidth])"
+    found = opened.evaluate(of_tables)
+    opened.close()
+    assert len(found) > 8 and all(whole <= seen for whole, seen in found), found
+
+
 def test_axe_finds_no_violation(page):
     from axe_playwright_python.sync_playwright import Axe
 
