@@ -103,8 +103,8 @@ TRAINED = {name: settings["study"] for name, settings in STUDIES.items() if tvma
 TRAININGS = {name: f"results/{study}/model/training.json" for name, study in TRAINED.items()}
 HISTORIES = {name: f"results/{study}/model/history.csv" for name, study in TRAINED.items()}
 TRAINS_DIRECT = "unet-direct" in METHODS and not config["network"]["weights_direct"]  # the rival without TV
-# How images are measured, in the grid too.
 GRID = {key: config["grid"][key] for key in ("minimum", "maximum", "values")}
+# How images are measured, in the grid too.
 MEASURE = {"clamp": config["report"]["clamp"], "window": config["report"]["ssim_window"]}
 GPUS = 0 if config["device"] == "cpu" else 1
 TORCH = "../../envs/torch-cuda.yaml" if config["device"] == "cuda" else "../../envs/torch.yaml"

@@ -356,6 +356,7 @@ def denoise_one(
     pictures.check_format(destination, picture.dtype, len(picture.channels) > 1)  # before the work, not after it
     try:
         found = method(picture.channels)
+        outside = denoising.outside_training(denoising.noise_levels(picture.channels), levels) if levels else []
     except StudyError as error:
         raise StudyError(str(error) if str(source) in str(error) else f"{source}: {error}") from None
     except (MemoryError, RuntimeError) as error:
@@ -364,7 +365,6 @@ def denoise_one(
         where = "memory" if options.device == "cpu" else "memory here (--device cpu: that of the computer)"
         raise StudyError(f"{source}: not enough {where}; cut the image into pieces") from None
     unsolved = denoising.uncertified(picture.channels, found, options.gap)
-    outside = denoising.outside_training(denoising.noise_levels(picture.channels), levels) if levels else []
     for warning in filter(None, (*outside, found.flat, unsolved)):
         log.warning("%s: %s", source, warning)
     destination.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from .closed_form import regions
 from .errors import StudyError
 from .lanes import compiled
 from .operators import BOUNDARIES, gradient_adjoint
-from .pdhg import objective
+from .pdhg import objective, primal_dual_gap
 from .solver import Solution
 
 BETWEEN_CHECKS = 50  # iterations from one certificate to the next, which costs about as much as ten of them
@@ -213,8 +213,8 @@ def _certificate(q: np.ndarray, z: np.ndarray, weight: float, boundary: str) -> 
     """x = z − ∇ᵀq, (H, W), and the primal-dual gap of (x, q) relative to the primal value."""
     image, dual = torch.from_numpy(z)[None, None], torch.from_numpy(q)[None]
     x = image - gradient_adjoint(dual, boundary)
-    primal, dual_value = objective(x, image, weight, boundary), (image.square() - x.square()).sum((-3, -2, -1)) / 2
-    solution = Solution(x, dual, primal, primal - dual_value)
+    gap = primal_dual_gap(x, dual, image, weight, boundary)
+    solution = Solution(x, dual, objective(x, image, weight, boundary), gap)
     return x[0, 0].numpy(), solution.relative_gap.item()
 
 

@@ -153,12 +153,13 @@ def feasible_dual(r: torch.Tensor, weight: torch.Tensor, boundary: str = "period
 
     The second bound holds for r only in the limit. A common factor alone would let one pixel of small Λ₁ spoil the
     image. So first ½‖Eᵀr − clip(Eᵀr)‖² is made small within the first bound, by FEASIBILITY_STEPS accelerated steps of
-    the projected gradient (Beck, Teboulle 2009), in the precision of r; what is left takes a factor in [0, 1] for each
-    image. Where Λ₁ = 0, r̃ may end as 0, and the gap is large.
+    the projected gradient (Beck, Teboulle 2009); what is left takes a factor in [0, 1] for each image. Where Λ₁ = 0, r̃
+    may end as 0, and the gap is large. Where Λ₁ is next to 0, rounding in float32 alone would make it so.
     """
-    of_slope, of_change = weight.to(r.dtype).split(1, dim=1)
-    steps = _of_entries(of_slope, 1 / 8, 1 / 16)  # 1/4 by the columns of E, times 1/2 and 1/4 by its rows
-    r = ahead = project_dual(r, of_change)
+    weight = weight.double()
+    of_slope, of_change = weight[:, :1], weight[:, 1:]
+    steps = _of_entries(weight, 1 / 8, 1 / 16)  # 1/4 by the columns of E, times 1/2 and 1/4 by its rows
+    r = ahead = project_dual(r.double(), of_change)
     momentum = 1.0
     for _ in range(FEASIBILITY_STEPS):
         q = symmetrised_gradient_adjoint(ahead, boundary)
@@ -166,7 +167,5 @@ def feasible_dual(r: torch.Tensor, weight: torch.Tensor, boundary: str = "period
         r_old, r = r, project_dual(ahead - steps * excess, of_change)
         momentum_old, momentum = momentum, (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         ahead = r + (momentum_old - 1) / momentum * (r - r_old)
-    of_slope, of_change = weight.double().split(1, dim=1)
-    r = project_dual(r.double(), of_change)
     q = symmetrised_gradient_adjoint(r, boundary).abs()
     return r * torch.where(q > of_slope, of_slope / q, 1).amin((-3, -2, -1), keepdim=True)
