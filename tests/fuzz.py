@@ -158,6 +158,10 @@ def fuzz(target, arguments):
         import tvmap.pictures
         import tvmap.sources  # noqa: F401
 
+    # The first map with a description asks for these: on a busy machine longer than one run may take.
+    import tvmap.network
+    import tvmap.solver  # noqa: F401
+
     sys.stderr = os.fdopen(os.dup(2), "w", 1)  # -close_fd_mask leaves it open, for the reason why a target dies
     logging.disable(logging.CRITICAL)
     tvmap.pictures.MOST_PIXELS = Image.MAX_IMAGE_PIXELS = (
