@@ -108,7 +108,9 @@ def test_the_course_of_the_gap_ends_at_the_gap_that_was_found(options):
     found = denoising.by_weight(z, [0.1], **options)
     counts, gaps = denoising.convergence(z, found)
     powers = [2**k for k in range(20) if 2**k < found.iterations]
-    assert counts == [*powers, found.iterations]
+    assert counts == [*powers, found.iterations] and gaps[-1] == found.gap.item()
+    first = denoising.by_weight(z, [0.1], **options | {"iterations": 1, "gap": None})
+    assert gaps[0] == pytest.approx(first.gap.item(), rel=1e-5)
     at = found.x.dtype
     for count, gap in zip([*powers, found.iterations], gaps, strict=True):
         here = denoising.by_weight(z.astype(at), [0.1], **options | {"iterations": count, "gap": None})
